@@ -1,0 +1,1 @@
+"""Compiled corrections on plain arrays; usable without the rest of the package."""

@@ -1,0 +1,41 @@
+"""Checks that every public kernel function makes before it touches anything: dtype, dimensions, agreement.
+
+Kernels are compiled for one layout: C order, native byte order, float32 data, uint8 group flags, uint32 pixel
+flags. What a caller has in another layout is converted here (a copy); what cannot be meant is refused.
+"""
+
+import numpy as np
+
+from upramp.errors import DTypeError, ShapeError
+
+__all__ = ["as_canonical", "check_shape", "writable_copy"]
+
+
+def as_canonical(array, name, dtype, ndim):
+    """Return ``array`` as native C-ordered ``dtype`` with ``ndim`` dimensions, without a copy where it is so already.
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        Wrong number of dimensions; or a kind that does not convert safely (float flags, complex data, text).
+    """
+    array = np.asarray(array)
+    dtype = np.dtype(dtype)
+    if array.ndim != ndim:
+        raise ShapeError(f"{name} has {array.ndim} dimensions {array.shape}; expected {ndim}")
+    wanted = "biuf" if dtype.kind == "f" else "biu"
+    if array.dtype.kind not in wanted:
+        raise DTypeError(f"{name} has dtype {array.dtype}; expected {dtype} or something that converts to it")
+    return np.ascontiguousarray(array, dtype=dtype)
+
+
+def writable_copy(array, name, dtype, ndim):
+    """Like `as_canonical`, but always a fresh array that may be written to."""
+    canonical = as_canonical(array, name, dtype, ndim)
+    return canonical.copy() if canonical is array or canonical.base is not None else canonical
+
+
+def check_shape(array, name, shape):
+    """Raise ShapeError unless ``array.shape`` equals ``shape``."""
+    if array.shape != tuple(shape):
+        raise ShapeError(f"{name} has shape {array.shape}; expected {tuple(shape)}")
