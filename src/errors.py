@@ -1,5 +1,7 @@
 """The errors of the project: one base, leaves that are also the builtin a caller would catch."""
 
+from upramp.kernels._layout import DTypeError, ShapeError, UprampError
+
 __all__ = [
     "ConfigError",
     "DTypeError",
@@ -10,18 +12,6 @@ __all__ = [
     "UnsupportedModeError",
     "UprampError",
 ]
-
-
-class UprampError(Exception):
-    """Base of every error raised on purpose; its message says what was found, expected and how to fix it."""
-
-
-class ShapeError(UprampError, ValueError):
-    """Arrays disagree in shape, or have the wrong number of dimensions."""
-
-
-class DTypeError(UprampError, TypeError):
-    """An array has a type that the function does not take."""
 
 
 class FileFormatError(UprampError, ValueError):

@@ -6,9 +6,19 @@ flags. What a caller has in another layout is converted here (a copy); what cann
 
 import numpy as np
 
-from upramp.errors import DTypeError, ShapeError
+__all__ = ["DTypeError", "ShapeError", "UprampError", "as_canonical", "check_shape", "writable_copy"]
 
-__all__ = ["as_canonical", "check_shape", "writable_copy"]
+
+class UprampError(Exception):
+    """Base of every error raised on purpose; its message says what was found, expected and how to fix it."""
+
+
+class ShapeError(UprampError, ValueError):
+    """Arrays disagree in shape, or have the wrong number of dimensions."""
+
+
+class DTypeError(UprampError, TypeError):
+    """An array has a type that the function does not take."""
 
 
 def as_canonical(array, name, dtype, ndim):

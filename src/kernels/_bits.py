@@ -1,0 +1,196 @@
+"""Arrays as they lie on disk: decoded into native scratch tiles and encoded from them, in registers.
+
+FITS holds big-endian numbers, and unsigned integers as signed ones with an offset (BZERO). numba takes neither,
+so such an array is handed to the kernels as its *bits*: a view as native unsigned integers of the same width,
+with two facts about it, `swapped` (the bytes of each number are reversed) and `offset` (the value of BZERO,
+which for an n-bit unsigned integer means that the top bit is flipped). A native array is the same thing with
+`swapped` False and `offset` 0, so both take the same compiled code.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from upramp.kernels._jit import kernel
+from upramp.kernels._layout import DTypeError, ShapeError
+
+__all__ = [
+    "Bits",
+    "as_bits",
+    "decode_flags_tile",
+    "decode_float_tile",
+    "decode_raw_tile",
+    "encode_bytes_tile",
+    "encode_flags_tile",
+    "encode_float_tile",
+]
+
+_UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32}
+
+
+class Bits(NamedTuple):
+    """An array as it lies, and where the exposure's first pixel is in it (references larger than the exposure)."""
+
+    bits: np.ndarray  # (k, rows, columns), native unsigned integers, read-only
+    swapped: bool
+    flipped: bool  # the top bit of each number is inverted (BZERO)
+    first_row: int
+    first_column: int
+
+
+def as_bits(array, dtype, *, ndim=None, first_row=0, first_column=0, writable=False):
+    """Describe an array, or an object with ``bits``, ``swapped`` and ``offset``, as `Bits`.
+
+    Parameters
+    ----------
+    array : ndarray of ``dtype`` in either byte order, or a mapped array of the models
+        2-D arrays become (1, ny, nx); 4-D ones (ni, ng, ny, nx) become (ni * ng, ny, nx): always a view for C order.
+    dtype : dtype
+        float32, uint32, uint16 or uint8: what the numbers are once decoded.
+
+    Raises
+    ------
+    DTypeError, ShapeError
+        Another dtype; fewer than two dimensions; not C order when it must be written to.
+    """
+    dtype = np.dtype(dtype)
+    if hasattr(array, "swapped"):
+        bits, swapped, flipped = array.bits, bool(array.swapped), array.offset != 0
+        if bits.dtype.itemsize != dtype.itemsize:
+            raise DTypeError(f"mapped array holds {bits.dtype}; expected numbers of {dtype.itemsize} bytes ({dtype})")
+    else:
+        array = np.asarray(array)
+        if array.dtype.newbyteorder("=") != dtype:
+            raise DTypeError(f"array has dtype {array.dtype}; expected {dtype}")
+        if not array.flags.c_contiguous:
+            if writable:
+                raise ShapeError("the array to be filled is not in C order")
+            array = np.ascontiguousarray(array)
+        swapped, flipped = not array.dtype.isnative, False
+        bits = array.view(_UNSIGNED[dtype.itemsize])
+    if bits.ndim < 2 or (ndim is not None and bits.ndim != ndim):
+        raise ShapeError(f"array has {bits.ndim} dimensions {bits.shape}; expected {ndim or 'two or more'}")
+    bits = bits.reshape((-1, *bits.shape[-2:]))
+    if not writable:
+        # numba compiles read-only and writable arrays apart; mapped files are read-only, so everything is.
+        bits = bits.view()
+        bits.flags.writeable = False
+    return Bits(bits, swapped, flipped, int(first_row), int(first_column))
+
+
+@kernel
+def _swap16(value):
+    return np.uint16((value >> np.uint16(8)) | (value << np.uint16(8)))
+
+
+@kernel
+def _swap32(value):
+    return np.uint32(
+        (value >> np.uint32(24))
+        | ((value >> np.uint32(8)) & np.uint32(0xFF00))
+        | ((value << np.uint32(8)) & np.uint32(0xFF0000))
+        | (value << np.uint32(24))
+    )
+
+
+@kernel
+def decode_raw_tile(out, source, ngroups, scale, row, column):
+    """Decode the raw samples of a tile: out (ni, ng, ny, nx) float32 from source bits (ni * ng, NY, NX) uint16.
+
+    ``row``, ``column``: place of the tile in the exposure. ``scale`` multiplies as float32 (1.0 is exact).
+    """
+    ni, ng, ny, nx = out.shape
+    flip = np.uint16(0x8000) if source.flipped else np.uint16(0)
+    factor = np.float32(scale)
+    for i in range(ni):
+        for g in range(ng):
+            for r in range(ny):
+                start = source.first_column + column
+                raw = source.bits[i * ngroups + g, source.first_row + row + r, start : start + nx]
+                line = out[i, g, r]
+                if source.swapped:
+                    for x in range(nx):
+                        line[x] = np.float32(_swap16(raw[x]) ^ flip) * factor
+                else:
+                    for x in range(nx):
+                        line[x] = np.float32(raw[x] ^ flip) * factor
+
+
+@kernel
+def decode_float_tile(out, source, plane, row, column):
+    """Decode float32 planes ``plane ... plane + out.shape[0] - 1`` of a tile: out (k, ny, nx)."""
+    k, ny, nx = out.shape
+    words = out.view(np.uint32)
+    for p in range(k):
+        for r in range(ny):
+            start = source.first_column + column
+            raw = source.bits[plane + p, source.first_row + row + r, start : start + nx]
+            line = words[p, r]
+            if source.swapped:
+                for x in range(nx):
+                    line[x] = _swap32(raw[x])
+            else:
+                for x in range(nx):
+                    line[x] = raw[x]
+
+
+@kernel
+def decode_flags_tile(out, source, row, column):
+    """Decode the uint32 flags of a tile: out (ny, nx)."""
+    ny, nx = out.shape
+    flip = np.uint32(0x80000000) if source.flipped else np.uint32(0)
+    for r in range(ny):
+        start = source.first_column + column
+        raw = source.bits[0, source.first_row + row + r, start : start + nx]
+        line = out[r]
+        if source.swapped:
+            for x in range(nx):
+                line[x] = _swap32(raw[x]) ^ flip
+        else:
+            for x in range(nx):
+                line[x] = raw[x] ^ flip
+
+
+@kernel
+def encode_float_tile(target, values, plane, first, last, left, right, row, column):
+    """Store values[:, first:last, left:right] (k, ny, nx float32) in the planes from ``plane`` on of a product."""
+    words = values.view(np.uint32)
+    for p in range(values.shape[0]):
+        for r in range(first, last):
+            source = words[p, r, left:right]
+            line = target.bits[plane + p, row + r, column + left : column + right]
+            if target.swapped:
+                for x in range(source.size):
+                    line[x] = _swap32(source[x])
+            else:
+                for x in range(source.size):
+                    line[x] = source[x]
+
+
+@kernel
+def encode_flags_tile(target, flags, plane, first, last, left, right, row, column):
+    """Store flags[:, first:last, left:right] (k, ny, nx uint32) in the planes from ``plane`` on of a product."""
+    flip = np.uint32(0x80000000) if target.flipped else np.uint32(0)
+    for p in range(flags.shape[0]):
+        for r in range(first, last):
+            source = flags[p, r, left:right]
+            line = target.bits[plane + p, row + r, column + left : column + right]
+            if target.swapped:
+                for x in range(source.size):
+                    line[x] = _swap32(source[x] ^ flip)
+            else:
+                for x in range(source.size):
+                    line[x] = source[x] ^ flip
+
+
+@kernel
+def encode_bytes_tile(target, flags, first, last, left, right, row, column):
+    """Store flags[:, :, first:last, left:right] (ni, ng, ny, nx uint8) in a product."""
+    ni, ng = flags.shape[:2]
+    for i in range(ni):
+        for g in range(ng):
+            for r in range(first, last):
+                source = flags[i, g, r, left:right]
+                line = target.bits[i * ng + g, row + r, column + left : column + right]
+                for x in range(source.size):
+                    line[x] = source[x]

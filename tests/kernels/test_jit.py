@@ -1,0 +1,98 @@
+"""The decorator, the cache folder and the pool of threads."""
+
+import subprocess
+import sys
+import textwrap
+import threading
+
+import numpy as np
+import pytest
+
+from upramp.kernels import _jit
+
+SCRIPT = textwrap.dedent(
+    """
+    import sys
+    import numpy as np
+    from upramp.kernels import _bits, _jit
+
+    compiled = []
+    _jit.set_compile_listener(compiled.append)
+    raw = np.arange(24, dtype=np.uint16).reshape(1, 2, 3, 4)
+    out = np.zeros((1, 2, 3, 4), np.float32)
+    _bits.decode_raw_tile(out, _bits.as_bits(raw, np.uint16), 2, 1.0, 0, 0)
+    assert (out == raw).all()
+    print(len(compiled), _jit.cache_folder())
+    """
+)
+
+
+def run(environment, count=1):
+    command = [sys.executable, "-c", SCRIPT]
+    children = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(count)
+    ]
+    answers = [child.communicate(timeout=120) for child in children]
+    for child, (_, errors) in zip(children, answers, strict=True):
+        assert child.returncode == 0, errors
+    return [output.split(maxsplit=1) for output, _ in answers], [errors for _, errors in answers]
+
+
+@pytest.fixture
+def environment(monkeypatch, tmp_path):
+    import os
+
+    return {**os.environ, "UPRAMP_CACHE_DIR": str(tmp_path)}
+
+
+def test_several_processes_on_a_cold_cache_and_a_warm_start(environment, tmp_path):
+    cold, _ = run(environment, count=4)
+    assert all(folder.startswith(str(tmp_path)) for _, folder in cold)
+    warm, _ = run(environment, count=2)
+    assert [count for count, _ in warm] == ["0", "0"]
+
+
+def test_without_a_writable_folder_kernels_still_run(environment, tmp_path):
+    file = tmp_path / "not-a-folder"
+    file.write_text("")
+    blocked = {**environment, "UPRAMP_CACHE_DIR": str(file)}
+    answers, errors = run(blocked)
+    assert answers[0][1].strip() == "None"
+    assert "UPRAMP_CACHE_DIR" in errors[0]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize(("rows", "block"), [(1, 64), (64, 64), (130, 7)])
+def test_every_row_is_done_once_in_the_same_blocks(threads, rows, block):
+    seen = np.zeros(rows, int)
+    blocks = []
+
+    def work(first, last, step):
+        seen[first:last] += step
+
+    _jit.run_rows(work, rows, 1, threads=threads, block=block, after_block=lambda *edge: blocks.append(edge))
+    assert (seen == 1).all()
+    assert sorted(blocks) == [(first, min(first + block, rows)) for first in range(0, rows, block)]
+
+
+def test_an_error_in_a_block_reaches_the_caller_and_no_thread_stays():
+    def work(first, last):
+        if first == 64:
+            raise ZeroDivisionError("block 64")
+
+    before = threading.active_count()
+    with pytest.raises(ZeroDivisionError, match="block 64"):
+        _jit.run_rows(work, 1000, threads=2)
+    assert threading.active_count() == before
+
+
+def test_number_of_threads(monkeypatch):
+    monkeypatch.delenv("UPRAMP_THREADS", raising=False)
+    assert _jit.resolve_threads() >= 1
+    monkeypatch.setenv("UPRAMP_THREADS", "3")
+    assert _jit.resolve_threads() == 3
+    assert _jit.resolve_threads(2) == 2
+    for wrong in (0, -1, "many"):
+        with pytest.raises(ValueError, match="positive integer"):
+            _jit.resolve_threads(wrong)
