@@ -6,9 +6,14 @@ __all__ = [
     "ConfigError",
     "DTypeError",
     "FileFormatError",
+    "HookError",
+    "InvalidMetadataError",
     "MissingKeywordError",
+    "OutputError",
     "ReferenceFileError",
+    "ReferenceNotFoundError",
     "ShapeError",
+    "StepExit",
     "UnsupportedModeError",
     "UprampError",
 ]
@@ -18,12 +23,43 @@ class FileFormatError(UprampError, ValueError):
     """A file is not what it should be: not FITS, truncated, without the HDU that is needed."""
 
 
+class InvalidMetadataError(UprampError, ValueError):
+    """A model cannot be saved: values of its metadata are not what its schema permits."""
+
+
 class MissingKeywordError(UprampError, ValueError):
     """Metadata that a step needs is absent; the message names the keywords."""
 
 
 class ReferenceFileError(UprampError, ValueError):
     """A reference file is missing, or does not fit the exposure."""
+
+
+class ReferenceNotFoundError(ReferenceFileError, FileNotFoundError):
+    """Reference files that a run needs cannot be had; the message lists all of them."""
+
+
+class HookError(UprampError, OSError):
+    """A shell command that is a hook of a step failed."""
+
+
+class StepExit(UprampError):
+    """A step ends the run with an exit status of its own (64: there is no science data).
+
+    Parameters
+    ----------
+    exit_status : int
+        Status of the command line.
+    message : str
+    """
+
+    def __init__(self, exit_status, message=""):
+        super().__init__(message)
+        self.exit_status = exit_status
+
+
+class OutputError(UprampError, OSError):
+    """A product cannot be written: the folder is missing or read-only, or the disk is full."""
 
 
 class ConfigError(UprampError, ValueError):

@@ -10,12 +10,16 @@ which for an n-bit unsigned integer means that the top bit is flipped). A native
 from typing import NamedTuple
 
 import numpy as np
+from numba import carray, types
+from numba.extending import intrinsic
 
 from upramp.kernels._jit import kernel
 from upramp.kernels._layout import DTypeError, ShapeError
 
 __all__ = [
+    "PLANE",
     "Bits",
+    "array_at",
     "as_bits",
     "decode_flags_tile",
     "decode_float_tile",
@@ -31,11 +35,49 @@ _UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32}
 class Bits(NamedTuple):
     """An array as it lies, and where the exposure's first pixel is in it (references larger than the exposure)."""
 
-    bits: np.ndarray  # (k, rows, columns), native unsigned integers, read-only
+    bits: np.ndarray  # (k, rows, columns), native unsigned integers
     swapped: bool
     flipped: bool  # the top bit of each number is inverted (BZERO)
     first_row: int
     first_column: int
+
+    def record(self):
+        """The same as a `PLANE` record for compiled code; valid as long as this object lives."""
+        record = np.zeros(1, PLANE)[0]
+        address = self.bits.__array_interface__["data"][0]
+        for name, value in zip(PLANE.names, (address, *self.bits.shape, *self[1:]), strict=True):
+            record[name] = value
+        return record
+
+
+PLANE = np.dtype(
+    [
+        ("address", np.int64),
+        ("planes", np.int64),
+        ("rows", np.int64),
+        ("columns", np.int64),
+        ("swapped", np.bool_),
+        ("flipped", np.bool_),
+        ("first_row", np.int64),
+        ("first_column", np.int64),
+    ],
+    align=True,
+)
+"""`Bits` in compiled code. A record goes by reference; tuples of arrays made the fused driver compile for 60 s."""
+
+
+@intrinsic
+def _pointer(typing_context, address):
+    def generate(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(types.voidptr))
+
+    return types.voidptr(types.int64), generate
+
+
+@kernel
+def array_at(address, shape, dtype):
+    """Array of a given shape and dtype that lies at an address."""
+    return carray(_pointer(address), shape, dtype)
 
 
 def as_bits(array, dtype, *, ndim=None, first_row=0, first_column=0, writable=False):
@@ -71,10 +113,6 @@ def as_bits(array, dtype, *, ndim=None, first_row=0, first_column=0, writable=Fa
     if bits.ndim < 2 or (ndim is not None and bits.ndim != ndim):
         raise ShapeError(f"array has {bits.ndim} dimensions {bits.shape}; expected {ndim or 'two or more'}")
     bits = bits.reshape((-1, *bits.shape[-2:]))
-    if not writable:
-        # numba compiles read-only and writable arrays apart; mapped files are read-only, so everything is.
-        bits = bits.view()
-        bits.flags.writeable = False
     return Bits(bits, swapped, flipped, int(first_row), int(first_column))
 
 
@@ -99,6 +137,7 @@ def decode_raw_tile(out, source, ngroups, scale, row, column):
 
     ``row``, ``column``: place of the tile in the exposure. ``scale`` multiplies as float32 (1.0 is exact).
     """
+    bits = array_at(source.address, (source.planes, source.rows, source.columns), np.uint16)
     ni, ng, ny, nx = out.shape
     flip = np.uint16(0x8000) if source.flipped else np.uint16(0)
     factor = np.float32(scale)
@@ -106,7 +145,7 @@ def decode_raw_tile(out, source, ngroups, scale, row, column):
         for g in range(ng):
             for r in range(ny):
                 start = source.first_column + column
-                raw = source.bits[i * ngroups + g, source.first_row + row + r, start : start + nx]
+                raw = bits[i * ngroups + g, source.first_row + row + r, start : start + nx]
                 line = out[i, g, r]
                 if source.swapped:
                     for x in range(nx):
@@ -119,12 +158,13 @@ def decode_raw_tile(out, source, ngroups, scale, row, column):
 @kernel
 def decode_float_tile(out, source, plane, row, column):
     """Decode float32 planes ``plane ... plane + out.shape[0] - 1`` of a tile: out (k, ny, nx)."""
+    bits = array_at(source.address, (source.planes, source.rows, source.columns), np.uint32)
     k, ny, nx = out.shape
     words = out.view(np.uint32)
     for p in range(k):
         for r in range(ny):
             start = source.first_column + column
-            raw = source.bits[plane + p, source.first_row + row + r, start : start + nx]
+            raw = bits[plane + p, source.first_row + row + r, start : start + nx]
             line = words[p, r]
             if source.swapped:
                 for x in range(nx):
@@ -137,11 +177,12 @@ def decode_float_tile(out, source, plane, row, column):
 @kernel
 def decode_flags_tile(out, source, row, column):
     """Decode the uint32 flags of a tile: out (ny, nx)."""
+    bits = array_at(source.address, (source.planes, source.rows, source.columns), np.uint32)
     ny, nx = out.shape
     flip = np.uint32(0x80000000) if source.flipped else np.uint32(0)
     for r in range(ny):
         start = source.first_column + column
-        raw = source.bits[0, source.first_row + row + r, start : start + nx]
+        raw = bits[0, source.first_row + row + r, start : start + nx]
         line = out[r]
         if source.swapped:
             for x in range(nx):
@@ -154,11 +195,12 @@ def decode_flags_tile(out, source, row, column):
 @kernel
 def encode_float_tile(target, values, plane, first, last, left, right, row, column):
     """Store values[:, first:last, left:right] (k, ny, nx float32) in the planes from ``plane`` on of a product."""
+    bits = array_at(target.address, (target.planes, target.rows, target.columns), np.uint32)
     words = values.view(np.uint32)
     for p in range(values.shape[0]):
         for r in range(first, last):
             source = words[p, r, left:right]
-            line = target.bits[plane + p, row + r, column + left : column + right]
+            line = bits[plane + p, row + r, column + left : column + right]
             if target.swapped:
                 for x in range(source.size):
                     line[x] = _swap32(source[x])
@@ -170,11 +212,12 @@ def encode_float_tile(target, values, plane, first, last, left, right, row, colu
 @kernel
 def encode_flags_tile(target, flags, plane, first, last, left, right, row, column):
     """Store flags[:, first:last, left:right] (k, ny, nx uint32) in the planes from ``plane`` on of a product."""
+    bits = array_at(target.address, (target.planes, target.rows, target.columns), np.uint32)
     flip = np.uint32(0x80000000) if target.flipped else np.uint32(0)
     for p in range(flags.shape[0]):
         for r in range(first, last):
             source = flags[p, r, left:right]
-            line = target.bits[plane + p, row + r, column + left : column + right]
+            line = bits[plane + p, row + r, column + left : column + right]
             if target.swapped:
                 for x in range(source.size):
                     line[x] = _swap32(source[x] ^ flip)
@@ -186,11 +229,12 @@ def encode_flags_tile(target, flags, plane, first, last, left, right, row, colum
 @kernel
 def encode_bytes_tile(target, flags, first, last, left, right, row, column):
     """Store flags[:, :, first:last, left:right] (ni, ng, ny, nx uint8) in a product."""
+    bits = array_at(target.address, (target.planes, target.rows, target.columns), np.uint8)
     ni, ng = flags.shape[:2]
     for i in range(ni):
         for g in range(ng):
             for r in range(first, last):
                 source = flags[i, g, r, left:right]
-                line = target.bits[i * ng + g, row + r, column + left : column + right]
+                line = bits[i * ng + g, row + r, column + left : column + right]
                 for x in range(source.size):
                     line[x] = source[x]

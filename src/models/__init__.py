@@ -1,1 +1,59 @@
+"""Data models: metadata and arrays of exposures and references, as schemas describe them, in FITS files.
 
+>>> from upramp import models
+>>> model = models.open("x_uncal.fits")  # doctest: +SKIP
+>>> model.meta.exposure.ngroups, model.data.shape  # doctest: +SKIP
+
+`open` picks the class; `RampModel("x_uncal.fits")` opens a file as a class of your choice. Opening reads headers
+only: ``model.data`` makes a native array when it is asked for, ``model.mapped("data")`` gives the bits in the file.
+`create_product` lays a product out on disk for kernels to fill.
+"""
+
+from upramp.models import dqflags
+from upramp.models._mapped import MappedArray
+from upramp.models._metadata import ValidationWarning
+from upramp.models.classes import (
+    CubeModel,
+    DarkModel,
+    GainModel,
+    ImageModel,
+    IPCModel,
+    Level1bModel,
+    LinearityModel,
+    MaskModel,
+    RampFitOutputModel,
+    RampModel,
+    ReadnoiseModel,
+    ReferenceModel,
+    SaturationModel,
+    SuperBiasModel,
+)
+from upramp.models.model import DataModel
+from upramp.models.opening import NoTypeWarning, open
+from upramp.models.product import create_product
+from upramp.models.subarray import cutout
+
+__all__ = [
+    "CubeModel",
+    "DarkModel",
+    "DataModel",
+    "GainModel",
+    "IPCModel",
+    "ImageModel",
+    "Level1bModel",
+    "LinearityModel",
+    "MappedArray",
+    "MaskModel",
+    "NoTypeWarning",
+    "RampFitOutputModel",
+    "RampModel",
+    "ReadnoiseModel",
+    "ReferenceModel",
+    "SaturationModel",
+    "SuperBiasModel",
+    "ValidationWarning",
+    "create_product",
+    "cutout",
+    "dqflags",
+    "open",
+]

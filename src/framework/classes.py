@@ -1,0 +1,131 @@
+"""Find the class of a step by alias, by ``PACKAGE::ALIAS`` or by its dotted name."""
+
+import contextlib
+import importlib
+import logging
+import sys
+
+from upramp import registry
+from upramp.errors import ConfigError
+
+__all__ = ["find_class", "full_name", "import_dotted", "registered_steps"]
+
+log = logging.getLogger(__name__)
+
+GROUP = "stpipe.steps"
+
+
+def full_name(cls):
+    """Dotted name under which a class can be imported; the registered name for our own."""
+    for name, alias, _ in registry.steps():
+        if alias == cls.class_alias and name.rsplit(".", 1)[-1] == cls.__name__:
+            return name
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def registered_steps():
+    """Read the tables of all installed packages that offer steps.
+
+    Returns
+    -------
+    list of (str, str, str, bool)
+        Package, full class name, alias (or None), is a pipeline.
+    """
+    from importlib.metadata import entry_points
+
+    found = []
+    for entry in entry_points(group=GROUP):
+        package = entry.dist.name
+        try:
+            table = entry.load()()
+        except Exception as error:
+            # A broken package of somebody else must not stop our own steps.
+            log.warning("%s plugin from package %s==%s failed to load: %s", GROUP, package, entry.dist.version, error)
+            continue
+        found.extend((package, *row) for row in table)
+    return found
+
+
+def class_name_of_alias(text):
+    package, _, alias = text.rpartition("::")
+    ours = {alias: name for name, alias, _ in registry.steps()}
+    if alias in ours and package in ("", "upramp"):
+        return ours[alias]
+    choices = {
+        f"{owner}::{alias}": name
+        for owner, name, its_alias, _ in registered_steps()
+        if its_alias == alias and package in ("", owner)
+    }
+    if len(choices) > 1:
+        listed = "\n".join(f"  {choice}" for choice in choices)
+        raise ConfigError(f"Several packages offer {alias!r}; write one of\n{listed}")
+    return next(iter(choices.values()), None)
+
+
+@contextlib.contextmanager
+def _importable_from(folder):
+    if folder is None:
+        yield
+        return
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
+def import_dotted(name, folder=None):
+    """Import ``package.module.Thing``; None when there is no such module or no such thing.
+
+    ``folder`` is searched first. An error inside the module itself is raised as it is.
+    """
+    module, _, attribute = name.rpartition(".")
+    if not module or not all(part.isidentifier() for part in name.split(".")):
+        return None
+    with _importable_from(folder):
+        try:
+            return getattr(importlib.import_module(module), attribute, None)
+        except ModuleNotFoundError as error:
+            if error.name and f"{module}.".startswith(f"{error.name}."):
+                return None
+            raise
+
+
+def find_class(text, folder=None):
+    """Find a step class.
+
+    Parameters
+    ----------
+    text : str
+        Alias, ``PACKAGE::ALIAS`` or dotted class name.
+    folder : Path, optional
+        Searched first for the module (beside a parameter file).
+
+    Returns
+    -------
+    type
+        A subclass of Step.
+
+    Raises
+    ------
+    ConfigError
+        Nothing of that name, or it is not a Step.
+    """
+    from upramp.framework.step import Step
+
+    # No alias has a dot, and asking other packages for theirs means importing these.
+    name = text if "." in text else class_name_of_alias(text)
+    found = import_dotted(name, folder) if name else None
+    if not isinstance(found, type):
+        raise ConfigError(f"{text!r} is not a path to a config file or a Python Step class")
+    if not issubclass(found, Step):
+        raise ConfigError(
+            f"{text!r} is not a path to a config file or a Python Step class: {full_name_of(found)} is not a "
+            "subclass of upramp.framework.Step"
+        )
+    return found
+
+
+def full_name_of(cls):
+    """Dotted name of any class."""
+    return f"{cls.__module__}.{cls.__qualname__}"

@@ -1,0 +1,273 @@
+"""How a step gets its parameters: from code, files, CRDS and the command line; and how they are shown."""
+
+import logging
+import sys
+from pathlib import Path
+
+from upramp.errors import ReferenceFileError
+from upramp.framework import config, specs
+from upramp.framework.classes import full_name
+from upramp.framework.references import (
+    NOT_APPLICABLE,
+    ReferenceFinder,
+    crds_parameters,
+    override_name,
+    steppars_disabled,
+)
+from upramp.framework.specs import is_model
+
+__all__ = ["Configurable"]
+
+log = logging.getLogger(__name__)
+
+
+class Configurable:
+    """The part of a Step that deals with parameters; see `upramp.framework.step.Step`."""
+
+    @classmethod
+    def load_spec_file(cls):
+        """The merged spec of this class and its bases, with an override for every reference type."""
+        spec = specs.merged_spec(cls)
+        for reftype in cls.reference_file_types:
+            name = override_name(reftype)
+            spec[name] = "is_string_or_datamodel(default=None)"
+            spec.inline_comments[name] = f"# Override the {reftype} reference file"
+        return spec
+
+    @classmethod
+    def print_configspec(cls):
+        """Write the merged spec to standard output."""
+        sys.stdout.write(specs.format_spec(cls.load_spec_file()) + "\n")
+
+    @classmethod
+    def get_config_reftype(cls):
+        """Type under which CRDS keeps parameters of this step."""
+        return f"pars-{cls.__name__.lower()}"
+
+    @classmethod
+    def parameter_reftypes(cls, keys=()):
+        """Types of the parameter references of this step (and of its sub-steps), outermost first.
+
+        Returns
+        -------
+        list of (tuple of str, str)
+            Keys of the sub-step below this one, type.
+        """
+        return [(keys, cls.get_config_reftype())]
+
+    @classmethod
+    def from_config_file(cls, config_file, parent=None, name=None):
+        """Make a step from a ``.cfg`` or ``.asdf`` parameter file, without asking CRDS.
+
+        Raises
+        ------
+        ConfigError
+            The file cannot be read or has bad parameters.
+        TypeError
+            The class in the file is not a subclass of this one.
+        """
+        found = config.read_parameter_file(config_file)
+        step_class = cls.class_of_file(found)
+        return step_class.from_layers(
+            [found.layer], name=name or found.name or found.path.stem, parent=parent, config_file=config_file
+        )
+
+    @classmethod
+    def class_of_file(cls, parameter_file):
+        """The class that a parameter file names, else this one."""
+        from upramp.framework.classes import find_class
+
+        if not parameter_file.class_name:
+            return cls
+        found = find_class(parameter_file.class_name, parameter_file.path.absolute().parent)
+        if not issubclass(found, cls):
+            raise TypeError(
+                f"Configuration file does not match the expected step class. Expected {cls}, got {found} "
+                f"(from {parameter_file.path})"
+            )
+        return found
+
+    @classmethod
+    def from_config_section(cls, section, parent=None, name=None, config_file=None):
+        """Make a step from a mapping of parameters; its ``name`` is used, ``class`` is ignored."""
+        layer = config.Layer(config.Rank.USER_FILE, "section", dict(section), config.folder_of(config_file))
+        return cls.from_layers([layer], name=name or section.get("name"), parent=parent, config_file=config_file)
+
+    @classmethod
+    def from_layers(cls, layers, *, name=None, parent=None, config_file=None):
+        """Make a step from layers of a configuration (see `upramp.framework.config`)."""
+        spec = cls.load_spec_file()
+        values, origins = config.resolve(layers, spec)
+        values = specs.validate(values, spec)
+        return cls(name=name, parent=parent, config_file=config_file, _validated=True, _origins=origins, **values)
+
+    @classmethod
+    def configure(cls, dataset=None, *, config_file=None, name=None, pars=None, origin="keyword", use_crds=True):
+        """Make a step with the full precedence: caller, user's file, CRDS parameters, defaults.
+
+        Parameters
+        ----------
+        dataset : str, Path or model, optional
+            Selects the parameter references in CRDS.
+        config_file : str or Path, optional
+            User's parameter file; its class is ignored.
+        name : str, optional
+            Name of the step.
+        pars : dict, optional
+            The caller's values, sub-steps under ``steps``.
+        origin : str
+            What to call the caller's values in `origins`.
+        use_crds : bool
+            Whether to look for parameter references.
+        """
+        layers = [config.Layer(config.Rank.CALLER, origin, pars or {})]
+        if config_file is not None:
+            found = config.read_parameter_file(config_file)
+            layers.append(found.layer)
+            name = name or found.name or found.path.stem
+        finder, metadata, crds_name = ReferenceFinder(), None, None
+        if use_crds and not steppars_disabled():
+            metadata = _metadata_for_parameters(dataset)
+            crds_layers, crds_name = cls._crds_layers(finder, metadata) if metadata else ([], None)
+            layers.extend(crds_layers)
+        step = cls.from_layers(layers, name=name or crds_name, config_file=config_file)
+        step._finder = finder
+        step._input_metadata = (str(dataset), metadata) if metadata and not is_model(dataset) else None
+        return step
+
+    @classmethod
+    def _crds_layers(cls, finder, metadata):
+        wanted = cls.parameter_reftypes()
+        paths, missing = finder.try_find(metadata, list(dict.fromkeys(reftype for _, reftype in wanted)))
+        for reftype, reason in missing.items():
+            log.debug("No %s: %s", reftype.upper(), reason)
+        layers, name = [], None
+        for keys, reftype in wanted:
+            path = paths.get(reftype, NOT_APPLICABLE)
+            if path == NOT_APPLICABLE:
+                continue
+            log.info("%s parameters found: %s", reftype.upper(), path)
+            found = config.read_parameter_file(path)
+            values = found.values
+            for key in reversed(keys):
+                values = {"steps": {key: values}}
+            if not keys:
+                name = found.name
+            rank = config.Rank.CRDS_STEP if keys else config.Rank.CRDS_PIPELINE
+            layers.append(config.Layer(rank, f"CRDS {Path(path).name}", values, Path(path).parent))
+        return layers, name
+
+    @classmethod
+    def build_config(cls, dataset, config_file=None, **pars):
+        """Resolve a configuration without running anything: (parameters, config_file)."""
+        return cls.configure(dataset, config_file=config_file, pars=pars).get_pars(), config_file
+
+    def get_pars(self, full_spec=True):
+        """Current values of the parameters, without the reference overrides.
+
+        Parameters
+        ----------
+        full_spec : bool
+            Also those that the base classes define.
+        """
+        spec = specs.merged_spec(type(self)) if full_spec else specs.own_spec(type(self))
+        return {key: getattr(self, key) for key in spec if key != "steps"}
+
+    def update_pars(self, pars):
+        """Set parameters; unknown names are ignored."""
+        known = self.load_spec_file()
+        for key, value in pars.items():
+            if key in known and key != "steps":
+                setattr(self, key, value)
+            else:
+                log.debug("%s has no parameter %r, ignored", self.name, key)
+
+    def explain_pars(self):
+        """Every parameter with its value and where that came from, one per line."""
+        values = {key: value for key, value in self.get_pars().items() if key != "steps"} | self.get_overrides()
+        return "\n".join(f"{key} = {value!r}  # {self._origin(key, value)}" for key, value in values.items())
+
+    def _origin(self, key, value):
+        if value is not self._resolved.get(key):
+            return "attribute"
+        return self.origins.get(key, "default")
+
+    def get_overrides(self):
+        """The ``override_*`` parameters of this step that are set."""
+        names = [override_name(reftype) for reftype in self.reference_file_types]
+        values = {name: getattr(self, name, None) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def parameters_text(self):
+        """The parameters in the form of YAML, as they are logged at the start of a run."""
+        return "\n".join(_text_lines(self.get_pars(), "  "))
+
+    def export_config(self, path, include_metadata=False):
+        """Write the parameters as an ASDF parameter file.
+
+        Parameters
+        ----------
+        path : str or Path
+        include_metadata : bool
+            Add the ``meta`` that CRDS wants, with ``<SPECIFY>`` for what is not known here.
+        """
+        tree = self.export_tree()
+        if include_metadata:
+            tree["meta"] = _file_metadata(full_name(type(self)))
+        config.save_parameter_file(path, tree)
+
+    def export_tree(self):
+        """Class, name and parameters as the tree of a parameter file; overrides that are files included."""
+        pars = {key: value for key, value in self.get_pars().items() if key != "steps"}
+        pars |= {key: value for key, value in self.get_overrides().items() if isinstance(value, str)}
+        return {"class": full_name(type(self)), "name": self.name, "parameters": _plain(pars)}
+
+
+def _text_lines(values, indent):
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield f"{indent}{key}:"
+            yield from _text_lines(value, indent + "  ")
+        elif isinstance(value, list | tuple) and len(value):
+            yield f"{indent}{key}:"
+            yield from (f"{indent}- {one}" for one in value)
+        else:
+            yield f"{indent}{key}: {repr(value) if value == '' else value}"
+
+
+def _plain(value):
+    """A value that YAML can write."""
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def _file_metadata(class_name):
+    from datetime import UTC, datetime
+
+    unknown = "<SPECIFY>"
+    return {
+        "author": unknown,
+        "date": datetime.now(UTC).replace(microsecond=0, tzinfo=None).isoformat(),
+        "description": f"Parameters for calibration step {class_name}",
+        "instrument": {"name": unknown},
+        "origin": unknown,
+        "pedigree": unknown,
+        "reftype": unknown,
+        "telescope": unknown,
+        "useafter": unknown,
+    }
+
+
+def _metadata_for_parameters(dataset):
+    """Metadata that selects parameter references; None, with a warning, when it cannot be had."""
+    if dataset is None:
+        log.warning("No input file specified, unable to retrieve parameters from CRDS")
+        return None
+    try:
+        return crds_parameters(dataset)
+    except (OSError, ValueError, TypeError, AttributeError, ReferenceFileError) as error:
+        log.warning("Unable to open input file, cannot get parameters from CRDS: %s", error)
+        return None

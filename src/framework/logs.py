@@ -1,0 +1,228 @@
+"""Log handlers of the command line, and the log records that go into the products.
+
+The library itself only emits. Handlers are attached to named loggers, never to the root logger, for the
+duration of one run, and removed afterwards.
+"""
+
+import contextlib
+import getpass
+import logging
+import re
+import socket
+import sys
+import time
+from configparser import ConfigParser
+from configparser import Error as IniError
+from dataclasses import dataclass
+from pathlib import Path
+
+from upramp.errors import ConfigError
+
+__all__ = ["LogOptions", "configured", "is_configured", "recording", "scrub"]
+
+LOGGERS = ("upramp", "stpipe", "jwst", "stcal", "stdatamodels", "CRDS", "py.warnings")
+FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
+_STREAMS = ("stdout", "stderr", "null")
+
+
+@dataclass(frozen=True)
+class LogOptions:
+    """What is logged where.
+
+    Attributes
+    ----------
+    level : str or int
+        Name or number of the lowest level.
+    file : str or None
+        File for all records; made when the first record comes.
+    stream : str
+        ``stdout``, ``stderr`` or ``null``.
+    format : str
+        Format of one record.
+    append : bool
+        Continue an existing ``file``.
+    break_level : int or None
+        A record of this level or a higher one ends the run.
+    """
+
+    level: str | int = "INFO"
+    file: str | None = None
+    stream: str = "stderr"
+    format: str = FORMAT
+    append: bool = False
+    break_level: int | None = None
+
+    def __post_init__(self):
+        if self.stream not in _STREAMS:
+            raise ConfigError(f"Can't parse handler {self.stream!r}; expected one of {', '.join(_STREAMS)}")
+        object.__setattr__(self, "level", level_number(self.level))
+
+    @classmethod
+    def from_file(cls, path):
+        """Read the ini form: section ``[*]`` with level, break_level, handler, format."""
+        if not Path(path).is_file():
+            raise ConfigError(f"Logging config {str(path)!r} not found")
+        ini = ConfigParser(interpolation=None)
+        try:
+            ini.read(path)
+        except IniError as error:
+            raise ConfigError(f"Logging config {str(path)!r} is not readable: {error}") from error
+        section = next((ini[name] for name in ("*", ".", "root") if name in ini), None)
+        if section is None:
+            raise ConfigError(f"Logging config {str(path)!r} has no section [*]; it has {ini.sections()}")
+        unknown = set(section) - {"level", "break_level", "handler", "format"}
+        if unknown:
+            raise ConfigError(f"Logging config {str(path)!r}: unknown {sorted(unknown)} in [{section.name}]")
+        options = {"format": _plain(section.get("format", FORMAT)), "level": _plain(section.get("level", "INFO"))}
+        if section.get("break_level"):
+            options["break_level"] = level_number(_plain(section["break_level"]))
+        for handler in filter(None, map(str.strip, _plain(section.get("handler", "stderr")).split(","))):
+            kind, _, name = handler.partition(":")
+            if kind in ("file", "append") and name:
+                options |= {"file": name, "append": kind == "append"}
+            else:
+                options["stream"] = handler
+        return cls(**options)
+
+
+def _plain(text):
+    return text.strip().strip("\"'")
+
+
+def level_number(level):
+    """Number of a log level given as name (any case) or number."""
+    text = str(level).strip().upper()
+    if text.isdigit():
+        return int(text)
+    number = logging.getLevelNamesMapping().get(text)
+    if number is None:
+        raise ConfigError(f'Error parsing logging configuration:\nthe value "{level}" is of the wrong type.')
+    return number
+
+
+class _Breaker(logging.Handler):
+    """Ends the run when a record of its level comes."""
+
+    def emit(self, record):
+        raise RuntimeError(f"A record reached the break level of the log: {record.getMessage()}")
+
+
+_depth = 0
+
+
+def is_configured():
+    """Whether handlers of ours are attached at present."""
+    return _depth > 0
+
+
+@contextlib.contextmanager
+def configured(options, extra=()):
+    """Attach handlers to the loggers of the pipeline for the duration of a run.
+
+    Parameters
+    ----------
+    options : LogOptions
+    extra : iterable of str
+        Names of more loggers (the package of a user's own steps).
+    """
+    global _depth
+    handlers = _handlers(options)
+    previous = []
+    for name in dict.fromkeys([*LOGGERS, *extra]):
+        logger = logging.getLogger(name)
+        previous.append((logger, logger.level))
+        logger.setLevel(options.level)
+        # CRDS brings a console handler of its own and does not propagate: ours would say everything twice.
+        has_console = not logger.propagate and logger.hasHandlers()
+        for handler in handlers:
+            if not (has_console and type(handler) is logging.StreamHandler):
+                logger.addHandler(handler)
+    capturing = logging._warnings_showwarning is not None
+    logging.captureWarnings(True)
+    _depth += 1
+    try:
+        yield
+    finally:
+        _depth -= 1
+        if not capturing:
+            logging.captureWarnings(False)
+        for logger, level in previous:
+            logger.setLevel(level)
+            for handler in handlers:
+                logger.removeHandler(handler)
+        for handler in handlers:
+            handler.close()
+
+
+def _handlers(options):
+    handlers = []
+    if options.stream != "null":
+        handlers.append(logging.StreamHandler(getattr(sys, options.stream)))
+    if options.file:
+        mode = "a" if options.append else "w"
+        handlers.append(logging.FileHandler(options.file, mode=mode, encoding="utf-8", delay=True))
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter(options.format))
+    if options.break_level is not None:
+        handlers.append(_Breaker(options.break_level))
+    return handlers or [logging.NullHandler()]
+
+
+class _Recorder(logging.Handler):
+    """Keeps formatted, scrubbed records."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines = []
+        formatter = logging.Formatter("%(asctime)s.%(msecs)03d - %(name)s - %(levelname)s - %(message)s")
+        formatter.converter = time.gmtime
+        formatter.datefmt = "%Y-%m-%dT%H:%M:%S"
+        self.setFormatter(formatter)
+
+    def emit(self, record):
+        self.lines.append(scrub(self.format(record)))
+
+
+@contextlib.contextmanager
+def recording(extra=()):
+    """Collect the records of the pipeline's loggers; yields the growing list of lines.
+
+    Levels are left alone: without `configured` only warnings and errors are seen.
+    """
+    recorder = _Recorder()
+    loggers = [logging.getLogger(name) for name in dict.fromkeys([*LOGGERS, *extra])]
+    for logger in loggers:
+        logger.addHandler(recorder)
+    try:
+        yield recorder.lines
+    finally:
+        for logger in loggers:
+            logger.removeHandler(recorder)
+
+
+_PATH = re.compile(r"(?<![\w:/.])~?/(?:[^\s/'\",:;()\[\]]+/)+")
+_ADDRESS = re.compile(
+    r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]*\w)|(?<![\w:.-])(?:[0-9a-fA-F]{1,4}:){4,7}[0-9a-fA-F]{1,4}(?![\w:])"
+)
+
+
+def scrub(line):
+    """Remove private things from a log line: paths lose their folders, a line with a name becomes empty.
+
+    Names are those of the user and the host, and IP addresses.
+    """
+    line = _PATH.sub("", line)
+    return "" if _ADDRESS.search(line) or any(_mentions(line, name) for name in _private_names()) else line
+
+
+def _mentions(line, name):
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", line) is not None
+
+
+def _private_names():
+    names = {socket.gethostname(), socket.gethostname().split(".")[0]}
+    try:
+        names.add(getpass.getuser())
+    except (KeyError, OSError):  # a user without an entry, as in containers, has no name to hide
+        return names
+    return {name for name in names if name}

@@ -1,0 +1,218 @@
+"""Reference files: overrides, and the lookup in CRDS through its client.
+
+The client is imported when a reference is really asked for; a run whose references are all overridden needs
+no CRDS at all. Answers are remembered per exposure, so that one run asks once.
+"""
+
+import logging
+import os
+from pathlib import Path
+
+from upramp.errors import ReferenceFileError, ReferenceNotFoundError
+from upramp.framework.specs import is_model
+
+__all__ = ["NOT_APPLICABLE", "ReferenceFinder", "check_readable", "crds_parameters", "override_name"]
+
+log = logging.getLogger(__name__)
+
+NOT_APPLICABLE = "N/A"
+OBSERVATORY = "jwst"
+DEFAULT_CACHE = "/grp/crds/cache"
+STEPPARS_VARIABLE = "STPIPE_DISABLE_CRDS_STEPPARS"
+HOW_TO_FIX = (
+    "Give the file with override_<type> (strun: --override_<type>=FILE, inside a pipeline "
+    "--steps.<step>.override_<type>=FILE; 'N/A' to do without), or set CRDS_PATH to a cache that has it, or "
+    "CRDS_SERVER_URL=https://jwst-crds.stsci.edu to download it."
+)
+
+# Metadata that the steps themselves change during a run; CRDS selects by the instrument set-up.
+_VOLATILE = (
+    "meta.cal_step.",
+    "meta.ref_file.",
+    "meta.calibration_software",
+    "meta.filename",
+    "meta.date",
+    "meta.model_type",
+)
+
+
+def override_name(reftype):
+    """Name of the parameter that overrides a reference type."""
+    if not reftype.isidentifier():
+        raise ValueError(f"{reftype!r} is not a reference type; expected an identifier, such as 'superbias'")
+    return f"override_{reftype}"
+
+
+def check_readable(path):
+    """Open a reference once to prove that it can be read; N/A and '' pass.
+
+    Returns
+    -------
+    str or None
+        Why it cannot be read, or None.
+    """
+    if path in (NOT_APPLICABLE, ""):
+        return None
+    try:
+        with Path(path).open("rb"):
+            return None
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def crds_parameters(dataset):
+    """Scalar metadata of an exposure, flat: ``{"meta.instrument.name": "NIRCAM", ...}``.
+
+    Parameters
+    ----------
+    dataset : str, Path, model, or a sequence of these
+        Of a sequence the first counts.
+    """
+    if isinstance(dataset, list | tuple) and dataset:
+        dataset = dataset[0]
+    if is_model(dataset):
+        return dataset.get_crds_parameters()
+    from upramp import models
+
+    with models.open(dataset) as model:
+        return model.get_crds_parameters()
+
+
+def steppars_disabled():
+    """Whether the environment switches parameter references off."""
+    return os.environ.get(STEPPARS_VARIABLE, "").strip().lower() in ("1", "t", "true", "y", "yes", "on")
+
+
+def crds_is_reachable():
+    """Whether there is any set-up of CRDS to ask, told without importing its client.
+
+    Without a server and without a cache the client prints a fatal message and ends the process.
+    """
+    # The client itself puts the word None into variables that are not set.
+    values = (os.environ.get(name) for name in ("CRDS_SERVER_URL", "CRDS_CONFIG_URI", "CRDS_CFGPATH"))
+    if any(value and value.lower() != "none" for value in values):
+        return True
+    if Path("~/.crds.ini").expanduser().exists():
+        return True
+    config = Path(os.environ.get("CRDS_PATH") or DEFAULT_CACHE, "config")
+    return (config / OBSERVATORY / "server_config").exists() or (config / "server_config").exists()
+
+
+def _client():
+    """Import the CRDS client, without doubling its messages where its logger is already heard."""
+    if not crds_is_reachable():
+        cache = os.environ.get("CRDS_PATH") or f"{DEFAULT_CACHE} (the default, CRDS_PATH is not set)"
+        raise ReferenceFileError(
+            f"CRDS is not set up: no CRDS_SERVER_URL, and no config/{OBSERVATORY}/server_config in {cache}"
+        )
+    logger = logging.getLogger("CRDS")
+    before = list(logger.handlers)
+    import crds
+
+    if before:
+        for handler in [handler for handler in logger.handlers if handler not in before]:
+            logger.removeHandler(handler)
+    return crds
+
+
+def _ask(function, *arguments, **keywords):
+    """Call the CRDS client; its ways of failing (its own errors, sys.exit, asserts) become one."""
+    try:
+        return function(*arguments, **keywords)
+    except SystemExit as error:
+        raise ReferenceFileError("CRDS found neither its server nor a usable cache") from error
+    except Exception as error:
+        raise ReferenceFileError(f"CRDS: {error or type(error).__name__}") from error
+
+
+class ReferenceFinder:
+    """Finds references for one run and remembers the answers.
+
+    The outermost step owns one; its sub-steps share it.
+    """
+
+    def __init__(self):
+        self._answers = {}
+        self._context = None
+
+    @property
+    def context(self):
+        """(version of the client, name of the context), or None when this run has not asked CRDS."""
+        return self._context
+
+    def find(self, parameters, reftypes):
+        """Find references in CRDS.
+
+        Parameters
+        ----------
+        parameters : dict
+            From `crds_parameters`.
+        reftypes : sequence of str
+
+        Returns
+        -------
+        dict
+            Type -> path or 'N/A'.
+
+        Raises
+        ------
+        ReferenceFileError
+            One error that lists every type that could not be had, and why.
+        """
+        paths, missing = self.try_find(parameters, reftypes)
+        if missing:
+            raise missing_error(missing, parameters)
+        return paths
+
+    def try_find(self, parameters, reftypes):
+        """As `find`, but returns (paths, {type: reason}) instead of raising."""
+        key = frozenset((name, value) for name, value in parameters.items() if not name.startswith(_VOLATILE))
+        new = [reftype for reftype in reftypes if (key, reftype) not in self._answers]
+        missing = {}
+        if new:
+            try:
+                found, missing = self._query(parameters, new)
+            except ReferenceFileError as error:
+                found, missing = {}, dict.fromkeys(new, str(error))
+            self._answers.update({(key, reftype): path for reftype, path in found.items()})
+        paths = {reftype: self._answers[key, reftype] for reftype in reftypes if (key, reftype) in self._answers}
+        return paths, missing
+
+    def _query(self, parameters, reftypes):
+        crds = _client()
+        simple = {name: value for name, value in parameters.items() if isinstance(value, str | int | float)}
+        names = _ask(crds.getrecommendations, simple, reftypes=tuple(reftypes), observatory=OBSERVATORY)
+        self._context = (crds.__version__, _ask(crds.get_context_name, OBSERVATORY))
+        paths, missing, absent = {}, {}, []
+        for reftype in reftypes:
+            # A type that the rules omit for this exposure has no entry at all.
+            name = names.get(reftype, NOT_APPLICABLE)
+            if NOT_APPLICABLE in name.upper():
+                paths[reftype] = NOT_APPLICABLE
+            elif name.startswith("NOT FOUND"):
+                missing[reftype] = f"CRDS has none for this exposure ({name.removeprefix('NOT FOUND').strip()})"
+            else:
+                paths[reftype] = _ask(crds.locate_file, name, OBSERVATORY)
+                if not Path(paths[reftype]).exists():
+                    absent.append(reftype)
+        for reftype in absent:
+            path = Path(paths[reftype])
+            try:
+                _ask(crds.getreferences, simple, reftypes=(reftype,), observatory=OBSERVATORY)
+                reason = None if path.exists() else "CRDS did not deliver it"
+            except ReferenceFileError as error:
+                reason = str(error)
+            if reason:
+                del paths[reftype]
+                missing[reftype] = f"{path.name} is not in the cache ({path.parent}): {reason}"
+        return paths, missing
+
+
+def missing_error(missing, parameters=None):
+    """The one error for references that cannot be had: ``{type: reason}``."""
+    setup = ""
+    if parameters:
+        wanted = ("meta.instrument.name", "meta.instrument.detector", "meta.exposure.type")
+        setup = " for " + ", ".join(str(parameters[name]) for name in wanted if parameters.get(name))
+    listed = "\n".join(f"  {reftype}: {reason}" for reftype, reason in sorted(missing.items()))
+    return ReferenceNotFoundError(f"Missing reference files{setup}:\n{listed}\n{HOW_TO_FIX}")

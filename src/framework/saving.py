@@ -1,0 +1,172 @@
+"""Input and output files of a step: where they are looked for, what they are called, when they are written."""
+
+import logging
+import os
+from pathlib import Path
+
+from upramp.errors import ConfigError
+from upramp.framework.output_names import output_name
+from upramp.framework.specs import is_model
+
+__all__ = ["Saving", "as_list"]
+
+log = logging.getLogger(__name__)
+
+
+class Saving:
+    """The part of a Step that deals with files; see `upramp.framework.step.Step`."""
+
+    def set_primary_input(self, data):
+        """Note the first input, whose name the names of all outputs start from; the first one wins."""
+        if self.search_attr("_input_filename") is not None:
+            return
+        first = data[0] if isinstance(data, list | tuple) and data else data
+        if is_model(first):
+            self._input_filename = getattr(first.meta, "filename", None)
+        elif isinstance(first, str | Path):
+            self._input_filename = str(first)
+
+    def make_input_path(self, name):
+        """Path of an input file: bare names are looked for in ``input_dir``, when that is set."""
+        path, folder = Path(name), self.search_attr("input_dir")
+        return path if folder is None or path.parent != Path() else _expanded(folder) / path
+
+    @property
+    def output_folder(self):
+        """Folder of the output: own or inherited ``output_dir``, else the current one."""
+        return _expanded(self.search_attr("output_dir", ""))
+
+    def make_output_path(self, basepath=None, ext=None, suffix=None, **components):
+        """Name of an output file (see `upramp.framework.output_names`); nothing is written.
+
+        Parameters
+        ----------
+        basepath : str or Path, optional
+            Name to start from. Default: output_file, else the primary input.
+        ext : str, optional
+            Extension. Default: output_ext.
+        suffix : str or False, optional
+            Default: own suffix, else the name of the step. False: leave the base name as it is.
+        **components
+            Index and the like, put before the suffix.
+
+        Returns
+        -------
+        str
+        """
+        extension = ext or self.output_ext
+        output_file = self.search_attr("output_file") if self.search_output_file else self.output_file
+        fallback = f"step_{self.name}{extension or ''}"
+        base = basepath or output_file or self.search_attr("_input_filename") or fallback
+        if suffix is None:
+            suffix = self.suffix or self.name.lower()
+        path = output_name(
+            base,
+            suffix=suffix,
+            extension=extension,
+            directory=self.output_folder,
+            components=components.values(),
+        )
+        return str(path)
+
+    def output_suffixes(self):
+        """Suffixes of the files that a run is going to write, as far as known beforehand.
+
+        A step that chooses its suffix while it works overrides this.
+        """
+        return (self.suffix or self.name.lower(),)
+
+    def check_outputs(self):
+        """Before any work: output folders exist or can be made, are writable; no output is the input.
+
+        Raises
+        ------
+        ConfigError
+            Says which folder or file, and why.
+        """
+        for step in self.steps_below():
+            if not (step.save_results or step.output_file is not None):
+                continue
+            _check_folder(step.output_folder)
+            for suffix in step.output_suffixes():
+                self._check_not_input(step.make_output_path(suffix=suffix))
+
+    def _check_not_input(self, path):
+        name = self.search_attr("_input_filename")
+        source = self.make_input_path(name) if name else None
+        if source is not None and source.exists() and Path(path).exists() and source.samefile(path):
+            raise ConfigError(
+                f"The output {path} of step {self.name} is the input file itself; choose another output_dir, "
+                "output_file or suffix"
+            )
+
+    def save_model(self, model, suffix=None, idx=None, output_file=None, force=False, **components):
+        """Save a model, or a list of models, when the step is saving.
+
+        Parameters
+        ----------
+        model : model or list of model
+        suffix : str or False, optional
+            As in `make_output_path`.
+        idx : int, optional
+            Index in the file name.
+        output_file : str or Path, optional
+            Base name; also makes the step save.
+        force : bool
+            Save in any case.
+        **components
+            Further parts of the name.
+
+        Returns
+        -------
+        str, list of str, or None
+            Paths written.
+        """
+        if model is None or not (self.save_results or output_file or force):
+            return None
+        if isinstance(model, list | tuple):
+            numbered = enumerate(model) if len(model) > 1 else [(None, one) for one in model]
+            return [
+                self.save_model(one, suffix, number, output_file, force, **components)
+                for number, one in numbered
+                if is_model(one)
+            ]
+        by_model = self.output_use_model or not (self.search_output_file or self.output_file)
+        base = output_file or (model.meta.filename if by_model else None)
+        if base is None or not by_model:
+            components = {"idx": idx} | components
+        path = self.make_output_path(base, suffix=suffix, **components)
+        _check_folder(Path(path).parent)
+        self.root._check_not_input(path)
+        path = str(model.save(path) or path)
+        log.info("Saved model in %s", path)
+        return path
+
+    def _save_result(self, result):
+        results = as_list(result)
+        for number, one in enumerate(results):
+            index = number if len(results) > 1 else None
+            if is_model(one):
+                self.save_model(one, idx=index)
+            elif hasattr(one, "save"):
+                path = self.make_output_path(idx=index)
+                one.save(path, overwrite=True)
+                log.info("Saved %s in %s", type(one).__name__, path)
+
+
+def as_list(result):
+    """One result, or several, as a list."""
+    return result if isinstance(result, list | tuple) else [result]
+
+
+def _expanded(folder):
+    return Path(os.path.expandvars(folder)).expanduser()
+
+
+def _check_folder(folder):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"The output folder {folder} cannot be made: {error.strerror}") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"The output folder {folder.absolute()} is not writable; choose another output_dir")

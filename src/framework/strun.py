@@ -1,0 +1,288 @@
+"""The command line ``strun [OPTIONS] CFG_FILE_OR_CLASS [ARG ...] [--PARAM VALUE ...]``.
+
+Two passes: the first knows only the global options and finds the class, the second has a parser made from
+the spec of that class.
+"""
+
+import argparse
+import contextlib
+import inspect
+import logging
+import os
+import pdb
+import sys
+import textwrap
+import traceback
+from pathlib import Path
+
+from upramp.errors import ConfigError, UprampError
+from upramp.framework import logs, specs
+
+__all__ = ["main", "run_command"]
+
+log = logging.getLogger(__name__)
+
+_WIDTH = 70
+_RESERVED = ("debug", "logcfg", "verbose", "log-level", "log-file", "log-stream")
+_LOG_OPTIONS = ("verbose", "log_level", "log_file", "log_stream")
+
+
+def _global_parser():
+    parser = argparse.ArgumentParser(
+        prog="strun",
+        description="Run a step or a pipeline.",
+        add_help=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("cfg_file_or_class", help="Parameter file, alias or Python class of the step")
+    parser.add_argument("args", nargs="*", help="Arguments of the step, such as the input file")
+    add = parser.add_argument
+    add("-h", "--help", action="store_true", help="Show this help and stop")
+    add("--version", action="store_true", help="Show the versions and stop")
+    add("--debug", action="store_true", help="After an error, enter the debugger")
+    add("--save-parameters", metavar="FILE", help="Write the final parameters to a parameter file (ASDF)")
+    add("--disable-crds-steppars", action="store_true", help="Do not look for parameters in CRDS")
+    add("--threads", metavar="N", help="Number of threads of the kernels [all cores]")
+    add("--logcfg", metavar="FILE", help="Logging configuration (deprecated; use --log-*)")
+    add("--verbose", "-v", action="store_true", help="Log everything (level DEBUG)")
+    add("--log-level", metavar="LEVEL", help="Lowest level that is logged [INFO]")
+    add("--log-file", metavar="FILE", help="Write the log to this file too")
+    add("--log-stream", metavar="STREAM", help="stdout, stderr or null [stderr]")
+    return parser
+
+
+def _add_parameters(parser, spec, prefix=""):
+    for key in spec.scalars:
+        if not prefix and key.replace("_", "-") in _RESERVED:
+            raise ConfigError(f"The Step's spec is trying to override a built-in parameter '--{key}'")
+        name = f"{prefix}{key}"
+        parser.add_argument(
+            f"--{name}",
+            dest=f"parameter:{name}",
+            metavar="",
+            default=argparse.SUPPRESS,
+            help=_parameter_help(spec[key], spec.inline_comments.get(key)).replace("%", "%%"),
+        )
+    for key in spec.sections:
+        _add_parameters(parser, spec[key], f"{prefix}{key}.")
+
+
+def _parameter_help(check, comment):
+    text = (comment or "").lstrip("# ").strip()
+    arguments = check.partition("(")[2].rpartition(")")[0]
+    arguments = arguments.partition("(")[0]
+    shown = arguments and arguments.replace(" ", "") not in ("default=None", "default=''", 'default=""')
+    return f"{text} [{arguments}]" if shown else text
+
+
+def _nested(options):
+    """``{"parameter:steps.jump.skip": "true"}`` -> ``{"steps": {"jump": {"skip": "true"}}}``."""
+    values = {}
+    for dest, text in options.items():
+        if not dest.startswith("parameter:"):
+            continue
+        *sections, key = dest.removeprefix("parameter:").split(".")
+        section = values
+        for name in sections:
+            section = section.setdefault(name, {})
+        section[key] = specs.parse_value(text)
+    return values
+
+
+def _box(header, error):
+    lines = [line for part in (str(error) or type(error).__name__).splitlines() for line in _wrapped(part)]
+    rule = "-" * _WIDTH
+    return "\n".join([rule, header, *lines, rule])
+
+
+def _wrapped(text):
+    indent = " " * (4 + len(text) - len(text.lstrip()))
+    wrapped = textwrap.wrap(
+        text.strip(), _WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    )
+    return wrapped or [""]
+
+
+def _versions():
+    from importlib.metadata import entry_points
+
+    import upramp
+
+    found = {entry.dist.name: entry.dist.version for entry in entry_points(group="stpipe.steps")}
+    found["upramp"] = upramp.__version__
+    return "\n".join(f"{name}: {version}" for name, version in sorted(found.items()))
+
+
+class _Failure(Exception):
+    """An error together with what the command line says about it."""
+
+    def __init__(self, header, error, help_text=""):
+        super().__init__(str(error))
+        self.header = header
+        self.error = error
+        self.help_text = help_text
+
+
+def _find(target):
+    """The class, and the path of the parameter file when the target is one."""
+    from upramp.framework import config
+    from upramp.framework.classes import find_class
+    from upramp.framework.step import Step
+
+    if not Path(target).is_file():
+        return find_class(target), None
+    found = config.read_parameter_file(target)
+    if not found.class_name:
+        raise ConfigError(f"{target} does not say which step it is for; it needs a line 'class = ...'")
+    return Step.class_of_file(found), target
+
+
+def _log_options(options):
+    given = [name for name in _LOG_OPTIONS if getattr(options, name)]
+    if options.logcfg and not given:
+        return logs.LogOptions.from_file(options.logcfg)
+    return logs.LogOptions(
+        level="DEBUG" if options.verbose else options.log_level or "INFO",
+        file=options.log_file,
+        stream=options.log_stream or "stderr",
+    )
+
+
+def _threads(text):
+    if text is not None and not (text.isdigit() and int(text) > 0):
+        raise ConfigError(f"--threads is {text!r}; expected a positive integer")
+    return text
+
+
+@contextlib.contextmanager
+def _environment(name, value):
+    """Set an environment variable for a while; None leaves it alone."""
+    before = os.environ.get(name)
+    if value is not None:
+        os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ[name] = before
+        elif value is not None:
+            del os.environ[name]
+
+
+def _parser_of(step_class):
+    parser = _global_parser()
+    parser.description = inspect.cleandoc(step_class.__doc__ or "")
+    _add_parameters(parser, step_class.load_spec_file())
+    return parser
+
+
+def _parse(arguments):
+    """Parse the command line: class, parameter file (or None), options, parser, log options."""
+    first = _global_parser()
+    options, _ = first.parse_known_intermixed_args(arguments)
+    try:
+        step_class, config_file = _find(options.cfg_file_or_class)
+        log_options = _log_options(options)
+        _threads(options.threads)
+        parser = _parser_of(step_class)
+    except (UprampError, TypeError, ImportError) as error:
+        raise _Failure("ERROR PARSING CONFIGURATION:", error, first.format_help()) from error
+    if options.help:
+        sys.stdout.write(parser.format_help())
+        raise SystemExit(0)
+    return step_class, config_file, parser.parse_intermixed_args(arguments), parser, log_options
+
+
+def _configured_step(step_class, config_file, options, parser):
+    try:
+        pars = _nested(vars(options))
+        dataset = options.args[0] if options.args else None
+        if dataset and "input_dir" in pars and Path(dataset).parent == Path():
+            dataset = str(Path(pars["input_dir"], dataset))
+        step = step_class.configure(
+            dataset,
+            config_file=config_file,
+            pars=pars,
+            origin="command line",
+            use_crds=not options.disable_crds_steppars,
+        )
+        if options.save_parameters:
+            step.export_config(options.save_parameters, include_metadata=True)
+            log.info("Step/Pipeline parameters saved to %r", options.save_parameters)
+    except (UprampError, TypeError, OSError) as error:
+        raise _Failure("ERROR PARSING CONFIGURATION:", error, parser.format_help()) from error
+    if options.args:
+        step.save_results = True
+    return step
+
+
+def _run(arguments):
+    step_class, config_file, options, parser, log_options = _parse(arguments)
+    with (
+        _environment("UPRAMP_THREADS", options.threads),
+        logs.configured(log_options, step_class.logger_names()),
+    ):
+        if options.logcfg:
+            log.warning("--logcfg is deprecated; use --log-level, --log-file and --log-stream")
+        step = _configured_step(step_class, config_file, options, parser)
+        try:
+            step.run(*options.args)
+        except Exception as error:
+            raise _Failure(f"ERROR RUNNING STEP {step_class.__name__!r}:", error) from error
+    return step
+
+
+def run_command(arguments):
+    """Run a command line without reporting: errors are raised as they are.
+
+    Parameters
+    ----------
+    arguments : list of str
+        What follows ``strun``.
+
+    Returns
+    -------
+    Step
+        The step, after its run.
+    """
+    try:
+        return _run(arguments)
+    except _Failure as failure:
+        raise failure.error from None
+
+
+def main(arguments=None):
+    """Entry point of the command ``strun``.
+
+    Returns
+    -------
+    int
+        0: success. 1: the configuration is wrong or the step failed; or the status of the step's own error.
+        A wrong command line ends in ``SystemExit(2)`` of argparse.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if "--version" in arguments:
+        sys.stdout.write(_versions() + "\n")
+        return 0
+    try:
+        _run(arguments)
+    except _Failure as failure:
+        return _report(failure, arguments)
+    return 0
+
+
+def _report(failure, arguments):
+    error = failure.error
+    sys.stdout.write(_box(failure.header, error) + "\n")
+    if failure.help_text:
+        sys.stdout.write(failure.help_text)
+    sys.stdout.flush()
+    status = getattr(error, "exit_status", None)
+    talkative = any(option in arguments for option in ("--debug", "--verbose", "-v"))
+    if status is None and (talkative or not isinstance(error, UprampError | OSError)):
+        # A message of ours says what to do, and one about a file is clear; else the place in the code matters.
+        traceback.print_exception(error)
+    if "--debug" in arguments and not failure.help_text:
+        pdb.post_mortem(error.__traceback__)
+        return 0
+    return 1 if status is None else status

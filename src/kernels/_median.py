@@ -1,0 +1,46 @@
+"""Order statistics of many short columns at once.
+
+The columns ("lanes") of a scratch array are sorted together by Batcher's odd-even merge network: which rows are
+compared does not depend on the values, so that each compare-exchange is one pass of packed minima and maxima over
+the lanes, whatever the number of rows.
+"""
+
+import numpy as np
+
+from upramp.kernels._jit import kernel
+
+__all__ = ["lane_median", "sort_lanes"]
+
+
+@kernel
+def _exchange(low, high):
+    # Adding zero keeps LLVM from turning "store the old number back" into a masked store, which is microcode on
+    # AMD processors: 0.2 ns per element against 0.6 ns. (It makes +0 of -0, which no median shows.)
+    zero = np.float32(0)
+    for x in range(low.size):
+        a = low[x] + zero
+        b = high[x] + zero
+        low[x] = a if a < b else b
+        high[x] = b if a < b else a
+
+
+@kernel
+def sort_lanes(values, n, width):
+    """Sort the first ``n`` rows of each of the first ``width`` columns upwards, in place; NaN is not allowed."""
+    run = 1
+    while run < n:
+        distance = run
+        while distance >= 1:
+            for start in range(distance % run, n - distance, 2 * distance):
+                for row in range(start, min(start + distance, n - distance)):
+                    if row // (2 * run) == (row + distance) // (2 * run):
+                        _exchange(values[row, :width], values[row + distance, :width])
+            distance //= 2
+        run *= 2
+
+
+@kernel
+def lane_median(values, lane, first, last):
+    """Median of the sorted values ``first <= row < last`` of one lane (float64): the mean of the two in the middle."""
+    n = last - first
+    return 0.5 * (float(values[first + (n - 1) // 2, lane]) + float(values[first + n // 2, lane]))

@@ -1,0 +1,232 @@
+"""Compiled statistics of reference pixels: clipped means, running medians, and the vectors made of them.
+
+The frame here is that of the readout: amplifiers are blocks of columns, and rows are read one after the other. What
+is computed, and why, is described in `upramp.kernels.refpix`.
+"""
+
+import numpy as np
+
+from upramp.kernels._flags import DO_NOT_USE
+from upramp.kernels._jit import kernel
+
+__all__ = ["AMPLIFIER", "BORDER", "SIZE", "edge_vectors_block", "single_amplifier_block"]
+
+SIZE = 2048
+BORDER = 4
+AMPLIFIER = 512
+
+
+@kernel
+def _clipped_mean(values, n, limit):
+    """Iteratively clipped mean of values[:n], which are overwritten; NaN where nothing survives."""
+    while True:
+        total = 0.0
+        for k in range(n):
+            total += values[k]
+        mean = total / n
+        square = 0.0
+        for k in range(n):
+            square += (values[k] - mean) ** 2
+        reach = limit * np.sqrt(square / n)
+        kept = 0
+        for k in range(n):
+            value = values[k]
+            if mean - reach <= value <= mean + reach:
+                values[kept] = value
+                kept += 1
+        # Of equal values the rounded mean may miss all; they are their own mean.
+        if kept == n or reach == 0 or n == 0:
+            return mean
+        n = kept
+
+
+@kernel
+def _edge_mean(rows, rows_dq, start, stop, step, limit, scratch):
+    """Clipped mean of four reference rows and columns start, start + step, ...; (found any, mean)."""
+    n = 0
+    for r in range(BORDER):
+        for x in range(start, stop, step):
+            if rows_dq[r, x] & DO_NOT_USE == 0:
+                scratch[n] = rows[r, x]
+                n += 1
+    return n > 0, _clipped_mean(scratch, n, limit) if n > 0 else 0.0
+
+
+@kernel
+def _two_edges_mean(rows, rows_dq, start, stop, step, limit, scratch):
+    """Average of the means of bottom and top rows, or the one there is; (found any, mean)."""
+    has_bottom, bottom = _edge_mean(rows[:BORDER], rows_dq[:BORDER], start, stop, step, limit, scratch)
+    has_top, top = _edge_mean(rows[BORDER:], rows_dq[BORDER:], start, stop, step, limit, scratch)
+    if has_bottom and has_top:
+        return True, 0.5 * (bottom + top)
+    return has_bottom or has_top, bottom if has_bottom else top
+
+
+@kernel
+def _amplifier_offsets(offset, rows, rows_dq, column0, odd_even, limit, scratch):
+    """Offsets of all columns of one group from the edge rows (8, nx)."""
+    nx = rows.shape[1]
+    step = 2 if odd_even else 1
+    for amplifier in range(column0 // AMPLIFIER, (column0 + nx - 1) // AMPLIFIER + 1):
+        start = max(amplifier * AMPLIFIER - column0, 0)
+        stop = min((amplifier + 1) * AMPLIFIER - column0, nx)
+        usable = True
+        for parity in range(step):
+            found, mean = _two_edges_mean(rows, rows_dq, start + parity, stop, step, limit, scratch)
+            usable &= found
+            for x in range(start + parity, stop, step):
+                offset[x] = mean
+        if not usable:
+            offset[start:stop] = 0
+
+
+@kernel
+def _remove(window, n, value):
+    """Take one ``value`` out of the ascending window[:n]."""
+    k = 0
+    while window[k] != value:
+        k += 1
+    for j in range(k, n - 1):
+        window[j] = window[j + 1]
+
+
+@kernel
+def _insert(window, n, value):
+    """Put ``value`` into the ascending window[:n]."""
+    k = n
+    while k > 0 and window[k - 1] > value:
+        window[k] = window[k - 1]
+        k -= 1
+    window[k] = value
+
+
+@kernel
+def _exchange(window, n, old, new):
+    """Replace one ``old`` by ``new`` in the ascending window[:n]."""
+    k = 0
+    while window[k] != old:
+        k += 1
+    while k + 1 < n and window[k + 1] < new:
+        window[k] = window[k + 1]
+        k += 1
+    while k > 0 and window[k - 1] > new:
+        window[k] = window[k - 1]
+        k -= 1
+    window[k] = new
+
+
+@kernel
+def _local_row(r, row0, ny):
+    """Row of the array for a detector row, mirrored at the detector's ends; -1 where the array does not cover it."""
+    if r < 0:
+        r = -r
+    if r >= SIZE:
+        r = 2 * (SIZE - 1) - r
+    r -= row0
+    return r if 0 <= r < ny else -1
+
+
+@kernel
+def _running_median(median, side, side_dq, row0, before, length, window):
+    """Running median of the good pixels of side (ny, 4), rows r - before to r - before + length - 1 of the detector.
+
+    NaN where there are none. The sorted window is carried from row to row; a NaN among its pixels makes the median NaN.
+    """
+    ny = side.shape[0]
+    n = 0
+    n_nan = 0
+    for r in range(1 - length, ny):
+        # Negative rows fill the window of row 0.
+        entering = _local_row(row0 + r - before + length - 1, row0, ny)
+        leaving = _local_row(row0 + r - before - 1, row0, ny) if r > 0 else -1
+        for x in range(BORDER):
+            old = leaving >= 0 and side_dq[leaving, x] & DO_NOT_USE == 0
+            new = entering >= 0 and side_dq[entering, x] & DO_NOT_USE == 0
+            if old and np.isnan(side[leaving, x]):
+                n_nan -= 1
+                old = False
+            if new and np.isnan(side[entering, x]):
+                n_nan += 1
+                new = False
+            if old and new:
+                _exchange(window, n, side[leaving, x], side[entering, x])
+            elif old:
+                _remove(window, n, side[leaving, x])
+                n -= 1
+            elif new:
+                _insert(window, n, side[entering, x])
+                n += 1
+        if r >= 0:
+            if n == 0 or n_nan > 0:
+                median[r] = np.nan
+            else:
+                median[r] = 0.5 * (window[(n - 1) // 2] + window[n // 2])
+
+
+@kernel
+def edge_vectors_block(
+    first,
+    last,
+    along_fast,
+    along_slow,
+    rows,
+    rows_dq,
+    columns,
+    columns_dq,
+    row0,
+    column0,
+    odd_even,
+    use_sides,
+    before,
+    length,
+    side_gain,
+    limit,
+):
+    """Both vectors of frames first ... last - 1; all arrays have the amplifiers along their last axis."""
+    ny, nx = columns.shape[1], rows.shape[2]
+    scratch = np.empty(BORDER * AMPLIFIER, np.float64)
+    window = np.empty(BORDER * length + 1, np.float64)
+    side = np.empty((ny, BORDER), np.float64)
+    medians = np.empty((2, ny), np.float64)
+    for frame in range(first, last):
+        offset = along_fast[frame]
+        _amplifier_offsets(offset, rows[frame], rows_dq, column0, odd_even, limit, scratch)
+        along_slow[frame] = 0
+        if not use_sides:
+            continue
+        for s in range(2):
+            for x in range(BORDER):
+                # Sides that the array does not cover are DO_NOT_USE throughout, whatever their offset.
+                column = s * (SIZE - BORDER) + x - column0
+                shift = offset[column] if 0 <= column < nx else 0.0
+                for r in range(ny):
+                    side[r, x] = columns[frame, r, s * BORDER + x] - shift
+            dq = columns_dq[:, s * BORDER : (s + 1) * BORDER]
+            _running_median(medians[s], side, dq, row0, before, length, window)
+        for r in range(ny):
+            left, right = medians[0, r], medians[1, r]
+            if np.isnan(left):
+                left = right
+            if np.isnan(right):
+                right = left
+            along_slow[frame, r] = 0.0 if np.isnan(left) else side_gain * (0.5 * (left + right))
+
+
+@kernel
+def single_amplifier_block(first, last, means, values, parity, odd_even, limit):
+    """Clipped means of frames first ... last - 1 for both parities, 0 where one of them has no pixel."""
+    scratch = np.empty(values.shape[1], np.float64)
+    for frame in range(first, last):
+        means[frame] = 0
+        usable = True
+        for p in range(2):
+            n = 0
+            for k in range(values.shape[1]):
+                if not odd_even or parity[k] == p:
+                    scratch[n] = values[frame, k]
+                    n += 1
+            usable &= n > 0
+            if n > 0:
+                means[frame, p] = _clipped_mean(scratch, n, limit)
+        if not usable:
+            means[frame] = 0

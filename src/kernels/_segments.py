@@ -1,0 +1,306 @@
+"""The careful ramp fit of one pixel: any mixture of flags, NaN and bad references. Symbols are those of `ramp_fit`."""
+
+import numpy as np
+
+from upramp.kernels._flags import DO_NOT_USE, SATURATED
+from upramp.kernels._jit import kernel
+
+__all__ = ["LARGEST_VARIANCE", "POWER_LIMITS", "UNUSABLE", "fit_flagged_pixel", "good_groups", "weight_offset"]
+
+JUMP_DET = 1 << 2
+PERSISTENCE = 1 << 5
+CHARGELOSS = 1 << 7
+NO_GAIN_VALUE = 1 << 19
+UNUSABLE = DO_NOT_USE | SATURATED
+
+LARGEST_VARIANCE = 1.0e6  # [(DN/s)^2]; larger ones are reported as 0 (reference behaviour)
+POWER_LIMITS = (5.0, 10.0, 20.0, 50.0, 100.0)  # signal-to-noise ratios where the power of the weights changes
+
+# What one integration of a pixel is:
+_RAMP = 0
+_FIRST_GROUP = 1  # only the first group is good: its own exposure time
+_ZEROFRAME = 2  # nothing is good: the first read stands in for the first group
+_SUPPRESSED = 3  # one group is good: not fitted on request
+
+
+@kernel
+def weight_offset(n):
+    """Where the weights of segments of ``n`` groups start in the table."""
+    return 6 * ((n - 1) ** 2 // 4)
+
+
+@kernel
+def good_groups(gdq, i, r, column, tolerated):
+    """Number of groups of one ramp without flags other than ``tolerated`` ones."""
+    count = 0
+    for k in range(gdq.shape[1]):
+        count += (gdq[i, k, r, column] & ~tolerated) == 0
+    return count
+
+
+@kernel
+def _kind(gdq, zeroframe, suppress, start, i, r, column):
+    """Which of the four cases an integration of a pixel is."""
+    if suppress != 0:
+        return _SUPPRESSED if good_groups(gdq, i, r, column, PERSISTENCE) == 1 else _RAMP
+    good = good_groups(gdq, i, r, column, 0)
+    if good == 1 and gdq[i, start, r, column] == 0:
+        return _FIRST_GROUP
+    if good == 0 and zeroframe.size > 0 and zeroframe[i, r, column] != 0:
+        return _ZEROFRAME
+    return _RAMP
+
+
+@kernel
+def _load(ramp, flags, gdq, data, zeroframe, kind, start, i, r, column):
+    """Copy one ramp and its flags. Saturated samples become NaN.
+
+    Returns the numbers of unusable and of saturated groups, and all flags that occur.
+    """
+    n_bad = 0
+    n_saturated = 0
+    bits = 0
+    for k in range(ramp.size):
+        q = gdq[i, start + k, r, column]
+        if kind == _SUPPRESSED:
+            q |= DO_NOT_USE
+        if k == 0 and start > 0:
+            q &= ~JUMP_DET
+        n_bad += (q & UNUSABLE) != 0
+        n_saturated += (q & SATURATED) != 0
+        ramp[k] = np.nan if (q & SATURATED) != 0 else data[i, start + k, r, column]
+        if k == 0 and kind == _ZEROFRAME:
+            ramp[k] = zeroframe[i, r, column]
+            q = 0
+        flags[k] = q
+        bits |= q
+    if kind == _ZEROFRAME:
+        n_bad -= 1
+        n_saturated -= n_saturated == ramp.size
+    return n_bad, n_saturated, bits
+
+
+@kernel
+def _next_segment(flags, k):
+    """First segment whose good groups begin at ``k`` or later, as a half-open range; empty if there is none.
+
+    A group with a jump and nothing else is the first sample of the segment that follows.
+    """
+    n = flags.size
+    while k < n and (flags[k] & ~PERSISTENCE) != 0:
+        k += 1
+    first = k
+    while k < n and (flags[k] & ~PERSISTENCE) == 0:
+        k += 1
+    if 0 < first < n and (flags[first - 1] & ~PERSISTENCE) == JUMP_DET:
+        first -= 1
+    return first, k
+
+
+@kernel
+def _segment_slope(ramp, first, last, gain, rn, weights, time):
+    """Slope [DN/s] of one segment."""
+    n = last - first
+    if n == 1:
+        return ramp[first] / time
+    if n == 2:
+        return (ramp[first + 1] - ramp[first]) / time
+    if rn == 0:
+        return np.nan
+    signal = (ramp[last - 1] - ramp[first]) * gain
+    variance = rn * rn + signal
+    index = 0
+    for limit in POWER_LIMITS:
+        # A NaN at an end falls through to the last power (reference behaviour).
+        index += not (signal <= 0 or variance <= 0 or signal * signal < limit * limit * variance)
+    half = n // 2
+    base = weight_offset(n) + index * half
+    slope = 0.0
+    for j in range(half):
+        a = ramp[first + j]
+        b = ramp[last - 1 - j]
+        slope += weights[base + j] * ((b if b == b else 0.0) - (a if a == a else 0.0))
+    return slope
+
+
+@kernel
+def _read_variance(n, gain, rn, time):
+    """Variance of the slope of a segment of ``n`` groups from read noise [(DN/s)^2]."""
+    shape = 6.0 if n < 3 else float(n * n * n - n)
+    noise = rn / time
+    return 12.0 * noise * noise / (shape * gain * gain) if gain > 0 else 0.0
+
+
+@kernel
+def _combine_segments(ramp, flags, gain, rn, photons, weights, time):
+    """Sums over the segments of an integration: 1/vr, 1/vp, 1/(vp+vr), slope/vr.
+
+    Segments of one group count only if there is no longer one, and then only the first.
+    """
+    longest = 0
+    first, last = _next_segment(flags, 0)
+    while first < last:
+        longest = max(longest, last - first)
+        first, last = _next_segment(flags, last)
+    by_read, by_photons, by_both, slopes = 0.0, 0.0, 0.0, 0.0
+    first, last = _next_segment(flags, 0)
+    while first < last:
+        n = last - first
+        if n > 1 or longest == 1:
+            t = time[1] if n == 1 else time[0]
+            vr = _read_variance(n, gain, rn, t)
+            vp = photons / (t * gain * max(n - 1, 1))
+            by_read += 1.0 / vr
+            by_photons += 1.0 / vp if vp > 0 else 0.0
+            by_both += 1.0 / (vp + vr)
+            slopes += _segment_slope(ramp, first, last, gain, rn, weights, t) / vr
+        if longest == 1:
+            break
+        first, last = _next_segment(flags, last)
+    return by_read, by_photons, by_both, slopes
+
+
+@kernel
+def _reciprocal(total):
+    """Variance from a sum of inverse variances: 0 if it is too large to mean anything."""
+    variance = 1.0 / total if total > 0 else 0.0
+    return 0.0 if variance >= LARGEST_VARIANCE else variance
+
+
+@kernel
+def _median_rate(gdq, data, medians, zeroframe, kinds, start, n_groups, dark, times, r, column):
+    """Photon rate P [DN/s] of a pixel: mean over the integrations of their median rates, plus dark current."""
+    total = 0.0
+    for i in range(kinds.size):
+        first = np.nan
+        if (gdq[i, start, r, column] & SATURATED) == 0:
+            first = float(data[i, start, r, column])
+        if kinds[i] == _ZEROFRAME:
+            first = float(zeroframe[i, r, column])
+        if n_groups == 1 or kinds[i] == _FIRST_GROUP:
+            total += first / times[2]
+        elif kinds[i] == _ZEROFRAME:
+            total += first / times[1]
+        elif kinds[i] == _RAMP and medians[i] == medians[i]:
+            total += medians[i]
+        elif kinds[i] == _RAMP and (gdq[i, start, r, column] & DO_NOT_USE) == 0 and first == first:
+            total += first / times[0]
+    median = total / kinds.size
+    return median + dark if median > 0 else dark
+
+
+@kernel
+def _restore_charge_loss(var_rnoise, var_rnoise_i, gdq, gain, rn, kinds, start, weights, times, ramp, flags, r, column):
+    """Read variances of a pixel as if the groups left out for charge migration had been used."""
+    total = 0.0
+    touched = False
+    for i in range(kinds.size):
+        found = False
+        for k in range(flags.size):
+            flags[k] = gdq[i, start + k, r, column]
+            if (flags[k] & CHARGELOSS) != 0:
+                flags[k] ^= CHARGELOSS | DO_NOT_USE
+                found = True
+        if found:
+            by_read = _combine_segments(ramp, flags, gain, rn, 0.0, weights, (times[0], _lone_time(kinds[i], times)))[0]
+            var_rnoise_i[i, r, column] = _reciprocal(by_read)
+            total += by_read
+            touched = True
+        elif var_rnoise_i[i, r, column] > 0:
+            total += 1.0 / float(var_rnoise_i[i, r, column])
+    if touched:
+        var_rnoise[r, column] = _reciprocal(total)
+
+
+@kernel
+def _lone_time(kind, times):
+    """Exposure time of a segment of one group [s]."""
+    if kind == _FIRST_GROUP:
+        return times[2]
+    return times[1] if kind == _ZEROFRAME else times[0]
+
+
+@kernel
+def fit_flagged_pixel(
+    rate,
+    rateints,
+    gdq,
+    data,
+    pixel_bits,
+    gain,
+    rn,
+    dark,
+    medians,
+    zeroframe,
+    weights,
+    start,
+    stop,
+    suppress,
+    times,
+    ramp,
+    flags,
+    kinds,
+    r,
+    column,
+):
+    """Fit one pixel and write its results; see `fit_ramps_tile`. ``times`` are those of groups, frame, first group."""
+    slope, err, var_p, var_r, dq = rate
+    slope_i, err_i, var_p_i, var_r_i, dq_i = rateints
+    n = stop - start
+    if not gain > 0:
+        pixel_bits |= NO_GAIN_VALUE | DO_NOT_USE
+    for i in range(kinds.size):
+        kinds[i] = _kind(gdq, zeroframe, suppress, start, i, r, column)
+    photons = _median_rate(gdq, data, medians, zeroframe, kinds, start, n, dark, times, r, column)
+    by_read_all, by_photons_all, slopes_all = 0.0, 0.0, 0.0
+    n_unusable, n_full, all_bits = 0, 0, 0
+    for i in range(kinds.size):
+        n_bad, n_saturated, bits = _load(ramp, flags, gdq, data, zeroframe, kinds[i], start, i, r, column)
+        result = pixel_bits | (bits & (JUMP_DET | PERSISTENCE))
+        by_read, by_photons, by_both, slopes = 0.0, 0.0, 0.0, 0.0
+        if (flags[0] & SATURATED) != 0:
+            result |= UNUSABLE
+        elif n_bad == n:
+            result |= UNUSABLE if n_saturated == n else DO_NOT_USE
+        else:
+            time = (times[0], _lone_time(kinds[i], times))
+            by_read, by_photons, by_both, slopes = _combine_segments(ramp, flags, gain, rn, photons, weights, time)
+        by_read_all += by_read
+        by_photons_all += by_photons
+        slopes_all += slopes
+        usable = (result & UNUSABLE) == 0
+        variance = _reciprocal(by_read)
+        slope_i[i, r, column] = slopes * variance if usable else np.nan
+        var_p_i[i, r, column] = _reciprocal(by_photons) if usable else 0.0
+        var_r_i[i, r, column] = variance if usable else 0.0
+        both = 1.0 / by_both if by_both > 0 else 0.0
+        err_i[i, r, column] = np.sqrt(both) if usable and both <= LARGEST_VARIANCE else 0.0
+        n_unusable += (result & DO_NOT_USE) != 0
+        n_full += (result & SATURATED) != 0
+        all_bits |= bits | (SATURATED if n_saturated > 0 else 0)
+        dq_i[i, r, column] = result | (SATURATED if n_saturated > 0 else 0)
+    result = pixel_bits | (all_bits & (JUMP_DET | PERSISTENCE))
+    result |= DO_NOT_USE if n_unusable == kinds.size else 0
+    result |= SATURATED if n_full == kinds.size else 0
+    usable = (result & UNUSABLE) == 0
+    variance_r = _reciprocal(by_read_all)
+    variance_p = _reciprocal(by_photons_all)
+    slope[r, column] = slopes_all * variance_r if usable else np.nan
+    var_p[r, column] = variance_p if usable else 0.0
+    var_r[r, column] = variance_r if usable else 0.0
+    err[r, column] = np.sqrt(variance_p + variance_r) if usable else 0.0
+    dq[r, column] = result | (all_bits & SATURATED)
+    if (all_bits & CHARGELOSS) != 0:
+        _restore_charge_loss(var_r, var_r_i, gdq, gain, rn, kinds, start, weights, times, ramp, flags, r, column)
+    _write_back(gdq, kinds, start, r, column)
+
+
+@kernel
+def _write_back(gdq, kinds, start, r, column):
+    """Leave suppressed ramps, and the jump flags of a first group that was not the first, as they were fitted."""
+    for i in range(kinds.size):
+        if kinds[i] == _SUPPRESSED:
+            for k in range(gdq.shape[1]):
+                gdq[i, k, r, column] |= DO_NOT_USE
+        if start > 0:
+            gdq[i, start, r, column] &= ~JUMP_DET

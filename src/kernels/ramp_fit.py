@@ -1,0 +1,583 @@
+"""Fit slopes to ramps by ordinary least squares, segment by segment.
+
+Model: jumps and unusable groups cut the ramp of one integration into segments of good groups. A segment of n groups
+``y`` has the slope ``sum_k c_k y_k`` with weights that grow towards its ends with its signal-to-noise ratio, the
+Poisson variance ``P / (t_group g (n-1))`` and the read variance ``12 (rn / t_group)^2 / ((n^3 - n) g^2)``, where ``P``
+is the median count rate of the pixel, mean of all integrations [DN/s], ``g`` its gain [e-/DN] and ``rn`` the noise of
+one group [e-]. Segments and integrations are combined with their inverse read variances as weights.
+
+Source: Fixsen et al. (2000), PASP 112, 1350 for the weights; reference behaviour for every rule. The weights depend on
+the length of the segment and on one of six powers only, and are antisymmetric: a table of `segment_weights` leaves one
+multiplication per pair of samples. Arithmetic is float64 from float32 data; the differences whose median is ``P`` are
+rounded to float32.
+
+NaN: samples that are NaN make no difference for the median; in a segment of three or more they count as 0 (reference
+behaviour), in a shorter one the slope is NaN.
+
+Pixels without any group flag, NaN or defect go through `_variances` and `_write_rates`, a row at a time; every other
+one through `fit_flagged_pixel`. Not here: the likelihood method, optional results per segment.
+"""
+
+import logging
+from typing import NamedTuple
+
+import numpy as np
+
+from upramp.kernels._flags import DO_NOT_USE, SATURATED
+from upramp.kernels._jit import kernel
+from upramp.kernels._layout import ShapeError, as_canonical, check_shape, writable_copy
+from upramp.kernels._median import lane_median, sort_lanes
+from upramp.kernels._segments import (
+    LARGEST_VARIANCE,
+    PERSISTENCE,
+    POWER_LIMITS,
+    UNUSABLE,
+    fit_flagged_pixel,
+    good_groups,
+    weight_offset,
+)
+from upramp.kernels._tiles import require_in_place, run_tile
+from upramp.kernels.jump import JUMP_DET, common_flags
+
+__all__ = [
+    "RampFit",
+    "RatePlanes",
+    "choose_groups",
+    "fit_ramps",
+    "fit_ramps_into",
+    "fit_ramps_tile",
+    "segment_weights",
+    "select_groups_tile",
+]
+
+log = logging.getLogger(__name__)
+
+_PIECE = 256  # columns done together
+
+
+class RatePlanes(NamedTuple):
+    """Slope and error [DN/s], variances [(DN/s)^2], all float32, and flags uint32; (ny, nx) or (nint, ny, nx)."""
+
+    slope: np.ndarray
+    err: np.ndarray
+    var_poisson: np.ndarray
+    var_rnoise: np.ndarray
+    dq: np.ndarray
+
+
+class RampFit(NamedTuple):
+    """Rates of the exposure (ny, nx), and of each integration (nint, ny, nx)."""
+
+    rate: RatePlanes
+    integrations: RatePlanes
+
+
+def segment_weights(n_groups, group_time):
+    """Weights of the samples of a segment in its slope.
+
+    Parameters
+    ----------
+    n_groups : int
+        Length of the longest segment.
+    group_time : float
+        Time between groups [s]; rounded to float32 here.
+
+    Returns
+    -------
+    1-D float64
+        For lengths n = 2, 3, ... n_groups and the powers 0, 0.4, 1, 3, 6, 10 the n // 2 weights [1/s] of the
+        differences ``y[n-1-j] - y[j]``; those of one length start at ``6 * ((n-1)**2 // 4)``.
+
+    Notes
+    -----
+    Source: Fixsen et al. (2000), sect. 4.1, in the reference's form: ``|k - mid|^p / mid^p``, mid = (n-1)/2.
+    """
+    powers = np.array([0.0, 0.4, 1.0, 3.0, 6.0, 10.0])[:, np.newaxis]
+    pieces = [np.empty(0)]
+    for n in range(2, n_groups + 1):
+        mid = (n - 1) / 2
+        arm = mid - np.arange(n // 2)
+        weighted = (arm / mid) ** powers * arm
+        pieces.append((weighted / (2 * weighted * arm).sum(axis=1, keepdims=True)).ravel())
+    return np.concatenate(pieces) / float(np.float32(group_time))
+
+
+@kernel
+def select_groups_tile(gdq, firstgroup, lastgroup, first, last, left, right):
+    """Set DO_NOT_USE in all groups of the region before ``firstgroup`` and after ``lastgroup``."""
+    for i in range(gdq.shape[0]):
+        for k in range(gdq.shape[1]):
+            if firstgroup <= k <= lastgroup:
+                continue
+            for r in range(first, last):
+                q = gdq[i, k, r, left:right]
+                for x in range(q.size):
+                    q[x] |= DO_NOT_USE
+
+
+@kernel
+def _survey(careful, rn, data, gdq, pdq, gain, read_noise, start, stop, noise_scale, group_time, r, left, right):
+    """Noise of one group [e-] of a piece of a row; ``careful`` is set for every pixel that is not plainly good."""
+    n = right - left
+    g = gain[r, left:right]
+    s = read_noise[r, left:right]
+    p = pdq[r, left:right]
+    bits = np.zeros(n, np.uint8)
+    total = np.zeros(n, np.float32)
+    for i in range(data.shape[0]):
+        for k in range(start, stop):
+            q = gdq[i, k, r, left:right]
+            y = data[i, k, r, left:right]
+            for x in range(n):
+                bits[x] |= q[x]
+            for x in range(n):
+                total[x] += y[x]
+    # Read variances near the limit where the reference drops them are left to the careful path.
+    largest = np.sqrt(LARGEST_VARIANCE / 12) * group_time
+    for x in range(n):
+        rn[x] = np.float32(float(s[x]) * (float(g[x]) / noise_scale))
+        plain = bits[x] == 0 and (p[x] & UNUSABLE) == 0 and total[x] - total[x] == 0
+        plain = plain and g[x] > 0 and rn[x] > 0 and float(rn[x]) < largest * float(g[x])
+        careful[x] = not plain or stop - start < 2
+
+
+@kernel
+def _median_rates(medians, ordered, careful, data, gdq, start, stop, group_time, i, r, left, right):
+    """Median of the usable first differences of one integration over the group time [DN/s]; NaN if there are none."""
+    n = right - left
+    rows = stop - start - 1
+    infinity = np.float32(np.inf)
+    zero = np.float32(0)
+    one = np.float32(1)
+    counts = np.zeros(n, np.float32)
+    for j in range(rows):
+        a = data[i, start + j, r, left:right]
+        b = data[i, start + j + 1, r, left:right]
+        p = gdq[i, start + j, r, left:right]
+        q = gdq[i, start + j + 1, r, left:right]
+        d = ordered[j]
+        for x in range(n):
+            difference = b[x] - a[x]
+            exists = ((p[x] & UNUSABLE) | (q[x] & (UNUSABLE | JUMP_DET))) == 0 and difference == difference
+            d[x] = difference if exists else infinity
+            counts[x] += one if exists else zero
+    sort_lanes(ordered, rows, n)
+    low = ordered[(rows - 1) // 2]
+    high = ordered[rows // 2]
+    for x in range(n):
+        medians[x] = 0.5 * (float(low[x]) + float(high[x])) / group_time
+    for x in range(n):
+        if careful[x] and counts[x] < rows:
+            medians[x] = lane_median(ordered, x, 0, int(counts[x])) / group_time if counts[x] > 0 else np.nan
+
+
+@kernel
+def _slopes(slope, power, other, data, gain, rn, weights, start, stop, i, r, left, right):
+    """Slopes [DN/s] of unbroken ramps of one integration; ``power`` and ``other`` are scratch."""
+    n = right - left
+    length = stop - start
+    half = length // 2
+    base = weight_offset(length)
+    y0 = data[i, start, r, left:right]
+    y1 = data[i, stop - 1, r, left:right]
+    g = gain[r, left:right]
+    for x in range(n):
+        signal = (float(y1[x]) - float(y0[x])) * float(g[x])
+        square = signal * signal if signal > 0 else 0.0
+        variance = float(rn[x]) * float(rn[x]) + signal
+        index = 0.0
+        for limit in POWER_LIMITS:
+            index += 1.0 if signal > 0 and square >= limit * limit * variance else 0.0
+        power[x] = index
+    lowest = 5.0
+    highest = 0.0
+    for x in range(n):
+        lowest = power[x] if power[x] < lowest else lowest
+        highest = power[x] if power[x] > highest else highest
+    slope[:n] = 0.0
+    # Neighbouring pixels share one or two powers: a pass for each is faster than looking weights up per pixel.
+    for index in range(int(lowest), int(highest) + 1):
+        other[:n] = 0.0
+        for j in range(half):
+            c = weights[base + index * half + j]
+            a = data[i, start + j, r, left:right]
+            b = data[i, stop - 1 - j, r, left:right]
+            for x in range(n):
+                other[x] += c * (float(b[x]) - float(a[x]))
+        for x in range(n):
+            slope[x] += other[x] if power[x] == index else 0.0
+
+
+@kernel
+def _variances(vp, vr, poisson, dark, gain, rn, n_integrations, n, group_time, r, left):
+    """Variances [(DN/s)^2] of full segments of ``n`` groups; ``poisson`` is the sum of the median rates."""
+    g = gain[r, left : left + vp.size]
+    photon_scale = 1.0 / (group_time * (n - 1))
+    read_scale = 12.0 / (group_time * group_time * float(n * n * n - n))
+    for x in range(vp.size):
+        photons = poisson[x] / n_integrations
+        vp[x] = (dark[x] + (photons if photons > 0 else 0.0)) * photon_scale / g[x]
+    for x in range(vp.size):
+        noise = float(rn[x]) / g[x]
+        vr[x] = noise * noise * read_scale
+
+
+@kernel
+def _write_rates(planes, slope, vp, vr, pdq, err_limit, r, left):
+    """Write one row of pixels with one segment in every integration; loops of few arrays, so that they vectorise."""
+    right = left + vp.size
+    out = planes[0][r, left:right]
+    for x in range(vp.size):
+        out[x] = slope[x]
+    out = planes[1][r, left:right]
+    for x in range(vp.size):
+        both = vp[x] + vr[x]
+        out[x] = np.sqrt(both) if both <= err_limit else 0.0
+    out = planes[2][r, left:right]
+    for x in range(vp.size):
+        out[x] = vp[x] if 0 < vp[x] < LARGEST_VARIANCE else 0.0
+    out = planes[3][r, left:right]
+    for x in range(vp.size):
+        out[x] = vr[x]
+    q = pdq[r, left:right]
+    bits = planes[4][r, left:right]
+    for x in range(vp.size):
+        bits[x] = q[x]
+
+
+@kernel
+def fit_ramps_tile(
+    slope,
+    err,
+    var_poisson,
+    var_rnoise,
+    dq,
+    slope_i,
+    err_i,
+    var_poisson_i,
+    var_rnoise_i,
+    dq_i,
+    gdq,
+    data,
+    pdq,
+    gain,
+    read_noise,
+    zeroframe,
+    average_dark,
+    weights,
+    start,
+    stop,
+    suppress,
+    noise_scale,
+    group_time,
+    frame_time,
+    first_time,
+    first,
+    last,
+    left,
+    right,
+):
+    """Fit all ramps of the region from group ``start`` to ``stop`` (exclusive).
+
+    The first ten arrays are the results, `RatePlanes` of the exposure (ny, nx) and of the integrations. ``zeroframe``
+    (nint, ny, nx) and ``average_dark`` (ny, nx) may have size 0. ``suppress`` is an integer; where it is 1, ramps with
+    one good group become DO_NOT_USE in ``gdq``, and where ``start`` is not 0 its jump flags are cleared.
+    ``noise_scale`` is sqrt(2 nframes); times are float64 holding float32 values, ``first_time`` that of a lone first
+    group. ``pdq`` is read only; bad gains need not be flagged in it.
+    """
+    rate = (slope, err, var_poisson, var_rnoise, dq)
+    rateints = (slope_i, err_i, var_poisson_i, var_rnoise_i, dq_i)
+    times = (group_time, frame_time, first_time)
+    n_integrations = data.shape[0]
+    n_groups = stop - start
+    careful = np.empty(_PIECE, np.bool_)
+    rn = np.empty(_PIECE, np.float32)
+    ordered = np.empty((n_groups, _PIECE), np.float32)
+    rows = np.zeros((4, _PIECE), np.float64)
+    medians = np.empty((n_integrations, _PIECE), np.float64)
+    slopes = np.empty((n_integrations, _PIECE), np.float64)
+    ramp = np.empty(n_groups, np.float64)
+    flags = np.empty(n_groups, np.uint8)
+    kinds = np.empty(n_integrations, np.int64)
+    poisson, dark = rows[2], rows[3]
+    for r in range(first, last):
+        for a in range(left, right, _PIECE):
+            b = min(a + _PIECE, right)
+            n = b - a
+            _survey(careful, rn, data, gdq, pdq, gain, read_noise, start, stop, noise_scale, group_time, r, a, b)
+            poisson[:] = 0.0
+            if average_dark.size > 0:
+                for x in range(n):
+                    dark[x] = average_dark[r, a + x]
+            if n_groups > 1:
+                vp, vr = rows[0, :n], rows[1, :n]  # the first two rows are scratch of _slopes before that
+                for i in range(n_integrations):
+                    _median_rates(medians[i], ordered, careful, data, gdq, start, stop, group_time, i, r, a, b)
+                    _slopes(slopes[i], vp, vr, data, gain, rn, weights, start, stop, i, r, a, b)
+                    for x in range(n):
+                        poisson[x] += medians[i, x]
+                _variances(vp, vr, poisson, dark, gain, rn, n_integrations, n_groups, group_time, r, a)
+                for i in range(n_integrations):
+                    planes = (slope_i[i], err_i[i], var_poisson_i[i], var_rnoise_i[i], dq_i[i])
+                    _write_rates(planes, slopes[i], vp, vr, pdq, LARGEST_VARIANCE, r, a)
+                for i in range(1, n_integrations):
+                    for x in range(n):
+                        slopes[0, x] += slopes[i, x]
+                for x in range(n):
+                    slopes[0, x] /= n_integrations
+                    mean = vp[x] / n_integrations
+                    vp[x] = mean if 0 < mean < LARGEST_VARIANCE else 0.0
+                    vr[x] /= n_integrations
+                _write_rates(rate, slopes[0], vp, vr, pdq, np.inf, r, a)
+            for x in range(n):
+                if careful[x]:
+                    fit_flagged_pixel(
+                        rate,
+                        rateints,
+                        gdq,
+                        data,
+                        pdq[r, a + x],
+                        float(gain[r, a + x]),
+                        float(rn[x]),
+                        dark[x],
+                        medians[:, x],
+                        zeroframe,
+                        weights,
+                        start,
+                        stop,
+                        suppress,
+                        times,
+                        ramp,
+                        flags,
+                        kinds,
+                        r,
+                        a + x,
+                    )
+
+
+def choose_groups(gdq, *, suppress_one_group=True, miri=False):
+    """Choose the groups to fit, as a half-open range; None if there is nothing to fit.
+
+    Parameters
+    ----------
+    gdq : (nint, ngroup, ny, nx) uint8, native, C order
+        Group flags of the whole frame.
+    suppress_one_group : bool
+        Ramps with one good group count as unusable.
+    miri : bool
+        Leave out leading groups that no pixel of any integration can use, and one such group at the end.
+
+    Returns
+    -------
+    (start, stop) or None
+        None: fewer than 2 groups are left (``miri``), or the first group is saturated in every pixel.
+    """
+    n_groups = gdq.shape[1]
+    start, stop = 0, n_groups
+    if miri and n_groups > 1:
+        while start < stop and _unusable_everywhere(gdq, start, int(suppress_one_group)):
+            start += 1
+        if start < stop and _unusable_everywhere(gdq, stop - 1, int(suppress_one_group)):
+            stop -= 1
+        if stop - start < 2:
+            return None
+    if np.all(common_flags(gdq[:, start : start + 1].copy()) & SATURATED):
+        return None
+    return start, stop
+
+
+@kernel
+def _unusable_everywhere(gdq, group, suppress):
+    """Whether every pixel of every integration has DO_NOT_USE in a group, or will get it for its one good group."""
+    for i in range(gdq.shape[0]):
+        for r in range(gdq.shape[2]):
+            for x in range(gdq.shape[3]):
+                if (gdq[i, group, r, x] & DO_NOT_USE) != 0:
+                    continue
+                if suppress == 0 or good_groups(gdq, i, r, x, PERSISTENCE) != 1:
+                    return False
+    return True
+
+
+def _selection(firstgroup, lastgroup, n_groups):
+    """Inclusive range of groups from the user's choice; an empty or reversed choice is ignored."""
+    first = 0 if firstgroup is None else max(firstgroup, 0)
+    last = n_groups - 1 if lastgroup is None else lastgroup
+    if last >= n_groups:
+        log.warning("lastgroup is %d, but the last of %d groups is %d: using that", last, n_groups, n_groups - 1)
+        last = n_groups - 1
+    if first >= last and (firstgroup is not None or lastgroup is not None):
+        log.warning("firstgroup %s and lastgroup %s leave nothing to fit: all groups are used", firstgroup, lastgroup)
+        return 0, n_groups - 1
+    return first, last
+
+
+def _empty_planes(*shape):
+    return RatePlanes(*(np.empty(shape, np.float32) for _ in range(4)), np.empty(shape, np.uint32))
+
+
+def fit_ramps_into(
+    rate,
+    integrations,
+    data,
+    gdq,
+    pdq,
+    gain,
+    read_noise,
+    *,
+    group_time,
+    frame_time,
+    nframes=1,
+    suppress_one_group=True,
+    firstgroup=None,
+    lastgroup=None,
+    zeroframe=None,
+    average_dark_current=None,
+    miri=False,
+    threads=None,
+):
+    """`fit_ramps` into given `RatePlanes`; changes the group flags. Returns whether there was anything to fit."""
+    data = as_canonical(data, "data", np.float32, 4)
+    n_integrations, n_groups, *frame = data.shape
+    pdq = as_canonical(pdq, "pixeldq", np.uint32, 2)
+    gain = as_canonical(gain, "gain", np.float32, 2)
+    read_noise = as_canonical(read_noise, "read_noise", np.float32, 2)
+    zeroframe = as_canonical(np.empty((0, 0, 0)) if zeroframe is None else zeroframe, "zeroframe", np.float32, 3)
+    dark = np.empty((0, 0)) if average_dark_current is None else average_dark_current
+    dark = as_canonical(dark, "average_dark_current", np.float32, 2)
+    require_in_place(gdq, "groupdq", np.uint8, 4)
+    check_shape(gdq, "groupdq", data.shape)
+    for array, name in ((pdq, "pixeldq"), (gain, "gain"), (read_noise, "read_noise")):
+        check_shape(array, name, frame)
+    if zeroframe.size:
+        check_shape(zeroframe, "zeroframe", (n_integrations, *frame))
+    if dark.size:
+        check_shape(dark, "average_dark_current", frame)
+    for planes, shape in ((rate, frame), (integrations, (n_integrations, *frame))):
+        for name, array in planes._asdict().items():
+            require_in_place(array, name, np.uint32 if name == "dq" else np.float32, len(shape))
+            check_shape(array, name, shape)
+    if n_groups < 1:
+        raise ShapeError(f"data has shape {data.shape}; fitting needs at least one group")
+
+    suppress_one_group = bool(suppress_one_group) and n_groups > 1
+    selected = _selection(firstgroup, lastgroup, n_groups)
+    if selected != (0, n_groups - 1):
+        run_tile(select_groups_tile, gdq, *selected, threads=threads)
+    groups = choose_groups(gdq, suppress_one_group=suppress_one_group, miri=miri)
+    if groups is None:
+        return False
+    tg, tf = float(np.float32(group_time)), float(np.float32(frame_time))
+    run_tile(
+        fit_ramps_tile,
+        *rate,
+        *integrations,
+        gdq,
+        data,
+        pdq,
+        gain,
+        read_noise,
+        zeroframe,
+        dark,
+        segment_weights(groups[1] - groups[0], group_time),
+        *groups,
+        int(suppress_one_group),
+        float(np.sqrt(2.0 * nframes)),
+        tg,
+        tf,
+        (nframes + 1) * tf / 2,
+        threads=threads,
+        block=16,
+    )
+    return True
+
+
+def fit_ramps(
+    data,
+    groupdq,
+    pixeldq,
+    gain,
+    read_noise,
+    *,
+    group_time,
+    frame_time,
+    nframes=1,
+    suppress_one_group=True,
+    firstgroup=None,
+    lastgroup=None,
+    zeroframe=None,
+    average_dark_current=None,
+    miri=False,
+    threads=None,
+):
+    """Fit a slope to every ramp.
+
+    Parameters
+    ----------
+    data : (nint, ngroup, ny, nx) float32
+        Counts, linear and dark-subtracted [DN].
+    groupdq : (nint, ngroup, ny, nx) uint8
+        Group flags.
+    pixeldq : (ny, nx) uint32
+        Pixel flags; DO_NOT_USE and SATURATED pixels get no slope.
+    gain : (ny, nx) float32
+        Gain [e-/DN].
+    read_noise : (ny, nx) float32
+        Noise of the difference of two reads [DN].
+    group_time, frame_time : float
+        Time between groups, and of one read [s]; rounded to float32.
+    nframes : int
+        Reads averaged into a group.
+    suppress_one_group : bool
+        Ramps with one good group get no slope (not applied to exposures of one group). Otherwise such a group is
+        divided by its exposure time, and the ZEROFRAME is used where there is no good group.
+    firstgroup, lastgroup : int, optional
+        First and last group to use, from 0.
+    zeroframe : (nint, ny, nx) float32, optional
+        First read of every integration [DN]; 0 where unusable.
+    average_dark_current : (ny, nx) float32, optional
+        Added to the photon rate as it is [DN/s].
+    miri : bool
+        Leave out groups at the start and the end that no pixel can use.
+    threads : int or None
+        Number of threads; None for all cores. The result does not depend on it.
+
+    Returns
+    -------
+    RampFit or None
+        Rates of the exposure and of the integrations; None if there is nothing to fit (`choose_groups`). Slopes are
+        NaN where no group is usable, or the pixel is not.
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        The arrays disagree; nothing has been written.
+
+    Notes
+    -----
+    Source and NaN rule: see the module. The error of an integration is ``sqrt(1 / sum 1/(vp + vr))`` over its
+    segments, that of the exposure ``sqrt(var_poisson + var_rnoise)`` (reference behaviour).
+    Cost: O(ngroup) per pixel, plus a sort of its differences.
+    """
+    data = as_canonical(data, "data", np.float32, 4)
+    n_integrations, _, *frame = data.shape
+    fit = RampFit(_empty_planes(*frame), _empty_planes(n_integrations, *frame))
+    fitted = fit_ramps_into(
+        *fit,
+        data,
+        writable_copy(groupdq, "groupdq", np.uint8, 4),
+        pixeldq,
+        gain,
+        read_noise,
+        group_time=group_time,
+        frame_time=frame_time,
+        nframes=nframes,
+        suppress_one_group=suppress_one_group,
+        firstgroup=firstgroup,
+        lastgroup=lastgroup,
+        zeroframe=zeroframe,
+        average_dark_current=average_dark_current,
+        miri=miri,
+        threads=threads,
+    )
+    return fit if fitted else None

@@ -1,0 +1,370 @@
+"""Flag saturated samples, samples at the floor of the converter, and groups in which saturation began.
+
+A sample is saturated from the first group on whose counts reach the threshold of its pixel (``>=``), and so are
+the pixels in a box of ``n_pix_grow`` around it (charge spills over). Counts of zero or less are AD_FLOOR and
+DO_NOT_USE in their group alone, and are not grown. A pixel flagged NO_SAT_CHECK, or with a NaN threshold, never
+saturates. NaN data are never flagged.
+
+Where a group averages several reads (``nframes`` > 1) saturation can begin inside it, before the average shows it:
+
+* *diluted average*: the group before the first saturated one is DO_NOT_USE, grown by the box, if its average
+  reaches threshold * (mean read number) / (last read number);
+* *second group*: group 1 is DO_NOT_USE, not grown, if group 2 is saturated, group 0 predicts that it should not be,
+  and the step from group 0 to 1 is large enough for saturation in the last read.
+
+Read k of group g has the number ``g * nframes + k``: gaps between groups are ignored (reference behaviour).
+
+The work is done in phases with barriers between them, because each looks at the neighbours' result of the one
+before: first saturated group -> flags -> marks of partial saturation -> DO_NOT_USE. Not done here: IRS2 readout.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from upramp.kernels._flags import AD_FLOOR, DO_NOT_USE, NO_SAT_CHECK, SATURATED
+from upramp.kernels._jit import kernel
+from upramp.kernels._layout import ShapeError, as_canonical, check_shape, writable_copy
+from upramp.kernels._tiles import require_in_place, run_tile
+from upramp.kernels.dq_init import merge_dq_tile
+
+__all__ = [
+    "SaturationFlags",
+    "apply_partial_tile",
+    "clean_zeroframe_tile",
+    "find_first_saturated_tile",
+    "flag_saturated_tile",
+    "flag_saturation",
+    "flag_saturation_in_place",
+    "grow_saturated_tile",
+    "mark_partial_tile",
+    "prepare_threshold_tile",
+]
+
+NEVER = 65536.0
+"""Threshold of pixels that are not checked: above the largest number of the 16-bit converter."""
+
+GROWN_MARK = 1
+OWN_MARK = 2
+
+
+class SaturationFlags(NamedTuple):
+    """Group flags (nint, ngroup, ny, nx), pixel flags (ny, nx) and ZEROFRAME (nint, ny, nx) [DN] or None."""
+
+    groupdq: np.ndarray
+    pixeldq: np.ndarray
+    zeroframe: np.ndarray | None
+
+
+@kernel
+def prepare_threshold_tile(threshold, sat_dq, first, last, left, right):
+    """Raise the thresholds of pixels that are not to be checked, and flag NaN thresholds NO_SAT_CHECK."""
+    for r in range(first, last):
+        t = threshold[r, left:right]
+        d = sat_dq[r, left:right]
+        for x in range(t.size):
+            d[x] |= NO_SAT_CHECK if np.isnan(t[x]) else 0
+            t[x] = np.float32(NEVER) if (d[x] & NO_SAT_CHECK) != 0 else t[x]
+
+
+@kernel
+def find_first_saturated_tile(saturated_from, data, threshold, first, last, left, right):
+    """First group of every pixel that reaches its threshold, or the number of groups."""
+    ngroups = data.shape[1]
+    for i in range(data.shape[0]):
+        for r in range(first, last):
+            s = saturated_from[i, r, left:right]
+            t = threshold[r, left:right]
+            s[:] = ngroups
+            for g in range(ngroups - 1, -1, -1):
+                row = data[i, g, r, left:right]
+                group = np.int32(g)
+                for x in range(s.size):
+                    s[x] = group if row[x] >= t[x] else s[x]
+
+
+@kernel
+def _smallest_in_box(smallest, column_smallest, plane, grow, r, left, right):
+    """Minimum of ``plane`` over the box around each pixel of one row; pixels outside the array do not count."""
+    start = max(left - grow, 0)
+    stop = min(right + grow, plane.shape[1])
+    above = column_smallest[: stop - start]
+    above[:] = plane[r, start:stop]
+    for neighbour in range(max(r - grow, 0), min(r + grow + 1, plane.shape[0])):
+        row = plane[neighbour, start:stop]
+        for x in range(above.size):
+            above[x] = min(above[x], row[x])
+    smallest[:] = above[left - start : right - start]
+    for shift in range(-grow, grow + 1):
+        # Columns left ... right of the row, moved by shift and cut at the ends of the array.
+        skip = max(start - left - shift, 0)
+        size = min(right + shift, stop) - (left + skip + shift)
+        if size > 0:
+            target = smallest[skip : skip + size]
+            row = above[left + skip + shift - start :][:size]
+            for x in range(target.size):
+                target[x] = min(target[x], row[x])
+
+
+@kernel
+def flag_saturated_tile(gdq, data, saturated_from, grow, first, last, left, right):
+    """Set SATURATED (grown) and AD_FLOOR | DO_NOT_USE; returns how many pixels have a SATURATED group."""
+    smallest = np.empty(right - left, np.int32)
+    column_smallest = np.empty(right - left + 2 * grow, np.int32)
+    seen = np.empty(right - left, np.uint8)
+    count = 0
+    for i in range(data.shape[0]):
+        for r in range(first, last):
+            _smallest_in_box(smallest, column_smallest, saturated_from[i], grow, r, left, right)
+            seen[:] = 0
+            for g in range(data.shape[1]):
+                row = data[i, g, r, left:right]
+                q = gdq[i, g, r, left:right]
+                for x in range(q.size):
+                    flags = q[x] | (np.uint8(SATURATED) if g >= smallest[x] else np.uint8(0))
+                    flags |= np.uint8(AD_FLOOR | DO_NOT_USE) if row[x] <= 0 else np.uint8(0)
+                    q[x] = flags
+                    seen[x] |= flags
+            for x in range(seen.size):
+                count += (seen[x] & SATURATED) != 0
+    return count
+
+
+@kernel
+def grow_saturated_tile(marks, gdq, grow, first, last, left, right):
+    """Put SATURATED into ``marks`` (nint, ngroup, ny, nx) uint8 where it is set in the box of the same group, else 0.
+
+    For SATURATED bits that were there before the step: they are grown too, but not carried to later groups.
+    """
+    ny, nx = gdq.shape[-2:]
+    for i in range(gdq.shape[0]):
+        for g in range(gdq.shape[1]):
+            for r in range(first, last):
+                for x in range(left, right):
+                    found = 0
+                    for y in range(max(r - grow, 0), min(r + grow + 1, ny)):
+                        for z in range(max(x - grow, 0), min(x + grow + 1, nx)):
+                            found |= gdq[i, g, y, z] & SATURATED
+                    marks[i, g, r, x] = found
+
+
+@kernel
+def _partial_mark(data, gdq, threshold, sat_dq, bias, nframes, i, g, r, x):
+    """Mark of one sample that is not saturated while its next group is."""
+    limit = threshold[r, x]
+    if nframes > 1 and (gdq[i, g, r, x] & DO_NOT_USE) == 0:
+        dilution = 1.0
+        if (sat_dq[r, x] & NO_SAT_CHECK) == 0:
+            dilution = (g * nframes + (nframes + 1) / 2) / ((g + 1) * nframes)
+        if data[i, g, r, x] >= limit * dilution:
+            return GROWN_MARK
+    if g == 1 and data.shape[1] > 2:
+        # float32 and float64 as the reference has them: differences in float32, the extrapolation in float64.
+        d0 = data[i, 0, r, x]
+        signal = np.float64(d0 - bias[r, x])
+        expected = signal / ((nframes + 1) / 2) * (3 * nframes) + bias[r, x]
+        headroom = (limit - d0) / np.float32(nframes)
+        if expected < limit and data[i, 1, r, x] - d0 > headroom:
+            return OWN_MARK
+    return 0
+
+
+@kernel
+def mark_partial_tile(marks, gdq, data, threshold, sat_dq, bias, nframes, first, last, left, right):
+    """Mark samples in which saturation began inside the group; returns how many.
+
+    ``marks`` (nint, ngroup, ny, nx) uint8: 1 for the diluted average (to be grown), 2 for the second group (not
+    grown), else 0; the whole region is written. Reads only the pixel itself. ``threshold`` and ``sat_dq`` are
+    prepared; ``bias`` is the superbias [DN], zeros if there is none.
+    """
+    count = 0
+    ngroups = data.shape[1]
+    for i in range(data.shape[0]):
+        for r in range(first, last):
+            marks[i, ngroups - 1, r, left:right] = 0
+            for g in range(ngroups - 1):
+                m = marks[i, g, r, left:right]
+                q = gdq[i, g, r, left:right]
+                after = gdq[i, g + 1, r, left:right]
+                candidates = 0
+                for x in range(m.size):
+                    m[x] = (after[x] & ~q[x] & SATURATED) >> 1
+                    candidates += m[x]
+                if candidates == 0:
+                    continue
+                for x in range(m.size):
+                    if m[x] != 0:
+                        m[x] = _partial_mark(data, gdq, threshold, sat_dq, bias, nframes, i, g, r, left + x)
+                        count += m[x] != 0
+    return count
+
+
+@kernel
+def apply_partial_tile(gdq, marks, grow, first, last, left, right):
+    """Set DO_NOT_USE where a mark 1 lies in the box of ``grow`` around the sample, or its own mark is 2."""
+    ny, nx = gdq.shape[-2:]
+    for i in range(gdq.shape[0]):
+        for g in range(gdq.shape[1]):
+            for r in range(first, last):
+                for y in range(max(r - grow, 0), min(r + grow + 1, ny)):
+                    m = marks[i, g, y, max(left - grow, 0) : min(right + grow, nx)]
+                    found = np.uint8(0)
+                    for x in range(m.size):
+                        found |= m[x]
+                    if found == 0:
+                        continue
+                    start = max(left - grow, 0)
+                    for x in range(m.size):
+                        if m[x] == GROWN_MARK:
+                            for z in range(max(start + x - grow, left), min(start + x + grow + 1, right)):
+                                gdq[i, g, r, z] |= DO_NOT_USE
+                        elif m[x] == OWN_MARK and y == r and left <= start + x < right:
+                            gdq[i, g, r, start + x] |= DO_NOT_USE
+
+
+@kernel
+def clean_zeroframe_tile(zeroframe, saturated_from, grow, first, last, left, right):
+    """Set pixels of the ZEROFRAME (nint, ny, nx) to 0 that are saturated (grown) or not above 0.
+
+    ``saturated_from`` (nint, ny, nx) int32: `find_first_saturated_tile` of the ZEROFRAME as a ramp of one group.
+    """
+    zero = np.float32(0)
+    smallest = np.empty(right - left, np.int32)
+    column_smallest = np.empty(right - left + 2 * grow, np.int32)
+    for i in range(zeroframe.shape[0]):
+        for r in range(first, last):
+            _smallest_in_box(smallest, column_smallest, saturated_from[i], grow, r, left, right)
+            row = zeroframe[i, r, left:right]
+            for x in range(row.size):
+                row[x] = zero if (smallest[x] == 0 or row[x] <= zero) else row[x]
+
+
+def flag_saturation_in_place(
+    gdq,
+    pdq,
+    data,
+    threshold,
+    threshold_dq,
+    bias=None,
+    n_pix_grow=1,
+    nframes=1,
+    use_read_pattern=True,
+    zeroframe=None,
+    threads=None,
+):
+    """`flag_saturation` without the copies: group flags, pixel flags and ZEROFRAME are changed."""
+    require_in_place(gdq, "groupdq", np.uint8, 4)
+    require_in_place(pdq, "pixeldq", np.uint32, 2)
+    data = as_canonical(data, "data", np.float32, 4)
+    threshold = writable_copy(threshold, "threshold", np.float32, 2)
+    threshold_dq = writable_copy(threshold_dq, "threshold_dq", np.uint32, 2)
+    check_shape(gdq, "groupdq", data.shape)
+    frame = data.shape[-2:]
+    check_shape(pdq, "pixeldq", frame)
+    check_shape(threshold, "threshold", frame)
+    check_shape(threshold_dq, "threshold_dq", frame)
+    bias = np.zeros(frame, np.float32) if bias is None else as_canonical(bias, "bias", np.float32, 2)
+    check_shape(bias, "bias", frame)
+    if zeroframe is not None:
+        require_in_place(zeroframe, "zeroframe", np.float32, 3)
+        check_shape(zeroframe, "zeroframe", (data.shape[0], *frame))
+    grow, nframes = int(n_pix_grow), int(nframes)
+    if grow < 0 or nframes < 1:
+        raise ValueError(f"n_pix_grow is {grow} and nframes {nframes}; expected n_pix_grow >= 0 and nframes >= 1")
+    if not data.shape[1]:
+        raise ShapeError(f"data has no groups (shape {data.shape})")
+
+    run_tile(prepare_threshold_tile, threshold, threshold_dq, threads=threads)
+    run_tile(merge_dq_tile, pdq, threshold_dq, threads=threads)
+    marks = np.empty(data.shape, np.uint8)
+    if np.bitwise_or.reduce(gdq, axis=None) & SATURATED:
+        run_tile(grow_saturated_tile, marks, gdq, grow, threads=threads)
+        np.bitwise_or(gdq, marks, out=gdq)
+    saturated_from = np.empty((data.shape[0], *frame), np.int32)
+    run_tile(find_first_saturated_tile, saturated_from, data, threshold, threads=threads)
+    saturated = run_tile(flag_saturated_tile, gdq, data, saturated_from, grow, threads=threads)
+    if (
+        use_read_pattern
+        and saturated
+        and run_tile(mark_partial_tile, marks, gdq, data, threshold, threshold_dq, bias, nframes, threads=threads)
+    ):
+        run_tile(apply_partial_tile, gdq, marks, grow, threads=threads)
+    if zeroframe is not None:
+        ramp = zeroframe[:, np.newaxis]
+        run_tile(find_first_saturated_tile, saturated_from, ramp, threshold, threads=threads)
+        run_tile(clean_zeroframe_tile, zeroframe, saturated_from, grow, threads=threads)
+
+
+def flag_saturation(
+    data,
+    groupdq,
+    pixeldq,
+    threshold,
+    threshold_dq,
+    bias=None,
+    n_pix_grow=1,
+    nframes=1,
+    use_read_pattern=True,
+    zeroframe=None,
+    threads=None,
+):
+    """Flag saturated groups, groups at the converter's floor, and groups in which saturation began.
+
+    Parameters
+    ----------
+    data : (nint, ngroup, ny, nx) float32
+        Raw counts, before subtraction of the bias [DN].
+    groupdq : (nint, ngroup, ny, nx) uint8
+        Group flags.
+    pixeldq : (ny, nx) uint32
+        Pixel flags.
+    threshold : (ny, nx) float32
+        Counts at which a pixel saturates [DN]; NaN for unknown.
+    threshold_dq : (ny, nx) uint32
+        Flags of the thresholds; NO_SAT_CHECK switches the check of a pixel off.
+    bias : (ny, nx) float32, optional
+        Superbias [DN] for the prediction of the third group; 0 if absent, NaN switches the test of a pixel off.
+    n_pix_grow : int
+        Half width of the box by which saturation is grown, 0 for none.
+    nframes : int
+        Reads averaged into a group.
+    use_read_pattern : bool
+        Look for saturation that began inside a group.
+    zeroframe : (nint, ny, nx) float32, optional
+        First reads of the integrations [DN]; unusable pixels are set to 0.
+    threads : int or None
+        Number of threads; None for all cores.
+
+    Returns
+    -------
+    SaturationFlags
+        New group flags, pixel flags (with those of the thresholds) and ZEROFRAME (None if there was none).
+
+    Raises
+    ------
+    ShapeError, DTypeError, ValueError
+        The arrays disagree, or a parameter is out of range; nothing has been written.
+
+    Notes
+    -----
+    Source: reference behaviour. Results do not depend on the number of threads. Scratch: one byte per sample and
+    four per pixel and integration.
+    """
+    groupdq = writable_copy(groupdq, "groupdq", np.uint8, 4)
+    pixeldq = writable_copy(pixeldq, "pixeldq", np.uint32, 2)
+    if zeroframe is not None:
+        zeroframe = writable_copy(zeroframe, "zeroframe", np.float32, 3)
+    flag_saturation_in_place(
+        groupdq,
+        pixeldq,
+        data,
+        threshold,
+        threshold_dq,
+        bias,
+        n_pix_grow,
+        nframes,
+        use_read_pattern,
+        zeroframe,
+        threads,
+    )
+    return SaturationFlags(groupdq, pixeldq, zeroframe)

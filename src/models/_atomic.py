@@ -1,0 +1,61 @@
+"""Files that appear under their name only when they are complete."""
+
+import contextlib
+import errno
+import os
+import uuid
+from pathlib import Path
+
+from upramp.errors import OutputError
+
+__all__ = ["replacing", "reserve"]
+
+_CHUNK = 1 << 23
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Open a hidden file in the folder of ``path``; on success it takes that name, on any error it is removed.
+
+    An older file of the name stays as it was until then, and who has it mapped keeps the old contents.
+
+    Raises
+    ------
+    OutputError
+        The folder is missing or not writable (before anything is written); the disk is full.
+    """
+    path = Path(path)
+    folder = path.parent
+    if not folder.is_dir():
+        raise OutputError(f"{path} cannot be written: the folder {folder} does not exist. Create it first.")
+    if path.is_dir():
+        raise OutputError(f"{path} cannot be written: a folder has that name")
+    temporary = folder / f".{path.name}.{uuid.uuid4().hex[:12]}.part"
+    try:
+        handle = os.fdopen(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666), "r+b")
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: no file can be made in {folder} ({error.strerror})") from error
+    try:
+        with handle:
+            yield handle
+        temporary.replace(path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise OutputError(f"{path} cannot be written: {error.strerror}. Free space in {folder}.") from error
+        raise
+
+
+def reserve(handle, size):
+    """Give a file its size with blocks on the disk behind it, so that writing to a mapping cannot fail later."""
+    try:
+        os.posix_fallocate(handle.fileno(), 0, size)
+    except (AttributeError, OSError) as error:
+        if getattr(error, "errno", errno.EOPNOTSUPP) not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            raise
+        # A file system, or a system, without it: blocks come by writing zeros.
+        handle.seek(0, os.SEEK_END)
+        missing = size - handle.tell()
+        while missing > 0:
+            missing -= handle.write(bytes(min(missing, _CHUNK)))
+        handle.flush()

@@ -1,0 +1,87 @@
+"""Cards from metadata, and metadata from cards."""
+
+import logging
+import math
+import re
+import warnings
+
+from astropy.io import fits
+
+from upramp.models._metadata import ValidationWarning
+
+__all__ = ["append_card", "metadata_cards", "readable_cards"]
+
+log = logging.getLogger(__name__)
+
+_STRUCTURAL = re.compile(
+    r"(SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|P(TYPE|SCAL|ZERO)\d+|BSCALE|BZERO|BLANK|DATAM(AX|IN)"
+    r"|EXTNAME|EXTVER|EXTLEVEL|TFIELDS|THEAP|T(TYPE|FORM|UNIT|SCAL|ZERO|NULL|DISP|BCOL|DIM)\d+|HISTORY|CHECKSUM|DATASUM|)"
+)
+_CARD = 80
+
+
+def _is_structural(card):
+    """Whether a card describes the HDU itself. Checksums count as such: they are wrong after any change."""
+    return _STRUCTURAL.fullmatch(card) is not None
+
+
+def readable_cards(hdu):
+    """Yield (keyword, value, comment) of every card that is not structural; an undefined value is None.
+
+    A card that breaks the FITS standard is reported by a `ValidationWarning` and left out.
+    """
+    for card in hdu.header.cards:
+        if _is_structural(card.keyword):
+            continue
+        try:
+            value = card.value
+        except fits.VerifyError:
+            warnings.warn(
+                f"{hdu.file.path.name}, HDU {hdu.name}: the card {card.image.strip()!r} breaks the FITS standard and "
+                "is left out",
+                ValidationWarning,
+                stacklevel=2,
+            )
+            continue
+        yield card.keyword, None if isinstance(value, fits.card.Undefined) else value, card.comment
+
+
+def metadata_cards(schema, values):
+    """Cards of all HDUs from metadata.
+
+    Parameters
+    ----------
+    schema : Schema
+    values : dict of str to value
+
+    Returns
+    -------
+    dict of str to list of (keyword, value, comment)
+        By HDU, in the order of the schema. Titles of sections are three cards with a blank keyword; each stands
+        once in the file.
+    """
+    cards, sections = {}, set()
+    for path, spec in schema.keywords.items():
+        if spec.card is None or path not in values:
+            continue
+        target = cards.setdefault(spec.hdu, [])
+        if spec.section is not None and spec.section not in sections:
+            sections.add(spec.section)
+            target += [("", "", ""), ("", schema.objects[spec.section], ""), ("", "", "")]
+        target.append((spec.card, values[path], spec.title))
+    return cards
+
+
+def append_card(header, keyword, value, comment):
+    """Append a card; what FITS cannot express is left to the ASDF extension, with a report in the log."""
+    if isinstance(value, float) and not math.isfinite(value):
+        log.warning("Card %s is left out: FITS has no cards with the value %s", keyword, value)
+        return
+    if isinstance(value, str) and not value.isascii():
+        log.warning("Card %s is written with '?' for characters that FITS does not have: %r", keyword, value)
+        value = value.encode("ascii", "replace").decode()
+    if comment and keyword not in ("COMMENT", "HISTORY", ""):
+        used = len(str(fits.Card(keyword, value)).rstrip())
+        if used <= _CARD:  # else the value goes over several cards, and the comment with it
+            comment = comment[: max(0, _CARD - 3 - used)]
+    header.append(fits.Card(keyword, value, comment or None), end=True)

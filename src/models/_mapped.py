@@ -1,0 +1,130 @@
+"""Arrays as they lie in a file or in memory: raw bits for the kernels, native arrays for Python."""
+
+import mmap
+import sys
+from dataclasses import dataclass, field
+
+import numpy as np
+
+__all__ = ["BitsArray", "MappedArray", "decode", "encode"]
+
+_LITTLE = sys.byteorder == "little"
+_BZERO = {"u2": 2**15, "u4": 2**31}
+_PIECE = 1 << 16
+
+
+@dataclass(frozen=True)
+class MappedArray:
+    """The bits of an array, without a copy.
+
+    Attributes
+    ----------
+    bits : ndarray of uint8, uint16, uint32 or uint64
+        The bytes viewed as native unsigned integers of the element size; C order, shape of the array.
+        Read-only when they lie in a file that is only read.
+    kind : str
+        What an element means: "u1", "u2", "u4", "i2", "i4", "i8", "f4", "f8".
+    swapped : bool
+        The bytes have the other order than this machine's: swap before use.
+    offset : int
+        To be added, modulo 2**bits, after the swap: the BZERO of unsigned FITS integers (32768 or 2147483648), else 0.
+    source : mmap.mmap or None
+        The mapping that `bits` lies in.
+    start : int
+        Position of the first element in `source` [bytes].
+
+    Notes
+    -----
+    float32: ``bits.byteswap().view("f4")``; FITS uint16: ``bits.byteswap() ^ 0x8000`` (adding the top bit
+    and flipping it are the same).
+    """
+
+    bits: np.ndarray
+    kind: str
+    swapped: bool
+    offset: int = 0
+    source: mmap.mmap | None = field(default=None, repr=False)
+    start: int = 0
+
+    def release(self, first_row, last_row):
+        """Drop the pages of rows ``first_row <= y < last_row`` of every plane from resident memory.
+
+        Nothing is lost: a page that is needed again comes back from the file. No effect on arrays in memory.
+        """
+        if self.source is None or self.bits.ndim < 2:
+            return
+        rows, row_bytes = self.bits.shape[-2], self.bits.shape[-1] * self.bits.itemsize
+        planes = self.bits.size // max(1, rows * self.bits.shape[-1])
+        for plane in range(planes):
+            begin = self.start + (plane * rows + first_row) * row_bytes
+            end = begin + (last_row - first_row) * row_bytes
+            page = begin - begin % mmap.PAGESIZE
+            self.source.madvise(mmap.MADV_DONTNEED, page, end - page)
+
+
+@dataclass(frozen=True)
+class BitsArray:
+    """An array in a FITS file (mapped or unpacked into memory): where it lies and what it means.
+
+    `kind` as in `MappedArray`.
+    """
+
+    buffer: object = field(repr=False)
+    start: int
+    shape: tuple
+    kind: str
+
+    @property
+    def dtype(self):
+        """Native dtype of the values."""
+        return np.dtype(self.kind)
+
+    @property
+    def stored(self):
+        """Array of the bytes as stored: big-endian, unsigned ones without their offset."""
+        count = int(np.prod(self.shape, dtype=np.int64))
+        flat = np.frombuffer(self.buffer, dtype=f">{self.kind}", count=count, offset=self.start)
+        return flat.reshape(self.shape)
+
+    def mapped(self):
+        """The same as a `MappedArray`."""
+        size = self.dtype.itemsize
+        return MappedArray(
+            bits=self.stored.view(f"u{size}"),
+            kind=self.kind,
+            swapped=_LITTLE and size > 1,
+            offset=_BZERO.get(self.kind, 0),
+            source=self.buffer if isinstance(self.buffer, mmap.mmap) else None,
+            start=self.start,
+        )
+
+    def native(self, dtype):
+        """A new native C-ordered array of the values, cast to ``dtype``."""
+        return decode(self.stored, dtype)
+
+
+def decode(stored, dtype):
+    """Values of an array in FITS byte order, as a new native array cast to ``dtype``.
+
+    Works in pieces that fit the cache: nothing of the size of the array exists besides the result.
+    """
+    dtype = np.dtype(dtype)
+    result = np.empty(stored.shape, dtype)
+    offset = _BZERO.get(stored.dtype.str[1:], 0)
+    values, filled = stored.reshape(-1), result.reshape(-1)
+    for first in range(0, values.size, _PIECE):
+        piece = values[first : first + _PIECE]
+        if offset:
+            piece = piece.astype(piece.dtype.newbyteorder("="))
+            piece ^= piece.dtype.type(offset)
+        filled[first : first + _PIECE] = piece
+    return result
+
+
+def encode(array, kind):
+    """One plane of values as the big-endian array that FITS stores for ``kind``."""
+    stored = np.array(array, dtype=f">{kind}", order="C")
+    offset = _BZERO.get(kind, 0)
+    if offset:
+        stored ^= stored.dtype.type(offset)
+    return stored

@@ -1,0 +1,122 @@
+"""The metadata of a model: a flat dictionary of values by path, checked against the schema."""
+
+import datetime
+import logging
+import warnings
+
+import numpy as np
+
+from upramp.models._node import Node
+
+__all__ = ["Metadata", "ValidationWarning", "nested", "plain_value"]
+
+log = logging.getLogger(__name__)
+
+
+class ValidationWarning(UserWarning):
+    """A value of the metadata is not what the schema permits, and was left out."""
+
+
+class Metadata:
+    """Access to values by path; a base of the models.
+
+    Subclasses provide ``_schema``, ``_values`` (dict of path to value) and ``_nodes`` (set of the paths of
+    inner nodes that are not in the schema).
+    """
+
+    def _get(self, path):
+        if path in self._values:
+            return self._values[path]
+        if path in self._schema.objects or path in self._nodes:
+            return Node(self, path)
+        if path in self._schema.keywords:
+            return None
+        raise AttributeError(f"No attribute {path.rpartition('.')[2]!r}: {type(self).__name__} has no {path}")
+
+    def _set(self, path, value):
+        value = plain_value(value)
+        if isinstance(value, dict):
+            self._delete_below(path)
+            self._add_node(path)
+            for name, item in value.items():
+                self._set(f"{path}.{name}", item)
+            return
+        if value is None:
+            self._values.pop(path, None)
+            self._delete_below(path)
+            return
+        if path in self._schema.objects:
+            raise TypeError(f"{path} is a group of metadata; it takes a dict, not {value!r}")
+        if self._accepts(path, value):
+            self._add_node(path.rpartition(".")[0])
+            self._values[path] = value
+
+    def _accepts(self, path, value):
+        spec = self._schema.keywords.get(path)
+        problem = spec and spec.problem(value)
+        if problem:
+            warnings.warn(
+                f"{self._described()}: {path} is left as it was, for the value {value!r} is not permitted: "
+                f"{problem[:2000]}",
+                ValidationWarning,
+                stacklevel=4,
+            )
+        return not problem
+
+    def _add_node(self, path):
+        while path and path not in self._schema.objects and path not in self._nodes:
+            self._nodes.add(path)
+            path = path.rpartition(".")[0]
+
+    def _delete(self, path):
+        if not self._is_stored(path):
+            raise AttributeError(f"No attribute {path!r} is set")
+        self._values.pop(path, None)
+        self._delete_below(path)
+
+    def _delete_below(self, path):
+        below = path + "."
+        for stored in [key for key in self._values if key.startswith(below)]:
+            del self._values[stored]
+        self._nodes -= {node for node in self._nodes if node == path or node.startswith(below)}
+
+    def _is_stored(self, path):
+        below = path + "."
+        return path in self._values or path in self._nodes or any(key.startswith(below) for key in self._values)
+
+    def _subtree(self, path):
+        below = path + "."
+        found = {key[len(below) :]: value for key, value in self._values.items() if key.startswith(below)}
+        empty = [node[len(below) :] for node in self._nodes if node.startswith(below)]
+        return nested(found, empty)
+
+
+def nested(flat, empty_nodes=()):
+    """Nested dictionaries from a dictionary by dotted path."""
+    tree = {}
+    for path in empty_nodes:
+        node = tree
+        for part in path.split("."):
+            node = node.setdefault(part, {})
+    for path, value in flat.items():
+        *parents, name = path.split(".")
+        node = tree
+        for part in parents:
+            node = node.setdefault(part, {})
+        node[name] = value
+    return tree
+
+
+def plain_value(value):
+    """A value as plain Python: numpy scalars, times and nodes converted."""
+    if isinstance(value, Node):
+        return value.instance
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, tuple):
+        return [plain_value(item) for item in value]
+    if isinstance(value, (datetime.datetime, datetime.date)):
+        return value.isoformat()
+    if type(value).__module__.startswith("astropy.time"):
+        return str(value)
+    return value

@@ -1,0 +1,73 @@
+"""Attribute access to the metadata of a model: ``model.meta.exposure.nints``."""
+
+__all__ = ["Node"]
+
+
+class Node:
+    """One inner node of the metadata; a view, the values are kept by the model under their full path.
+
+    Names may be used as attributes or as keys. A name of the schema that was never set is None; any other
+    unset name is an AttributeError. New names may be set freely: they are kept in the ASDF extension.
+    """
+
+    __slots__ = ("_model", "_path")
+
+    def __init__(self, model, path):
+        object.__setattr__(self, "_model", model)
+        object.__setattr__(self, "_path", path)
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._model._get(f"{self._path}.{name}")
+
+    def __setattr__(self, name, value):
+        self._model._set(f"{self._path}.{name}", value)
+
+    def __delattr__(self, name):
+        self._model._delete(f"{self._path}.{name}")
+
+    def __getitem__(self, name):
+        try:
+            return self._model._get(f"{self._path}.{name}")
+        except AttributeError as error:
+            raise KeyError(name) from error
+
+    __setitem__ = __setattr__
+
+    def __contains__(self, name):
+        return self.hasattr(name)
+
+    def __iter__(self):
+        return iter(self.instance)
+
+    def __len__(self):
+        return len(self.instance)
+
+    def __eq__(self, other):
+        if isinstance(other, Node):
+            other = other.instance
+        return self.instance == other
+
+    __hash__ = None
+
+    def __repr__(self):
+        return f"<{self._path} {self.instance!r}>"
+
+    def hasattr(self, name):
+        """Whether a value of that name is stored (not only known to the schema)."""
+        path = f"{self._path}.{name}"
+        return self._model._is_stored(path)
+
+    @property
+    def instance(self):
+        """The stored values as nested dictionaries."""
+        return self._model._subtree(self._path)
+
+    def keys(self):
+        """Names that are stored."""
+        return self.instance.keys()
+
+    def items(self):
+        """Pairs of name and value that are stored; inner nodes as dictionaries."""
+        return self.instance.items()

@@ -1,0 +1,94 @@
+"""Fill a model from a FITS file: metadata from the headers and the ASDF extension, arrays only located."""
+
+from upramp.errors import FileFormatError
+from upramp.models._asdf_hdu import parse_document
+from upramp.models._fits_header import readable_cards
+from upramp.models._slots import ArraySlot, SourceImage, SourceTable, dq_table
+
+__all__ = ["read_into"]
+
+
+def read_into(model, file):
+    """Read a file into an empty model.
+
+    Parameters
+    ----------
+    model : DataModel
+    file : FitsFile
+
+    Raises
+    ------
+    FileFormatError
+        An array has a number of dimensions that the model does not take.
+    """
+    model._file = file
+    seen = set()
+    asdf = None
+    for hdu in file.hdus:
+        if hdu.name == "ASDF":
+            asdf = hdu
+        elif hdu.name in seen or not _belongs(hdu, model._schema):
+            model._extra_hdus.append(hdu)
+        else:
+            seen.add(hdu.name)
+            _read_hdu(model, hdu)
+    model._history += [str(line) for line in file.hdus[0].header.get("HISTORY", [])]
+    if asdf is not None:
+        _read_asdf(model, asdf)
+    if "dq" in model._slots and "dq_def" in model._schema.arrays:
+        table = dq_table(model._slots, file.path.name)
+        if table is not None:
+            model._slots["dq"] = ArraySlot(model._schema.arrays["dq"], model._slots["dq"].file_source, table)
+
+
+def _belongs(hdu, schema):
+    """Whether the schema has a place for all of the HDU; data of the primary HDU have none anywhere."""
+    if hdu.index == 0 or (hdu.name in schema.hdus and hdu.version == 1):
+        return True
+    return hdu.name in schema.known_hdus and hdu.version == 1 and hdu.data_size == 0
+
+
+def _read_hdu(model, hdu):
+    for keyword, value, comment in readable_cards(hdu):
+        spec = model._schema.cards.get((hdu.name, keyword))
+        if spec is None:
+            model._extra_cards.setdefault(hdu.name, []).append((keyword, value, comment))
+        elif value is not None:
+            model._set(spec.path, value)
+    spec = model._schema.hdus.get(hdu.name)
+    if spec is None or not hdu.header["NAXIS"]:
+        return
+    if spec.is_table != hdu.is_table:
+        found, expected = ("an image", "a table") if spec.is_table else ("a table", "an image")
+        raise FileFormatError(f"{hdu.file.path}, HDU {hdu.name}: holds {found}; expected {expected}")
+    if spec.is_table:
+        model._slots[spec.name] = ArraySlot(spec, SourceTable(hdu, spec))
+        return
+    problem = spec.dimension_problem(len(hdu.shape))
+    if problem:
+        raise FileFormatError(
+            f"{hdu.file.path}, HDU {hdu.name}: the array {problem}; its shape is {hdu.shape}. "
+            f"Is this file really a {type(model).__name__}?"
+        )
+    model._slots[spec.name] = ArraySlot(spec, hdu.image() if hdu.is_plain else SourceImage(hdu))
+
+
+def _read_asdf(model, hdu):
+    """Take from the ASDF extension what the headers cannot hold; for everything else the headers count."""
+    tree, history = parse_document(hdu.data_bytes, str(hdu.file.path))
+    if not model._history:
+        model._history += history
+    for name, value in tree.items():
+        _take(model, name, value)
+
+
+def _take(model, path, value):
+    if isinstance(value, dict):
+        if path not in model._schema.objects:
+            model._add_node(path)
+        for name, item in value.items():
+            _take(model, f"{path}.{name}", item)
+        return
+    spec = model._schema.keywords.get(path)
+    if path not in model._schema.arrays and (spec is None or spec.card is None):
+        model._set(path, value)

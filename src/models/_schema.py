@@ -1,0 +1,252 @@
+"""Schemas: YAML files in ``schemas/`` compiled once into flat, typed descriptors.
+
+The vocabulary is that of JSON Schema (type, enum, anyOf, pattern, properties, allOf, $ref) with, for FITS:
+
+==============  =====================================================================================
+fits_keyword    the card of a scalar
+fits_hdu        the HDU of a card (default: the primary) or of an array
+datatype        element type of an array; a list of ``{name, datatype}`` makes it a table
+raw_datatype    element type in which files of an earlier stage hold the array; `mapped` gives it as it lies
+ndim, max_ndim  exact and largest number of dimensions of an array
+axes            names of the axes; arrays of a model agree in the length of an axis of the same name
+default         fill value of an array that is asked for before it was set
+automatic       the array exists, filled with its default, as soon as the primary array does
+keywords_of     ``{schema: [paths below meta]}``: keywords that mean the same as in another schema
+==============  =====================================================================================
+
+An array is a property with a ``datatype``; a keyword is any other property without ``properties``.
+"""
+
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from importlib.resources import files
+
+import numpy as np
+import yaml
+
+__all__ = ["ArraySpec", "KeywordSpec", "Schema", "load_schema"]
+
+PRIMARY = "PRIMARY"
+_PYTHON_TYPES = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (list,),
+}
+
+
+@dataclass(frozen=True)
+class KeywordSpec:
+    """One scalar of a model.
+
+    `section` is the path of the closest enclosing object that has a title, or None.
+    """
+
+    path: str
+    card: str | None
+    hdu: str
+    title: str
+    section: str | None
+    fragment: dict = field(repr=False)
+
+    @cached_property
+    def _quick(self):
+        allowed = self.fragment.get("enum")
+        plain = not {"anyOf", "pattern"} & self.fragment.keys()
+        return _PYTHON_TYPES.get(self.fragment.get("type")), allowed and frozenset(allowed), plain
+
+    def problem(self, value):
+        """Return what is wrong with a value, or None.
+
+        Values of the plain type (and among the permitted ones) need no validator; everything else is for
+        jsonschema to judge, which is imported only then.
+        """
+        if not self.fragment:
+            return None
+        types, allowed, plain = self._quick
+        is_plain = types is not None and type(value) in types and plain
+        if is_plain and (allowed is None or value in allowed):
+            return None
+        import jsonschema
+
+        # Draft 4 is the draft in which 3.0 is not an integer.
+        for error in jsonschema.Draft4Validator(self.fragment).iter_errors(value):
+            return error.message
+        return None
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """One array or table of a model; a table has `columns`, and a structured dtype."""
+
+    name: str
+    hdu: str
+    dtype: np.dtype
+    title: str = ""
+    raw_kind: str | None = None
+    columns: tuple = ()
+    ndim: int | None = None
+    max_ndim: int | None = None
+    axes: tuple = ()
+    default: float | None = None
+    automatic: bool = False
+
+    @property
+    def kind(self):
+        """Kind and size of an element, "f4"."""
+        return self.dtype.str[1:]
+
+    @property
+    def is_table(self):
+        """Whether this is a table."""
+        return bool(self.columns)
+
+    def dimension_problem(self, ndim):
+        """Return what is wrong with a number of dimensions, or None."""
+        if self.is_table:
+            return None if ndim == 1 else f"has {ndim} dimensions; a table has 1"
+        if self.ndim is not None and ndim != self.ndim:
+            return f"has {ndim} dimensions; expected {self.ndim}"
+        if self.max_ndim is not None and ndim > self.max_ndim:
+            return f"has {ndim} dimensions; expected at most {self.max_ndim}"
+        return None
+
+
+class Schema:
+    """A compiled schema.
+
+    Attributes
+    ----------
+    name : str
+    keywords : dict of str to KeywordSpec
+        By path ("meta.exposure.nints"), in the order of the schema.
+    arrays : dict of str to ArraySpec
+        By attribute name, in the order of the schema.
+    cards : dict of (hdu, card) to KeywordSpec
+    hdus : dict of str to ArraySpec
+        By EXTNAME.
+    objects : dict of str to str
+        Title (possibly empty) of every inner node, by path.
+    primary : str
+        Name of the primary array, or "".
+    """
+
+    def __init__(self, name, tree):
+        self.name = name
+        self.keywords, self.arrays, self.objects = {}, {}, {}
+        self._collect(tree, (), None)
+        self.cards = {(spec.hdu, spec.card): spec for spec in self.keywords.values() if spec.card}
+        self.hdus = {spec.hdu: spec for spec in self.arrays.values()}
+        self.primary = next((n for n in ("data", "coeffs") if n in self.arrays), "")
+        if not self.primary and self.arrays.get("dq") is not None:
+            self.primary = "dq"
+
+    def _collect(self, node, path, section):
+        for name, child in node["properties"].items():
+            here = (*path, name)
+            dotted = ".".join(here)
+            if "datatype" in child:
+                self.arrays[name] = _array_spec(name, child)
+            elif "properties" in child:
+                self.objects[dotted] = child.get("title", "")
+                self._collect(child, here, dotted if child.get("title") else section)
+            else:
+                self.keywords[dotted] = KeywordSpec(
+                    path=dotted,
+                    card=child.get("fits_keyword"),
+                    hdu=child.get("fits_hdu", PRIMARY),
+                    title=child.get("title", ""),
+                    section=section,
+                    fragment={k: child[k] for k in ("type", "enum", "anyOf", "pattern") if k in child},
+                )
+
+    @cached_property
+    def known_hdus(self):
+        """Names of every HDU that a keyword or an array belongs to."""
+        return frozenset({PRIMARY, *self.hdus, *(hdu for hdu, _ in self.cards)})
+
+
+def _array_spec(name, node):
+    columns = ()
+    if isinstance(node["datatype"], list):
+        columns = tuple((column["name"], _element_dtype(column["datatype"])) for column in node["datatype"])
+    return ArraySpec(
+        name=name,
+        hdu=node["fits_hdu"],
+        dtype=np.dtype(list(columns)) if columns else _element_dtype(node["datatype"]),
+        title=node.get("title", ""),
+        raw_kind=np.dtype(node["raw_datatype"]).str[1:] if "raw_datatype" in node else None,
+        columns=columns,
+        ndim=node.get("ndim"),
+        max_ndim=node.get("max_ndim"),
+        axes=tuple(node.get("axes", ())),
+        default=node.get("default"),
+        automatic=node.get("automatic", False),
+    )
+
+
+def _element_dtype(datatype):
+    """Native dtype of one element; ``[ascii, n]`` is a string of n characters."""
+    if isinstance(datatype, list):
+        return np.dtype(f"U{datatype[1]}")
+    return np.dtype(datatype)
+
+
+@cache
+def load_schema(name):
+    """Return the compiled schema of that name ("ramp").
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such schema.
+    """
+    return Schema(name, _resolved(f"{name}.yaml"))
+
+
+@cache
+def _document(file_name):
+    # The C loader parses the keywords ten times faster; it comes with every wheel of PyYAML.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load((files("upramp.models.schemas") / file_name).read_bytes(), Loader=loader)
+
+
+@cache
+def _resolved(file_name):
+    """The document as one property tree: references followed, ``allOf`` and ``keywords_of`` merged in."""
+    merged = {"properties": {}}
+    _merge(merged, _document(file_name))
+    return merged
+
+
+def _merge(target, node):
+    for source, paths in node.get("keywords_of", {}).items():
+        for path in paths:
+            _merge(target, _pick(_resolved(source), ["meta", *path.split(".")]))
+    if "$ref" in node:
+        _merge(target, _referred(node["$ref"]))
+    for part in node.get("allOf", ()):
+        _merge(target, part)
+    for key, value in node.items():
+        if key == "properties":
+            properties = target.setdefault("properties", {})
+            for name, child in value.items():
+                _merge(properties.setdefault(name, {}), child)
+        elif key == "enum" and isinstance(value, dict):
+            target["enum"] = _referred(value["$ref"])
+        elif key not in ("allOf", "$ref", "keywords_of"):
+            target[key] = value
+
+
+def _referred(reference):
+    file_name, _, fragment = reference.partition("#/")
+    return _document(file_name)[fragment] if fragment else _resolved(file_name)
+
+
+def _pick(tree, path):
+    """The tree cut down to one branch."""
+    child = tree["properties"][path[0]]
+    if len(path) > 1:
+        child = {k: v for k, v in child.items() if k != "properties"} | _pick(child, path[1:])
+    return {"properties": {path[0]: child}}

@@ -1,0 +1,200 @@
+"""Lay a model out as FITS: the HDUs in their order, their headers, and how their data get written."""
+
+import logging
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+from astropy.io import fits
+
+from upramp.models._asdf_hdu import compose_document
+from upramp.models._atomic import replacing
+from upramp.models._fits_file import BLOCK
+from upramp.models._fits_header import append_card, metadata_cards
+from upramp.models._mapped import encode
+from upramp.models._metadata import nested
+from upramp.models._schema import PRIMARY
+from upramp.models._slots import dq_table
+from upramp.models._tables import encode_table, table_cards
+
+__all__ = ["Part", "asdf_part", "compose_parts", "padded", "write_file"]
+
+log = logging.getLogger(__name__)
+
+_BITPIX = {"u1": 8, "i2": 16, "u2": 16, "i4": 32, "u4": 32, "i8": 64, "f4": -32, "f8": -64}
+_BZERO = {"u2": 2**15, "u4": 2**31}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One HDU to be written.
+
+    `write(handle)` writes `size` bytes of data; None leaves room for them. `name` is that of the array.
+    """
+
+    hdu: str
+    header: bytes = field(repr=False)
+    size: int = 0
+    write: object = field(default=None, repr=False)
+    name: str = ""
+    shape: tuple = ()
+    kind: str = ""
+
+
+def padded(size):
+    """Size in whole FITS blocks [bytes]."""
+    return -(-size // BLOCK) * BLOCK
+
+
+def write_file(model, path):
+    """Write a model to ``path``, atomically."""
+    with replacing(path) as handle:
+        parts = compose_parts(model)
+        if model.writes_asdf:
+            parts.append(asdf_part(model, parts))
+        for part in parts:
+            handle.write(part.header)
+            if part.write is not None:
+                part.write(handle)
+                handle.write(bytes(padded(part.size) - part.size))
+
+
+def compose_parts(model, shapes=None):
+    """All HDUs of a model but the ASDF extension.
+
+    Parameters
+    ----------
+    model : DataModel
+    shapes : dict of str to tuple, optional
+        Arrays to leave room for, besides those that the model has.
+
+    Returns
+    -------
+    list of Part
+        The primary, HDUs in the order in which the schema first names one that exists (by a keyword with a value,
+        then by an array), and the HDUs that the schema does not know.
+    """
+    contents = {part.hdu: part for part in _array_parts(model, shapes or {})}
+    cards = metadata_cards(model._schema, model._values)
+    order = [PRIMARY, *(hdu for hdu in cards if hdu != PRIMARY)]
+    order += [hdu for hdu in contents if hdu not in order]
+    parts = []
+    for hdu in order:
+        part, structure = contents.get(hdu, Part(hdu, b"")), _structure(model, hdu, contents.get(hdu))
+        header = fits.Header()
+        for card in structure:
+            append_card(header, *card)
+        for card in cards.get(hdu, ()):
+            append_card(header, *card)
+        if hdu != PRIMARY:
+            append_card(header, "EXTVER", 1, "Number among the HDUs of this name")
+        for card in model._extra_cards.get(hdu, ()):
+            append_card(header, *card)
+        if hdu == PRIMARY:
+            for line in model._history:
+                header.add_history(line)
+        parts.append(_with_header(part, header))
+    return parts + [_verbatim(hdu) for hdu in model._extra_hdus]
+
+
+def _with_header(part, header):
+    return Part(part.hdu, header.tostring().encode("ascii"), part.size, part.write, part.name, part.shape, part.kind)
+
+
+def _verbatim(hdu):
+    """An HDU as it lies in its file."""
+    split = hdu.data_start - hdu.start
+    data = hdu.raw[split:]
+    return Part(hdu.name, bytes(hdu.raw[:split]), len(data), lambda handle: handle.write(data))
+
+
+def _array_parts(model, shapes):
+    """The HDUs of the arrays, without headers, in the order of the schema."""
+    translation = dq_table(model._slots) if "dq_def" in model._schema.arrays else None
+    for spec in model._schema.arrays.values():
+        slot = model._slots.get(spec.name)
+        if spec.name in shapes:
+            yield _image_part(spec, tuple(shapes[spec.name]), None)
+        elif slot is None and spec.automatic and model.shape is not None:
+            shape = model._default_shape(spec)
+            yield _image_part(spec, shape, np.broadcast_to(spec.dtype.type(spec.default), shape))
+        elif slot is None:
+            continue
+        elif spec.is_table:
+            content = encode_table(slot.native(), spec)
+            write = partial(_write_bytes, content)
+            yield Part(spec.hdu, b"", len(content), write, spec.name, slot.shape)
+        elif spec.name == "dq" and translation is not None:
+            yield _image_part(spec, slot.shape, translation.from_standard(slot.native()))
+        elif slot.file_array is not None and slot.file_array.kind == spec.kind:
+            yield _image_part(spec, slot.shape, slot.file_array.stored, as_stored=True)
+        else:
+            yield _image_part(spec, slot.shape, slot.native())
+
+
+def _image_part(spec, shape, array, *, as_stored=False):
+    size = spec.dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+    write = None
+    if array is not None:
+        write = partial(_write_bytes, array) if as_stored else partial(_write_image, array, spec.kind)
+    return Part(spec.hdu, b"", size, write, spec.name, shape, spec.kind)
+
+
+def _write_bytes(content, handle):
+    handle.write(content)
+
+
+def _write_image(array, kind, handle):
+    planes = array.reshape((-1, *array.shape[-2:])) if array.ndim > 2 else array[np.newaxis]
+    for plane in planes:
+        handle.write(encode(plane, kind))
+
+
+def _structure(model, hdu, part):
+    """Structural cards of an HDU: (keyword, value, comment)."""
+    if hdu == PRIMARY:
+        return [
+            ("SIMPLE", True, "Written to the FITS standard"),
+            ("BITPIX", 8, "Bits per element"),
+            ("NAXIS", 0, "Number of axes"),
+            ("EXTEND", True, "There are further HDUs"),
+        ]
+    if part is not None and not part.kind:
+        cards = table_cards(model._schema.arrays[part.name], part.shape[0])
+    else:
+        shape, kind = ((), "u1") if part is None else (part.shape, part.kind)
+        cards = [
+            ("XTENSION", "IMAGE", "Image"),
+            ("BITPIX", _BITPIX[kind], "Bits per element; negative for floats"),
+            ("NAXIS", len(shape), "Number of axes"),
+            *((f"NAXIS{i}", length, None) for i, length in enumerate(reversed(shape), 1)),
+            ("PCOUNT", 0, "Bytes besides the array"),
+            ("GCOUNT", 1, "Number of arrays"),
+        ]
+        if kind in _BZERO:
+            cards += [("BSCALE", 1, None), ("BZERO", _BZERO[kind], "Offset of unsigned integers")]
+    return [*cards, ("EXTNAME", hdu, "Name of the HDU")]
+
+
+def asdf_part(model, parts):
+    """The ASDF extension that goes with the other HDUs."""
+    arrays = {part.name: (part.hdu, model._schema.arrays[part.name].dtype, part.shape) for part in parts if part.name}
+    content = compose_document(
+        nested(model._values, model._nodes), arrays, model._history, b"".join(part.header for part in parts)
+    )
+    header = fits.Header()
+    for card in (
+        ("XTENSION", "BINTABLE", "Binary table"),
+        ("BITPIX", 8, "Bits per element"),
+        ("NAXIS", 2, "Number of axes"),
+        ("NAXIS1", len(content), "Bytes per row"),
+        ("NAXIS2", 1, "Number of rows"),
+        ("PCOUNT", 0, "Bytes besides the rows"),
+        ("GCOUNT", 1, "Number of tables"),
+        ("TFIELDS", 1, "Number of columns"),
+        ("TTYPE1", "ASDF_METADATA", None),
+        ("TFORM1", f"{len(content)}B", None),
+        ("EXTNAME", "ASDF", "Name of the HDU"),
+    ):
+        append_card(header, *card)
+    return Part("ASDF", header.tostring().encode("ascii"), len(content), partial(_write_bytes, content))

@@ -1,0 +1,147 @@
+"""The data models. What each holds is in the schema of its name."""
+
+from upramp.errors import MissingKeywordError, ShapeError
+from upramp.models.model import DataModel
+
+__all__ = [
+    "CubeModel",
+    "DarkModel",
+    "GainModel",
+    "IPCModel",
+    "ImageModel",
+    "Level1bModel",
+    "LinearityModel",
+    "MaskModel",
+    "RampFitOutputModel",
+    "RampModel",
+    "ReadnoiseModel",
+    "ReferenceModel",
+    "SaturationModel",
+    "SuperBiasModel",
+]
+
+IRS2_ROWS = 3200  # rows of an IRS2 readout, which the keywords call 2048
+
+
+class _Exposure(DataModel):
+    """A model of ramps: (integration, group, row, column)."""
+
+    def check_consistency(self):
+        """Check that the keywords of the exposure describe the array.
+
+        Raises
+        ------
+        MissingKeywordError
+            NINTS or NGROUPS is absent, or there is no array.
+        ShapeError
+            NINTS (INTSTART to INTEND of a segment), NGROUPS, SUBSIZE1 or SUBSIZE2 differ from the array.
+        """
+        if self.shape is None:
+            raise MissingKeywordError(f"{self!r} has no array {self._schema.primary} (HDU SCI)")
+        exposure, subarray = self.meta.exposure, self.meta.subarray
+        nints = exposure.nints
+        if exposure.integration_start is not None and exposure.integration_end is not None:
+            nints = exposure.integration_end - exposure.integration_start + 1
+        rows = self.shape[2]
+        if rows == IRS2_ROWS and (exposure.readpatt or "").startswith("NRSIRS2"):
+            rows = subarray.ysize
+        found = (*self.shape[:2], rows, self.shape[3])
+        stated = (nints, exposure.ngroups, subarray.ysize, subarray.xsize)
+        names = ("NINTS (or INTSTART, INTEND)", "NGROUPS", "SUBSIZE2", "SUBSIZE1")
+        for name, value, length, required in zip(names, stated, found, (True, True, False, False), strict=True):
+            if value is None and required:
+                raise MissingKeywordError(f"{self!r} lacks the keyword {name}; the array has {length}")
+            if value is not None and value != length:
+                raise ShapeError(
+                    f"{self!r}: {name} says {value}, but the array {self.shape} has {length}. The file is damaged or "
+                    "was cut; correct the keyword if the array is right."
+                )
+
+
+class Level1bModel(_Exposure):
+    """A raw exposure (``_uncal``): uint16 counts."""
+
+    schema_name = "level1b"
+
+
+class RampModel(_Exposure):
+    """Ramps on their way through stage 1 (``_ramp``); also made from a raw exposure."""
+
+    schema_name = "ramp"
+
+
+class ImageModel(DataModel):
+    """An image of count rates (``_rate``)."""
+
+    schema_name = "image"
+
+
+class CubeModel(DataModel):
+    """Count rates of every integration (``_rateints``)."""
+
+    schema_name = "cube"
+
+
+class RampFitOutputModel(DataModel):
+    """Details of a ramp fit, segment by segment (``_fitopt``)."""
+
+    schema_name = "rampfitoutput"
+
+
+class ReferenceModel(DataModel):
+    """A reference; written without ASDF extension."""
+
+    schema_name = "reference"
+    writes_asdf = False
+
+    def __init__(self, init=None, **arrays):
+        super().__init__(init, **arrays)
+        self._values["meta.telescope"] = "JWST"
+
+
+class MaskModel(ReferenceModel):
+    """Bad pixels."""
+
+    schema_name = "mask"
+
+
+class SaturationModel(ReferenceModel):
+    """Saturation threshold of every pixel."""
+
+    schema_name = "saturation"
+
+
+class SuperBiasModel(ReferenceModel):
+    """Bias of every pixel."""
+
+    schema_name = "superbias"
+
+
+class LinearityModel(ReferenceModel):
+    """Polynomial of every pixel that makes its response linear."""
+
+    schema_name = "linearity"
+
+
+class DarkModel(ReferenceModel):
+    """Dark ramps of the near-infrared detectors."""
+
+    schema_name = "dark"
+
+
+class GainModel(ReferenceModel):
+    """Gain of every pixel."""
+
+    schema_name = "gain"
+
+
+class ReadnoiseModel(ReferenceModel):
+    """Noise of every pixel."""
+
+    schema_name = "readnoise"
+
+
+class IPCModel(ReferenceModel):
+    """Interpixel capacitance."""
+
+    schema_name = "ipc"

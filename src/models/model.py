@@ -1,0 +1,469 @@
+"""The base of the data models: metadata by attribute, arrays by attribute, files."""
+
+import datetime
+from pathlib import Path
+
+import numpy as np
+
+from upramp.errors import InvalidMetadataError, ShapeError
+from upramp.models._fits_file import FitsFile
+from upramp.models._metadata import Metadata
+from upramp.models._node import Node
+from upramp.models._reading import read_into
+from upramp.models._schema import load_schema
+from upramp.models._slots import ArraySlot, native_array
+
+__all__ = ["DataModel"]
+
+_NOT_UPDATED = ("meta.date", "meta.model_type")
+
+
+class DataModel(Metadata):
+    """Metadata and arrays of one exposure or reference, as its schema describes them.
+
+    Parameters
+    ----------
+    init : str, Path, tuple of int, ndarray, dict, DataModel or None
+        A FITS file; the shape of the primary array, which is filled with its default; the primary array; a tree
+        of metadata; another model, whose arrays are shared (and, if it is of the same class, whose metadata are).
+    **arrays : ndarray
+        Other arrays by name; not together with a file or a model.
+
+    Raises
+    ------
+    FileFormatError
+        The file is not FITS, is damaged, or holds an array that the model does not take.
+    ShapeError
+        An array has the wrong number of dimensions.
+    TypeError
+        `init` is none of the above, or an array name is unknown.
+
+    Notes
+    -----
+    Opening a file parses its headers only. ``model.data`` is a native array, made when it is first asked for and
+    writable; ``model.mapped("data")`` gives the bits as they lie in the file, as long as nobody asked for the native
+    array. An array that was never set is None, unless the schema makes it automatic.
+    """
+
+    schema_name = "core"
+    writes_asdf = True
+
+    def __init__(self, init=None, **arrays):
+        self._schema = load_schema(self.schema_name)
+        self._values, self._nodes, self._slots = {}, set(), {}
+        self._extra_cards, self._extra_hdus, self._history = {}, [], []
+        self._file = None
+        if arrays and isinstance(init, (str, Path, FitsFile, DataModel, dict)):
+            raise TypeError(f"arrays ({', '.join(arrays)}) cannot be given together with a file or a model")
+        self._initialise(init)
+        for name, array in arrays.items():
+            if name not in self._schema.arrays:
+                raise TypeError(f"{type(self).__name__} has no array {name!r}; it has {', '.join(self._schema.arrays)}")
+            setattr(self, name, array)
+        self._values["meta.model_type"] = type(self).__name__
+        self._values.setdefault("meta.date", _now())
+
+    def _initialise(self, init):
+        if init is None:
+            return
+        if isinstance(init, (str, Path)):
+            init = FitsFile(init)
+        if isinstance(init, FitsFile):
+            read_into(self, init)
+            self._values["meta.filename"] = init.path.name
+        elif isinstance(init, DataModel):
+            self._adopt(init)
+        elif isinstance(init, dict):
+            for name, value in init.items():
+                setattr(self, name, value)
+        elif isinstance(init, tuple) and all(isinstance(n, (int, np.integer)) for n in init):
+            setattr(self, self._primary_name(), np.full(init, self._primary_spec().default))
+        elif isinstance(init, np.ndarray):
+            setattr(self, self._primary_name(), init)
+        else:
+            raise TypeError(
+                f"{type(self).__name__} cannot be made from a {type(init).__name__}; expected a file name, a shape, "
+                "an array, a dict of metadata or another model"
+            )
+
+    def _adopt(self, other):
+        self._file = other._file
+        if type(other) is type(self):
+            self._values, self._nodes, self._slots = other._values, other._nodes, other._slots
+            self._extra_cards, self._extra_hdus = other._extra_cards, other._extra_hdus
+            self._history = other._history
+            return
+        self._values, self._nodes = dict(other._values), set(other._nodes)
+        self._extra_cards, self._extra_hdus = dict(other._extra_cards), list(other._extra_hdus)
+        self._history = list(other._history)
+        for name, slot in other._slots.items():
+            spec = self._schema.arrays.get(name)
+            if spec is not None:
+                problem = spec.dimension_problem(len(slot.shape))
+                if problem:
+                    raise ShapeError(f"{type(other).__name__} cannot become a {type(self).__name__}: {name} {problem}")
+                self._slots[name] = slot.recast(spec)
+
+    def _primary_name(self):
+        if not self._schema.primary:
+            raise TypeError(
+                f"{type(self).__name__} has no primary array; name the arrays: {', '.join(self._schema.arrays)}"
+            )
+        return self._schema.primary
+
+    def _primary_spec(self):
+        return self._schema.arrays[self._primary_name()]
+
+    # ---- attributes ----
+
+    def __getattr__(self, name):
+        if name.startswith("_"):
+            raise AttributeError(name)
+        spec = self._schema.arrays.get(name)
+        if spec is None:
+            return self._get(name)
+        if name not in self._slots and spec.automatic and self.shape is not None:
+            self._slots[name] = ArraySlot(spec, self.get_default(name))
+        slot = self._slots.get(name)
+        return None if slot is None else slot.native()
+
+    def __setattr__(self, name, value):
+        if name.startswith("_") or isinstance(getattr(type(self), name, None), property):
+            object.__setattr__(self, name, value)
+        elif name not in self._schema.arrays:
+            self._set(name, value)
+        elif value is None:
+            self._slots.pop(name, None)
+        else:
+            spec = self._schema.arrays[name]
+            self._slots[name] = ArraySlot(spec, native_array(value, spec))
+
+    def __delattr__(self, name):
+        if name in self._slots:
+            del self._slots[name]
+        else:
+            self._delete(name)
+
+    def __getitem__(self, path):
+        """Value or array by dotted path; parts that are numbers index lists."""
+        name = path.partition(".")[0]
+        if name in self._schema.arrays:
+            return getattr(self, name)
+        parts = path.split(".")
+        for length in range(len(parts), 0, -1):
+            try:
+                found = self._get(".".join(parts[:length]))
+            except AttributeError:
+                continue
+            for part in parts[length:]:
+                if not isinstance(found, list) or not part.isdigit():
+                    raise KeyError(path)
+                found = found[int(part)]
+            return found
+        raise KeyError(path)
+
+    def __setitem__(self, path, value):
+        if "." in path:
+            self._set(path, value)
+        else:
+            setattr(self, path, value)
+
+    def __repr__(self):
+        shape = "" if self.shape is None else ", ".join(map(str, self.shape))
+        origin = f" from {self.meta.filename}" if self.meta.filename else ""
+        return f"<{type(self).__name__}({shape}){origin}>"
+
+    def _described(self):
+        return self._values.get("meta.filename") or type(self).__name__
+
+    @property
+    def shape(self):
+        """Shape of the primary array; None when there is none. Nothing is read."""
+        slot = self._slots.get(self._schema.primary)
+        return None if slot is None else slot.shape
+
+    @property
+    def history(self):
+        """Lines of history, written as HISTORY cards."""
+        return self._history
+
+    @history.setter
+    def history(self, lines):
+        self._history = [str(line) for line in lines]
+
+    def add_history_entry(self, text):
+        """Append a line to the history."""
+        self._history.append(str(text))
+
+    @property
+    def extra_fits(self):
+        """Cards that the schema does not know, by HDU: lists of (keyword, value, comment)."""
+        return self._extra_cards
+
+    @property
+    def extra_hdus(self):
+        """HDUs that the schema does not know; they are written back as they lie in the file."""
+        return self._extra_hdus
+
+    # ---- arrays ----
+
+    def has_array(self, name):
+        """Whether an array is there, without making it."""
+        return name in self._slots
+
+    def array_shape(self, name):
+        """Shape of an array, without reading it; None when it is not there."""
+        slot = self._slots.get(name)
+        return None if slot is None else slot.shape
+
+    def mapped(self, name):
+        """The bits of an array without a copy; None when the array is not there.
+
+        Parameters
+        ----------
+        name : str
+            An array of the schema that is no table.
+
+        Returns
+        -------
+        MappedArray or None
+            As the array lies in the file, where that means what the schema says (or is the raw form of it: uint16
+            ramps) and nobody asked for the native array yet; else the native array.
+        """
+        if self._array_spec(name).is_table:
+            raise TypeError(f"{name} is a table; tables are small, use model.{name}")
+        slot = self._slots.get(name)
+        return None if slot is None else slot.mapped()
+
+    @property
+    def dq_is_standard(self):
+        """Whether the file holds `dq` in the standard flags, so that nothing had to be translated."""
+        slot = self._slots.get("dq")
+        return slot is None or slot.is_standard
+
+    def get_default(self, name):
+        """A new array filled with the default of the schema, in the shape that goes with the primary array."""
+        spec = self._array_spec(name)
+        if spec.is_table:
+            return np.empty(0, spec.dtype)
+        return np.full(self._default_shape(spec), spec.default or 0, spec.dtype)
+
+    def get_dtype(self, name):
+        """The dtype of an array according to the schema."""
+        return self._array_spec(name).dtype
+
+    def _array_spec(self, name):
+        if name not in self._schema.arrays:
+            raise AttributeError(f"{type(self).__name__} has no array {name!r}")
+        return self._schema.arrays[name]
+
+    def _default_shape(self, spec):
+        if self.shape is None:
+            return (0,) * (spec.ndim or 1)
+        lengths = dict(zip(self._primary_spec().axes, self.shape, strict=False))
+        if all(axis in lengths for axis in spec.axes):
+            return tuple(lengths[axis] for axis in spec.axes)
+        return self.shape[-spec.ndim :] if spec.ndim else self.shape
+
+    # ---- copies and metadata as a whole ----
+
+    def copy(self):
+        """An independent model; arrays that still lie in a file are not copied, for files are not written to."""
+        new = type(self).__new__(type(self))
+        new._schema, new._file = self._schema, self._file
+        new._values = {path: _copied(value) for path, value in self._values.items()}
+        new._nodes = set(self._nodes)
+        new._slots = {name: slot.copy() for name, slot in self._slots.items()}
+        new._extra_cards = {hdu: list(cards) for hdu, cards in self._extra_cards.items()}
+        new._extra_hdus, new._history = list(self._extra_hdus), list(self._history)
+        return new
+
+    def __deepcopy__(self, memo):
+        return self.copy()
+
+    def update(self, other, only=None, extra_fits=False, cal_logs=True):
+        """Take over metadata; never arrays, nor ``meta.date`` and ``meta.model_type``.
+
+        Parameters
+        ----------
+        other : DataModel or dict
+            Of a model, the values that have a card in an HDU that this model knows. Of a dict, every leaf.
+        only : str or sequence of str, optional
+            Restrict to the cards of these HDUs.
+        extra_fits : bool
+            Take over the cards that the schema does not know too.
+        cal_logs : bool
+            Merge the logs of the steps.
+        """
+        if isinstance(other, dict):
+            for path, value in _leaves(other):
+                if path not in _NOT_UPDATED and not isinstance(value, np.ndarray):
+                    self._set(path, value)
+            return
+        allowed = self._schema.known_hdus
+        if only is not None:
+            allowed &= {only} if isinstance(only, str) else set(only)
+        for path, value in other._values.items():
+            spec = other._schema.keywords.get(path)
+            if spec is not None and spec.card and spec.hdu in allowed and path not in _NOT_UPDATED:
+                self._set(path, _copied(value))
+        if extra_fits:
+            for hdu, cards in other._extra_cards.items():
+                if hdu in allowed:
+                    self._extra_cards[hdu] = list(cards)
+        if cal_logs:
+            for path, value in other._values.items():
+                if path.startswith("cal_logs."):
+                    self._set(path, _copied(value))
+
+    def to_flat_dict(self, include_arrays=True):
+        """Everything that is stored as ``{dotted path: value}``; elements of lists one by one."""
+        flat = {}
+        for path, value in self._values.items():
+            flat.update(_flattened(path, value))
+        if include_arrays:
+            flat |= {name: getattr(self, name) for name in self._slots}
+        return flat
+
+    def get_crds_parameters(self):
+        """The scalars of the metadata by path: what references are chosen by."""
+        flat = self.to_flat_dict(include_arrays=False)
+        return {path: value for path, value in flat.items() if isinstance(value, (str, int, float, complex, bool))}
+
+    def items(self):
+        """Pairs of path and value of everything that is stored."""
+        return self.to_flat_dict().items()
+
+    # ---- checks and files ----
+
+    def validate(self):
+        """Check that the model can be saved.
+
+        Raises
+        ------
+        InvalidMetadataError
+            Values are not what the schema permits (every one is named).
+        ShapeError
+            Arrays of the model disagree in the length of an axis.
+        """
+        problems = []
+        for path, value in self._values.items():
+            spec = self._schema.keywords.get(path)
+            problem = spec and spec.problem(value)
+            if problem:
+                problems.append(f"{path}: {problem}")
+        if problems:
+            raise InvalidMetadataError(f"{self!r} has invalid metadata: " + "; ".join(problems))
+        self._check_axes({name: slot.shape for name, slot in self._slots.items()})
+
+    def check_shapes(self, shapes):
+        """Raise ShapeError unless the arrays, with others of these shapes, agree in every axis."""
+        self._check_axes({name: slot.shape for name, slot in self._slots.items()} | dict(shapes))
+
+    def _check_axes(self, shapes):
+        lengths = {}
+        for name, shape in shapes.items():
+            axes = self._array_spec(name).axes
+            if len(axes) != len(shape):
+                continue
+            for axis, length in zip(axes, shape, strict=True):
+                first, expected = lengths.setdefault(axis, (name, length))
+                if length != expected:
+                    raise ShapeError(
+                        f"{type(self).__name__}: {name} has shape {shape}, that is {length} along the {axis} axis; "
+                        f"{first} has {expected} there"
+                    )
+
+    def prepare_to_save(self, path):
+        """Give the metadata the values that go with saving under a name, and check the model."""
+        self._values["meta.filename"] = Path(path).name
+        self._values["meta.model_type"] = type(self).__name__
+        self._values["meta.date"] = _now()
+        self.validate()
+
+    def save(self, path, dir_path=None, overwrite=True):
+        """Write the model to a FITS file.
+
+        The file appears when it is complete; a file of the name is replaced then, even if the model maps it.
+
+        Parameters
+        ----------
+        path : str or Path or callable
+            Name ending in ``.fits``; a callable makes it from ``meta.filename``.
+        dir_path : str or Path, optional
+            Folder, instead of that of `path`.
+        overwrite : bool
+            Whether a file of the name may be replaced.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        ValueError
+            The name does not end in ``.fits``.
+        FileExistsError
+            `overwrite` is False and there is a file of the name.
+        OutputError, InvalidMetadataError, ShapeError
+            The file cannot be written; the model is not valid.
+        """
+        from upramp.models._writing import write_file
+
+        path = Path(path(self.meta.filename) if callable(path) else path)
+        if dir_path is not None:
+            path = Path(dir_path) / path.name
+        if path.suffix != ".fits":
+            raise ValueError(f"unknown file type {path.suffix!r} of {path}; models are saved as .fits")
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"{path} exists; pass overwrite=True to replace it")
+        self.prepare_to_save(path)
+        write_file(self, path)
+        return path
+
+    def close(self):
+        """Release resident pages of mapped arrays. The model stays usable; its mapping ends with it."""
+        for slot in self._slots.values():
+            if slot.file_array is not None:
+                mapped = slot.file_array.mapped()
+                mapped.release(0, mapped.bits.shape[-2] if mapped.bits.ndim > 1 else 0)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+
+def _now():
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
+
+
+def _copied(value):
+    if isinstance(value, list):
+        return [_copied(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def _leaves(tree, prefix=""):
+    for name, value in tree.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, Node):
+            value = value.instance
+        if isinstance(value, dict):
+            yield from _leaves(value, path + ".")
+        else:
+            yield path, value
+
+
+def _flattened(path, value):
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _flattened(f"{path}.{index}", item)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from _flattened(f"{path}.{name}", item)
+    else:
+        yield path, value

@@ -1,0 +1,99 @@
+"""Open a file as the model that it is."""
+
+import logging
+import warnings
+from pathlib import Path
+
+from upramp.models import classes
+from upramp.models._fits_file import FitsFile
+from upramp.models.model import DataModel
+
+__all__ = ["NoTypeWarning", "open"]
+
+log = logging.getLogger(__name__)
+
+_BY_NAME = {name: getattr(classes, name) for name in classes.__all__} | {"DataModel": DataModel}
+_BY_REFTYPE = {
+    "MASK": classes.MaskModel,
+    "SATURATION": classes.SaturationModel,
+    "SUPERBIAS": classes.SuperBiasModel,
+    "LINEARITY": classes.LinearityModel,
+    "DARK": classes.DarkModel,
+    "GAIN": classes.GainModel,
+    "READNOISE": classes.ReadnoiseModel,
+    "IPC": classes.IPCModel,
+}
+
+
+class NoTypeWarning(UserWarning):
+    """A file does not say which model it is; one was chosen by what it holds."""
+
+
+def open(init, guess=True):
+    """Open a file as the data model that it is.
+
+    Parameters
+    ----------
+    init : str, Path or DataModel
+        ``.fits`` or ``.fits.gz``. A model is returned as another model of its class that shares its contents.
+    guess : bool
+        Whether to choose by contents when DATAMODL is absent or names a model that is not known here.
+
+    Returns
+    -------
+    DataModel
+        Of the class that DATAMODL names; else by contents: 4-D SCI without DQ is a `RampModel`, a REFTYPE that
+        reference (`ReferenceModel` if it is another), no SCI a `DataModel`, 2-D SCI an `ImageModel`, 3-D a `CubeModel`.
+
+    Raises
+    ------
+    FileNotFoundError, FileFormatError
+        There is no such file; it is not FITS, or damaged.
+    ValueError
+        The name has no extension, or another one.
+    TypeError
+        `init` is something else; the class cannot be determined.
+    """
+    if isinstance(init, DataModel):
+        return type(init)(init)
+    if not isinstance(init, (str, Path)):
+        raise TypeError(f"cannot open a {type(init).__name__}; expected a file name or a model")
+    path = Path(init)
+    if not path.suffix:
+        raise ValueError(f"Input file path does not have an extension: {path}")
+    if not path.name.endswith((".fits", ".fits.gz")):
+        raise ValueError(f"Unrecognized file type for: {path}; expected .fits or .fits.gz")
+    file = FitsFile(path)
+    return _class_of(file, guess)(file)
+
+
+def _class_of(file, guess):
+    header = file.hdus[0].header
+    name = header.get("DATAMODL")
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    if not guess:
+        raise TypeError(f"{file.path}: DATAMODL is {name!r}, which names no model, and guessing was not allowed")
+    chosen = _class_by_contents(file, header)
+    warnings.warn(
+        f"{file.path.name}: DATAMODL is {name!r}; opened as {chosen.__name__} by what it holds",
+        NoTypeWarning,
+        stacklevel=3,
+    )
+    return chosen
+
+
+def _class_by_contents(file, header):
+    science = file.find("SCI")
+    dimensions = len(science.shape) if science is not None else 0
+    if dimensions == 4 and file.find("DQ") is None and "REFTYPE" not in header:
+        return classes.RampModel
+    if "REFTYPE" in header:
+        return _BY_REFTYPE.get(header["REFTYPE"].strip().upper(), classes.ReferenceModel)
+    by_dimensions = {0: DataModel, 2: classes.ImageModel, 3: classes.CubeModel}
+    if dimensions not in by_dimensions:
+        raise TypeError(
+            f"{file.path}: no model is known for an SCI array of {dimensions} dimensions with a DQ array. "
+            "Open it with the class that you want."
+        )
+    return by_dimensions[dimensions]

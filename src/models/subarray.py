@@ -1,0 +1,91 @@
+"""Which part of a reference belongs to an exposure."""
+
+import logging
+
+from upramp.errors import MissingKeywordError, ReferenceFileError, UnsupportedModeError
+
+__all__ = ["cutout"]
+
+log = logging.getLogger(__name__)
+
+_FULL_FRAME = {"MIRI": (1024, 1032)}
+_NEAR_INFRARED = (2048, 2048)
+_IRS2_ROWS = 3200
+
+
+def cutout(reference, science):
+    """Slices that cut a reference down to the subarray of an exposure.
+
+    Parameters
+    ----------
+    reference, science : DataModel
+        Only metadata and shapes are read.
+
+    Returns
+    -------
+    slice_y, slice_x : slice
+        Rows and columns of the arrays of `reference`.
+
+    Raises
+    ------
+    MissingKeywordError
+        The exposure lacks SUBSTRT1/2 or SUBSIZE1/2; or the reference does and is not full frame.
+    ReferenceFileError
+        A corner is below 1, or the reference does not cover the exposure.
+    UnsupportedModeError
+        The exposure is a multistripe or superstripe readout.
+
+    Notes
+    -----
+    Reference behaviour: a reference without these keywords is taken for full frame when its arrays are; where
+    SUBSIZE1/2 disagree with the array the size of the array counts (an IRS2 readout has 3200 rows where the keyword
+    says 2048).
+    """
+    subarray = science.meta.subarray
+    if subarray.num_superstripe or subarray.multistripe_reads1 is not None:
+        raise UnsupportedModeError(
+            f"{science!r} is a multistripe readout (SSTR_NST {subarray.num_superstripe}, MSTR_RD1 "
+            f"{subarray.multistripe_reads1}); references are not cut for it yet"
+        )
+    x_science, y_science, width, height = _corner_and_size(science, None)
+    x_reference, y_reference, reference_width, reference_height = _corner_and_size(
+        reference, _FULL_FRAME.get(science.meta.instrument.name, _NEAR_INFRARED)
+    )
+    first_y, first_x = y_science - y_reference, x_science - x_reference
+    last_y, last_x = first_y + height, first_x + width
+    if first_y < 0 or first_x < 0 or last_y > reference_height or last_x > reference_width:
+        raise ReferenceFileError(
+            f"{reference!r} does not cover {science!r}: it begins at pixel ({x_reference}, {y_reference}) and has "
+            f"{reference_width} x {reference_height} pixels; the exposure begins at ({x_science}, {y_science}) and has "
+            f"{width} x {height}. Use a reference of this subarray, or a full-frame one."
+        )
+    return slice(first_y, last_y), slice(first_x, last_x)
+
+
+def _corner_and_size(model, full_frame):
+    """First column, first row (from 1), width and height of the arrays of a model."""
+    subarray = model.meta.subarray
+    values = (subarray.xstart, subarray.ystart, subarray.xsize, subarray.ysize)
+    rows, columns = model.shape[-2:]
+    if None in values:
+        if full_frame is None or (rows, columns) != full_frame:
+            raise MissingKeywordError(
+                f"{model!r} does not say which part of the detector it covers: SUBSTRT1, SUBSTRT2, SUBSIZE1, SUBSIZE2 "
+                f"are {values}; its arrays have {columns} x {rows} pixels"
+                + ("" if full_frame is None else f", full frame is {full_frame[1]} x {full_frame[0]}")
+            )
+        log.warning("%r has no subarray keywords; its arrays are full frame, so it is taken for that", model)
+        return 1, 1, columns, rows
+    xstart, ystart, xsize, ysize = values
+    if xstart < 1 or ystart < 1:
+        raise ReferenceFileError(f"{model!r}: SUBSTRT1 and SUBSTRT2 are {xstart} and {ystart}; pixels count from 1")
+    if (xsize, ysize) != (columns, rows) and not (ysize == _NEAR_INFRARED[0] and rows == _IRS2_ROWS):
+        log.warning(
+            "%r: SUBSIZE1 and SUBSIZE2 say %d x %d, its arrays have %d x %d; the arrays count",
+            model,
+            xsize,
+            ysize,
+            columns,
+            rows,
+        )
+    return xstart, ystart, columns, rows

@@ -1,0 +1,31 @@
+"""The table of our steps and pipelines: what `strun` finds by alias. Nothing is imported to read it."""
+
+__all__ = ["steps"]
+
+_PIPELINES = {"calwebb_detector1": "Detector1Pipeline"}
+
+_STEPS = {
+    "group_scale": "GroupScaleStep",
+    "dq_init": "DQInitStep",
+    "saturation": "SaturationStep",
+    "ipc": "IPCStep",
+    "superbias": "SuperBiasStep",
+    "refpix": "RefPixStep",
+    "linearity": "LinearityStep",
+    "dark_current": "DarkCurrentStep",
+    "jump": "JumpStep",
+    "ramp_fit": "RampFitStep",
+    "gain_scale": "GainScaleStep",
+}
+
+
+def steps():
+    """List the steps and pipelines of this package (entry point ``stpipe.steps``).
+
+    Returns
+    -------
+    list of (str, str, bool)
+        Full class name, alias, and whether it is a pipeline.
+    """
+    pipelines = [(f"upramp.pipelines.{name}", alias, True) for alias, name in _PIPELINES.items()]
+    return pipelines + [(f"upramp.steps.{name}", alias, False) for alias, name in _STEPS.items()]

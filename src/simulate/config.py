@@ -1,0 +1,192 @@
+"""What to simulate: one frozen dataclass. Effects are switched off by `SimulationConfig.without`."""
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from upramp.errors import ConfigError
+from upramp.simulate.detectors import (
+    DETECTORS,
+    READOUT_PATTERNS,
+    SUBARRAYS,
+    Window,
+    find,
+    frame_time,
+    subarray_window,
+)
+
+__all__ = ["EFFECTS", "SimulationConfig"]
+
+
+def _mode(default, help_text, kind=None):
+    """A field that says what is taken; ``kind`` is the type of a value when the default has none."""
+    return field(default=default, metadata={"help": help_text, "kind": kind or type(default)})
+
+
+def _size(effect, default, help_text, off=0, kind=None):
+    """A field that is the size of an effect; ``off`` is the value at which the effect is absent."""
+    metadata = {"help": help_text, "kind": kind or type(default), "effect": effect, "off": off}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class SimulationConfig:
+    """Mode of the exposure and size of every effect.
+
+    The help text of each field, with its unit, is in the field's metadata and in ``upramp simulate --help``.
+    Rates and levels are in DN of the linearised signal unless they say otherwise; ``gain`` converts to
+    electrons. Two seeds: ``detector_seed`` fixes the detector (bias pattern, gain, bad pixels, ...: what
+    reference files know), ``seed`` fixes the sky and the noise of this exposure. Every effect draws from a
+    stream of its own, so that switching one off leaves the others as they were.
+
+    Raises
+    ------
+    ConfigError
+        A name is not in the tables, a number is out of range, or the window leaves the detector.
+    """
+
+    detector: str = _mode("NRCBLONG", "detector, NRCA1 ... NRCBLONG")
+    subarray: str = _mode("SUB160", "name of the subarray; GENERIC with a window of one's own")
+    window: Window | None = _mode(None, "corner and size: 1-based xstart ystart xsize ysize", Window)  # noqa: RUF009
+    noutputs: int | None = _mode(None, "amplifiers that read the window, 1 or 4 [default: those of the subarray]", int)
+    readpatt: str = _mode("RAPID", "readout pattern")
+    nframes: int | None = _mode(None, "frames averaged in a group [default: those of the pattern]", int)
+    groupgap: int | None = _mode(None, "frames dropped between groups [default: those of the pattern]", int)
+    frame_divisor: int | None = _mode(None, "on-board divisor of the sum of frames [default: nframes]", int)
+    nints: int = _mode(2, "integrations")
+    ngroups: int = _mode(10, "groups per integration")
+    zero_frame: bool = _mode(False, "also downlink the first frame of every integration")
+    seed: int = _mode(1, "seed of sky and noise")
+    detector_seed: int = _mode(1, "seed of the detector's properties")
+    exposure_type: str = _mode("NRC_IMAGE", "EXP_TYPE")
+    start: str = _mode("2024-03-01T12:00:00.000", "UTC start of the exposure")
+
+    gain: float = _mode(1.8, "mean gain [e-/DN]")
+    gain_spread: float = _size("gain-spread", 0.01, "pixel-to-pixel spread of the gain [fraction]")
+    sky_rate: float = _size("sky", 5.0, "sky background [DN/s]")
+    star_count: int = _size("stars", 12, "number of stars in the window")
+    star_flux: tuple[float, float] = _mode((500.0, 2.0e5), "range of the stars' total rates [DN/s]")
+    star_fwhm: float = _mode(2.2, "width of the stars [pixel]")
+    poisson: bool = _size("poisson", True, "photon and dark shot noise", off=False)
+    read_noise: float = _size("read-noise", 6.0, "noise of one read [DN]")
+    bias_level: float = _size("bias", 8000.0, "mean bias [DN]")
+    bias_spread: float = _size("bias", 250.0, "pixel-to-pixel spread of the bias [DN]")
+    refpix_offset: float = _size("refpix", 8.0, "drift of each amplifier's even and odd columns per frame [DN]")
+    one_over_f: float = _size("one-over-f", 3.0, "rms of the 1/f noise, common to all columns of a line [DN]")
+    nonlinearity: float = _size("nonlinearity", 0.06, "loss of signal at full well [fraction]")
+    full_well: float = _size("saturation", 45000.0, "level above bias at which pixels saturate [DN]", off=float("inf"))
+    dark_rate: float = _size("dark", 0.02, "mean dark current [DN/s]")
+    dark_settling: float = _size("dark", 2.0, "amplitude of the exponential start of the dark [DN]")
+    cosmic_ray_rate: float = _size("cosmic-rays", 1.0e-5, "hits per pixel and second")
+    cosmic_ray_charge: float = _mode(800.0, "median charge of a hit [DN]")
+    cosmic_ray_neighbour: float = _mode(0.08, "part of a hit's charge in each of the four neighbours")
+    snowballs: int = _size("snowballs", 0, "large events per integration")
+    snowball_radius: float = _mode(6.0, "mean radius of the saturated core of a large event [pixel]")
+    dead_fraction: float = _size("bad-pixels", 0.001, "part of the pixels without response")
+    hot_fraction: float = _size("bad-pixels", 0.001, "part of the pixels with a high dark current")
+    hot_rate: float = _mode(30.0, "mean dark current of hot pixels [DN/s]")
+    bad_reference_fraction: float = _size("bad-pixels", 0.01, "part of the reference pixels with a wrong level")
+    ipc: float | None = _size("ipc", None, "part of a pixel's signal coupled into each neighbour", None, float)
+
+    def __post_init__(self):
+        find(DETECTORS, self.detector, "detector")
+        find(READOUT_PATTERNS, self.readpatt, "readpatt")
+        if self.window is None:
+            find(SUBARRAYS, self.subarray, "subarray (without a window of its own)")
+        self._check_window()
+        for name, value, low in (
+            ("nints", self.nints, 1),
+            ("ngroups", self.ngroups, 1),
+            ("nframes", self.frames_per_group, 1),
+            ("groupgap", self.frames_dropped, 0),
+            ("frame_divisor", self.divisor, 1),
+        ):
+            if value < low:
+                raise ConfigError(f"{name} is {value}; expected at least {low}")
+        if not 0 < self.star_flux[0] <= self.star_flux[1]:
+            raise ConfigError(f"star_flux is {self.star_flux}; expected 0 < low <= high")
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if "effect" in item.metadata and value is not None and value < 0:
+                raise ConfigError(f"{item.name} is {value}; expected a size of at least 0 ({item.metadata['help']})")
+
+    def _check_window(self):
+        window, size = self.geometry, DETECTORS[self.detector].size
+        for axis, start, length in (("x", window.xstart, window.xsize), ("y", window.ystart, window.ysize)):
+            if start < 1 or length < 1 or start - 1 + length > size:
+                raise ConfigError(
+                    f"the window covers {axis} = {start}..{start - 1 + length}; expected a part of 1..{size}"
+                )
+        if self.outputs not in (1, 4):
+            raise ConfigError(f"noutputs is {self.outputs}; expected 1 or 4")
+        fast = window.xsize if abs(DETECTORS[self.detector].fastaxis) == 1 else window.ysize
+        if self.outputs == 4 and fast != size:
+            raise ConfigError(f"noutputs is 4 with lines of {fast} pixels; four outputs read lines of {size} pixels")
+
+    @property
+    def geometry(self):
+        """The `Window` that is read."""
+        if self.window is not None:
+            return self.window
+        return subarray_window(DETECTORS[self.detector], SUBARRAYS[self.subarray])
+
+    @property
+    def outputs(self):
+        """Number of amplifiers in use."""
+        if self.noutputs is not None:
+            return self.noutputs
+        return 1 if self.window is not None else SUBARRAYS[self.subarray].noutputs
+
+    @property
+    def frames_per_group(self):
+        """Frames averaged in a group (NFRAMES)."""
+        return READOUT_PATTERNS[self.readpatt][0] if self.nframes is None else self.nframes
+
+    @property
+    def frames_dropped(self):
+        """Frames dropped between groups (GROUPGAP)."""
+        return READOUT_PATTERNS[self.readpatt][1] if self.groupgap is None else self.groupgap
+
+    @property
+    def divisor(self):
+        """On-board divisor of the sum of a group's frames (FRMDIVSR)."""
+        return self.frames_per_group if self.frame_divisor is None else self.frame_divisor
+
+    @property
+    def frame_time(self):
+        """Time between frames [s] (TFRAME)."""
+        return frame_time(DETECTORS[self.detector], self.geometry, self.outputs)
+
+    @property
+    def group_time(self):
+        """Time between groups [s] (TGROUP)."""
+        return self.frame_time * (self.frames_per_group + self.frames_dropped)
+
+    @property
+    def frames_per_integration(self):
+        """Frames from the reset to the last frame that is used."""
+        return self.ngroups * self.frames_per_group + (self.ngroups - 1) * self.frames_dropped
+
+    def without(self, *effects: str) -> "SimulationConfig":
+        """A copy with the named effects off; ``"all"`` switches all of them off.
+
+        Raises
+        ------
+        ConfigError
+            A name is not in `EFFECTS`.
+        """
+        changes: dict[str, Any] = {}
+        for effect in EFFECTS if "all" in effects else effects:
+            changes |= find(EFFECTS, effect, "effect")
+        return replace(self, **changes)
+
+
+def _collect_effects():
+    effects: dict[str, dict[str, Any]] = {}
+    for item in fields(SimulationConfig):
+        if "effect" in item.metadata:
+            effects.setdefault(item.metadata["effect"], {})[item.name] = item.metadata["off"]
+    return effects
+
+
+#: Effects by name, each with the fields that are its sizes and their values when it is off.
+EFFECTS = _collect_effects()

@@ -1,0 +1,218 @@
+"""From a configuration to raw groups: frames are simulated one by one and averaged as on board.
+
+The signal chain of one frame: Poisson charge (light and dark) and events -> inter-pixel coupling -> saturation of
+the linear signal -> non-linearity -> + bias + drift of amplifiers and odd/even columns + 1/f + read noise ->
+rounded to 16 bits. Saturation is a limit of the measured level, reached from the linear side.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from upramp.simulate.config import SimulationConfig
+from upramp.simulate.detector_maps import DetectorMaps, detector_maps, random_stream
+from upramp.simulate.detectors import DETECTORS
+from upramp.simulate.scene import cosmic_rays, rate_image, snowball_charge, snowballs
+
+__all__ = ["Exposure", "Truth", "simulate_exposure"]
+
+ADC_MAX = np.iinfo(np.uint16).max
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a perfect pipeline would find.
+
+    Attributes
+    ----------
+    rate : (ny, nx) float32
+        Light that the pixel records [DN/s of linear signal]; 0 for dead and reference pixels.
+    saturation_group : (nint, ny, nx) int16
+        First group of which any frame reached full well; ngroups if none did.
+    cosmic_rays : (n,) COSMIC_RAY_DTYPE
+    snowballs : (n,) SNOWBALL_DTYPE
+    maps : DetectorMaps
+    """
+
+    rate: np.ndarray
+    saturation_group: np.ndarray
+    cosmic_rays: np.ndarray
+    snowballs: np.ndarray
+    maps: DetectorMaps
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """A simulated exposure.
+
+    Attributes
+    ----------
+    config : SimulationConfig
+    data : (nint, ngroup, ny, nx) uint16
+        Raw groups [DN].
+    zeroframe : (nint, ny, nx) uint16 or None
+        First frame of every integration [DN].
+    truth : Truth
+    """
+
+    config: SimulationConfig
+    data: np.ndarray
+    zeroframe: np.ndarray | None
+    truth: Truth
+
+    @cached_property
+    def integration_starts(self):
+        """Start of every integration [s after the start of the exposure]: (nint,) float64.
+
+        Every integration follows a reset, which takes a frame time.
+        """
+        length = self.config.frames_per_integration * self.config.frame_time
+        return self.config.frame_time + np.arange(self.config.nints) * (length + self.config.frame_time)
+
+
+def simulate_exposure(config):
+    """Simulate an exposure with known truth.
+
+    Parameters
+    ----------
+    config : SimulationConfig
+
+    Returns
+    -------
+    Exposure
+        Depends on the configuration alone (generator: Philox, one stream per effect and integration).
+
+    Notes
+    -----
+    A group is the sum of its frames divided by the on-board divisor, without remainder. Time in an integration
+    starts with the reset: frame k is read at (k + 1) frame times, the same for all pixels.
+    Memory: the raw data, and about 110 bytes per pixel.
+    """
+    maps = detector_maps(config)
+    rate = np.where(maps.responsive, rate_image(config), 0.0)
+    shape = config.geometry.shape
+    data = np.empty((config.nints, config.ngroups, *shape), np.uint16)
+    zeroframe = np.empty((config.nints, *shape), np.uint16) if config.zero_frame else None
+    saturation_group = np.full((config.nints, *shape), config.ngroups, np.int16)
+
+    def integrate(i):
+        rays, balls = cosmic_rays(config, maps.responsive, i), snowballs(config, i)
+        first = _Integration(config, maps, rate, rays, balls, i).read_groups(data[i], saturation_group[i])
+        if zeroframe is not None:
+            zeroframe[i] = first
+        return rays, balls
+
+    rays, balls = map(np.concatenate, zip(*map(integrate, range(config.nints)), strict=True))
+    truth = Truth(rate.astype(np.float32), saturation_group, rays, balls, maps)
+    return Exposure(config, data, zeroframe, truth)
+
+
+class _Integration:
+    """The state of the detector during one integration."""
+
+    def __init__(self, config, maps, rate, rays, balls, index):
+        self.config, self.maps, self.rate, self.rays, self.balls = config, maps, rate, rays, balls
+        self.charge = np.zeros(rate.shape)  # light, dark and events [DN of linear signal]
+        full_well = np.where(np.isfinite(maps.full_well), maps.full_well, 0.0)
+        self.full_well = np.where(np.isfinite(maps.full_well), full_well + maps.curvature * full_well**2, np.inf)
+        self.frame = -1  # the last one for which charge has been collected
+        self.shot_noise = random_stream(config.seed, "poisson", index)
+        self.read_noise = random_stream(config.seed, "read noise", index)
+        self.drift = random_stream(config.seed, "refpix", index)
+        self.lines = _one_over_f(config, index)
+
+    def read_groups(self, groups, saturation_group):
+        """Fill (ngroup, ny, nx) groups and the group of saturation; returns the first frame, uint16."""
+        config, first = self.config, None
+        step = config.frames_per_group + config.frames_dropped
+        total = np.empty(groups.shape[1:], np.uint32)
+        for group in range(config.ngroups):
+            total[:] = 0
+            for frame in range(group * step, group * step + config.frames_per_group):
+                self.collect(frame)
+                total += self.read(frame)
+                first = total.astype(np.uint16) if first is None else first
+            groups[group] = total // np.uint32(config.divisor)
+            saturated = self.charge >= self.full_well
+            np.minimum(saturation_group, group, out=saturation_group, where=saturated)
+        return first
+
+    def collect(self, frame):
+        """Add what arrives until the given frame is read."""
+        config, maps = self.config, self.maps
+        dark = maps.dark(frame, config.frame_time)
+        if self.frame >= 0:
+            dark -= maps.dark(self.frame, config.frame_time)
+        expected = self.rate * ((frame - self.frame) * config.frame_time) + dark
+        if config.poisson:
+            self.charge += self.shot_noise.poisson(expected * maps.gain) / maps.gain
+        else:
+            self.charge += expected
+        new = self.rays[(self.rays["frame"] > self.frame) & (self.rays["frame"] <= frame)]
+        np.add.at(self.charge, (new["y"], new["x"]), new["charge"])
+        for ball in self.balls[(self.balls["frame"] > self.frame) & (self.balls["frame"] <= frame)]:
+            self.charge += np.where(maps.responsive, snowball_charge(ball, self.charge.shape), 0)
+        self.frame = frame
+
+    def read(self, frame):
+        """One frame as the converter delivers it: (ny, nx) uint16."""
+        config, maps = self.config, self.maps
+        linear = np.minimum(self.charge, self.full_well)
+        if config.ipc is not None:
+            linear = _couple_neighbours(linear, maps.reference_pixels, config.ipc)
+        # The root of linear = measured + curvature * measured**2, written so that curvature 0 is harmless.
+        signal = 2 * linear / (1 + np.sqrt(1 + 4 * maps.curvature * linear))
+        signal += maps.bias
+        signal += _amplifier_offsets(config, self.drift)
+        signal += self.lines[frame][:, None] if _lines_are_rows(config) else self.lines[frame][None, :]
+        if config.read_noise:
+            signal += maps.read_noise * self.read_noise.standard_normal(signal.shape, dtype=np.float32)
+        return np.clip(np.rint(signal, out=signal), 0, ADC_MAX, out=signal).astype(np.uint16)
+
+
+def _couple_neighbours(linear, is_reference, coupling):
+    """Give a part of every pixel's signal to each of its four neighbours, among pixels that see light."""
+    signal = np.where(is_reference, 0.0, linear)
+    padded = np.pad(signal, 1)
+    neighbours = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
+    return np.where(is_reference, linear, (1 - 4 * coupling) * signal + coupling * neighbours)
+
+
+def _lines_are_rows(config):
+    return abs(DETECTORS[config.detector].fastaxis) == 1
+
+
+def _amplifier_offsets(config, stream):
+    """Offset of one frame by amplifier and parity of the detector column: broadcasts to (ny, nx) [DN]."""
+    detector, window = DETECTORS[config.detector], config.geometry
+    offsets = config.refpix_offset * stream.standard_normal((detector.amplifiers, 2))
+    fast = window.columns if _lines_are_rows(config) else window.rows
+    columns = np.arange(fast.start, fast.stop)
+    width = detector.size // detector.amplifiers
+    amplifier = columns // width if config.outputs == detector.amplifiers else np.zeros_like(columns)
+    line = offsets[amplifier, columns % 2]
+    return line[None, :] if _lines_are_rows(config) else line[:, None]
+
+
+def _one_over_f(config, integration):
+    """Correlated noise of every line of every frame: (nframes, nlines) float64 [DN].
+
+    One stream in time over the whole integration with a power spectrum 1/f, so that drifts go on from frame to
+    frame; its rms over the integration is ``config.one_over_f``.
+    """
+    window = config.geometry
+    n_lines = window.ysize if _lines_are_rows(config) else window.xsize
+    n = config.frames_per_integration * n_lines
+    if not config.one_over_f or n < 2:
+        return np.zeros((config.frames_per_integration, n_lines))
+    stream = random_stream(config.seed, "1/f", integration)
+    frequency = np.fft.rfftfreq(n)
+    spectrum = stream.standard_normal((frequency.size, 2)) @ np.array([1, 1j])
+    spectrum[1:] /= np.sqrt(frequency[1:])
+    spectrum[0] = 0
+    noise = np.fft.irfft(spectrum, n)
+    noise *= config.one_over_f / noise.std()
+    lines = noise.reshape(config.frames_per_integration, n_lines)
+    # Lines are read in the direction of the slow axis.
+    return lines if DETECTORS[config.detector].slowaxis > 0 else lines[:, ::-1]

@@ -1,0 +1,73 @@
+"""dark_current: subtract the dark ramp."""
+
+import numpy as np
+
+from upramp.errors import ReferenceFileError
+from upramp.kernels._bits import as_bits
+from upramp.kernels.corrections import DarkCurrent
+from upramp.kernels.dark import dark_plan
+from upramp.models import DarkModel
+from upramp.steps.ramp_step import RampStep, plane, require
+
+__all__ = ["DarkCurrentStep"]
+
+
+class DarkCurrentStep(RampStep):
+    """Subtract the dark reference, averaged to the read pattern of the exposure."""
+
+    class_alias = "dark_current"
+    status_attribute = "dark_sub"
+    reference_file_types = ("dark",)
+    spec = """
+    dark_output          = output_file(default=None)  # Save the dark that was subtracted
+    average_dark_current = float(default=None)        # Average dark current for the photon noise, e-/s
+    """
+
+    def correction(self, ramp):
+        """Which frames of the dark belong to which group; the dark must have the shape of the exposure."""
+        reference = self.open_reference(ramp, "dark", DarkModel)
+        if reference is None:
+            return None
+        frames = reference.mapped("data")
+        if frames is None or frames.bits.ndim != 3 or frames.bits.shape[-2:] != ramp.shape[-2:]:
+            found = "no SCI array" if frames is None else f"SCI of shape {frames.bits.shape}"
+            raise ReferenceFileError(
+                f"DARK reference {reference.meta.filename} has {found}; expected (groups, {ramp.shape[-2]}, "
+                f"{ramp.shape[-1]}) like the exposure: darks are not cut out of larger ones"
+            )
+        ramp.average_dark_current = np.full(ramp.shape[-2:], self._average(reference), np.float32)
+        nframes, groupgap = require(ramp, NFRAMES="meta.exposure.nframes", GROUPGAP="meta.exposure.groupgap")
+        dark_nframes, dark_groupgap = reference.meta.exposure.nframes or 1, reference.meta.exposure.groupgap or 0
+        plan = dark_plan(ramp.shape[1], nframes, groupgap, len(frames.bits), dark_nframes, dark_groupgap)
+        if plan is None:
+            self.record_skip(
+                ramp,
+                f"the dark has NFRAMES {dark_nframes} and GROUPGAP {dark_groupgap}, more than the exposure "
+                f"({nframes} and {groupgap})",
+            )
+            return None
+        dark = DarkCurrent(
+            True,
+            frames=as_bits(frames, np.float32),
+            flags=plane(reference, "dq", ramp, np.uint32),
+            starts=plan.starts,
+            counts=plan.counts,
+            direct=plan.direct,
+        )
+        if self.dark_output is not None:
+            self._save_dark(reference, dark, ramp.shape)
+        return dark
+
+    def _average(self, reference):
+        """The parameter, else the scalar of the reference; a 2-D average in the reference is not used (as the peer)."""
+        if self.average_dark_current is not None:
+            return self.average_dark_current
+        return reference.meta.exposure.average_dark_current or 0.0
+
+    def _save_dark(self, reference, dark, shape):
+        from upramp.kernels.stepwise import native_dark
+
+        resampled = reference.copy()
+        resampled.data = native_dark(dark, shape)
+        resampled.save(self.dark_output)
+        self.log.info("Saved the dark that is subtracted in %s", self.dark_output)

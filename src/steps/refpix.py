@@ -1,0 +1,62 @@
+"""refpix: subtract amplifier offsets and row drifts seen by the reference pixels."""
+
+from upramp.errors import UnsupportedModeError
+from upramp.kernels.corrections import ReferenceMeasurement
+from upramp.kernels.refpix import ORIENTATION
+from upramp.steps.ramp_step import RampStep, require
+
+__all__ = ["RefPixStep"]
+
+
+class RefPixStep(RampStep):
+    """Measure the drift of the electronics on the reference pixels of every group and subtract it."""
+
+    class_alias = "refpix"
+    reference_file_types = ("refpix", "sirskernel")
+    spec = """
+    odd_even_columns        = boolean(default=True)    # Even and odd columns have offsets of their own
+    use_side_ref_pixels     = boolean(default=True)    # Subtract the drift from row to row
+    side_smoothing_length   = integer(default=11, min=1, max=2047)  # Rows in the running median of the side pixels
+    side_gain               = float(default=1.0)       # Factor of the drift from row to row
+    odd_even_rows           = boolean(default=True)    # MIRI: even and odd rows have offsets of their own
+    ovr_corr_mitigation_ftr = float(default=3.0)       # IRS2: limit for bad reference pixels, sigma
+    preserve_irs2_refpix    = boolean(default=False)   # IRS2: keep the reference pixels in the product
+    irs2_mean_subtraction   = boolean(default=False)   # IRS2: subtract means before the correction
+    refpix_algorithm        = option('median', 'sirs', default='median')  # How the side pixels are used
+    sigreject               = float(default=4.0)       # SIRS: limit for bad side pixels, sigma
+    gaussmooth              = float(default=1.0)       # SIRS: width of the smoothing kernel, pixels
+    halfwidth               = integer(default=30)      # SIRS: half width of the convolution kernel, pixels
+    siglimit                = float(default=3.0)       # Limit of the clipped means, sigma
+    """
+
+    def wanted_reference_types(self):
+        """IRS2 and SIRS, which need references, are not in this chain."""
+        return []
+
+    def correction(self, ramp):
+        """Amplifiers and side pixels follow from the detector and from the place of the exposure on it."""
+        if self.refpix_algorithm == "sirs":
+            raise UnsupportedModeError("refpix_algorithm='sirs' is not implemented; use refpix_algorithm='median'")
+        detector, xstart, ystart, noutputs = require(
+            ramp,
+            DETECTOR="meta.instrument.detector",
+            SUBSTRT1="meta.subarray.xstart",
+            SUBSTRT2="meta.subarray.ystart",
+            NOUTPUTS="meta.exposure.noutputs",
+        )
+        if detector not in ORIENTATION:
+            raise UnsupportedModeError(f"DETECTOR is {detector}; refpix knows {', '.join(ORIENTATION)}")
+        return ReferenceMeasurement(
+            detector=detector,
+            row0=ystart - 1,
+            column0=xstart - 1,
+            noutputs=noutputs,
+            subarray=ramp.meta.subarray.name,
+            parameters={
+                "odd_even_columns": self.odd_even_columns,
+                "use_side_ref_pixels": self.use_side_ref_pixels,
+                "side_smoothing_length": self.side_smoothing_length,
+                "side_gain": self.side_gain,
+                "siglimit": self.siglimit,
+            },
+        )

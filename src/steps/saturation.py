@@ -1,0 +1,38 @@
+"""saturation: flag saturated groups and the floor of the converter."""
+
+import numpy as np
+
+from upramp.kernels.corrections import NO_PLANE, Saturation
+from upramp.models import SaturationModel, SuperBiasModel
+from upramp.steps.ramp_step import RampStep, plane, require
+
+__all__ = ["SaturationStep"]
+
+
+class SaturationStep(RampStep):
+    """Flag saturated groups, their neighbours, and groups in which saturation began."""
+
+    class_alias = "saturation"
+    reference_file_types = ("saturation", "superbias")
+    spec = """
+    n_pix_grow_sat = integer(default=1, min=0)  # Pixels around a saturated one that count as saturated too
+    use_readpatt   = boolean(default=True)      # Look for saturation inside the first saturated group
+    """
+
+    def correction(self, ramp):
+        """Thresholds in DN; the superbias serves the test for saturation in the second group."""
+        reference = self.open_reference(ramp, "saturation", SaturationModel)
+        if reference is None:
+            return None
+        bias = self.find_reference(ramp, "superbias", SuperBiasModel)
+        (nframes,) = require(ramp, NFRAMES="meta.exposure.nframes")
+        return Saturation(
+            True,
+            threshold=plane(reference, "data", ramp, np.float32),
+            flags=plane(reference, "dq", ramp, np.uint32),
+            bias=NO_PLANE if bias is None else plane(bias, "data", ramp, np.float32),
+            has_bias=bias is not None,
+            grow=self.n_pix_grow_sat,
+            nframes=nframes,
+            use_read_pattern=self.use_readpatt,
+        )

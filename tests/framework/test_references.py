@@ -1,0 +1,216 @@
+"""Reference files: overrides, CRDS from an offline cache, missing ones."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from upramp.errors import ReferenceFileError, ReferenceNotFoundError
+from upramp.framework.references import crds_is_reachable, override_name, steppars_disabled
+from upramp.models import ImageModel
+
+PARS = """#ASDF 1.0.0
+#ASDF_STANDARD 1.5.0
+%YAML 1.1
+%TAG ! tag:stsci.edu:asdf/
+--- !core/asdf-1.1.0
+history:
+  entries:
+  - !core/history_entry-1.0.0 {{description: made, time: 2026-01-01 00:00:00}}
+class: {step}
+name: {name}
+parameters: {{{parameters}}}
+steps: {steps}
+...
+"""
+
+
+def _pars(step, name, parameters="", steps="[]"):
+    return PARS.format(step=step, name=name, parameters=parameters, steps=steps)
+
+
+@pytest.fixture
+def gain(workdir):
+    path = workdir / "gain.fits"
+    path.write_text("gain")
+    return path
+
+
+@pytest.fixture
+def image():
+    model = ImageModel(np.ones((2, 2), dtype=np.float32))
+    model.meta.instrument.name = "NIRCAM"
+    return model
+
+
+def test_override_names():
+    assert override_name("gain") == "override_gain"
+    with pytest.raises(ValueError, match="not a reference type"):
+        override_name("a-b")
+
+
+@pytest.mark.parametrize("value", ["1", "TRUE", "true", "t", "Yes", "y"])
+def test_parameter_references_can_be_switched_off(monkeypatch, value):
+    monkeypatch.setenv("STPIPE_DISABLE_CRDS_STEPPARS", value)
+    assert steppars_disabled()
+    monkeypatch.setenv("STPIPE_DISABLE_CRDS_STEPPARS", "")
+    assert not steppars_disabled()
+
+
+def test_no_crds_is_noticed_without_its_client(monkeypatch, crds_cache):
+    assert not crds_is_reachable()
+    crds_cache({})
+    assert crds_is_reachable()
+    monkeypatch.setenv("CRDS_PATH", "/nowhere")
+    monkeypatch.setenv("CRDS_SERVER_URL", "https://example.org")
+    assert crds_is_reachable()
+
+
+def test_override_by_path(tiny, image, gain):
+    step = tiny.GainStep(override_gain="gain.fits")
+    result = step.run(image)
+    assert step.found == {"gain": str(gain)}
+    assert result.meta.ref_file.gain.name == str(gain)
+    assert result.meta.ref_file.crds.context_used is None
+
+
+def test_override_na_is_recorded_and_skips(tiny, image):
+    step = tiny.GainStep(override_gain="N/A")
+    result = step.run(image)
+    assert result.meta.ref_file.gain.name == "N/A"
+    assert result.meta.cal_step.linearity == "SKIPPED"
+
+
+def test_empty_override_is_not_recorded(tiny, image):
+    step = tiny.GainStep(override_gain="")
+    result = step.run(image)
+    assert step.found == {"gain": ""}
+    assert result.meta.ref_file.gain.name is None
+
+
+def test_override_by_model_also_in_a_pipeline(tiny, image):
+    reference = ImageModel((2, 2))
+    step = tiny.GainStep(override_gain=reference)
+    assert step.run(image).meta.ref_file.gain.name == "override://ImageModel"
+    assert step.found["gain"] is reference
+    pipe = tiny.OuterPipeline(steps={"gain": {"override_gain": reference}, "needs": {"override_readnoise": "N/A"}})
+    result = pipe.run(image)
+    assert pipe.needs.found == {"gain": reference, "readnoise": "N/A"}
+    assert result.meta.ref_file.readnoise.name == "N/A"
+
+
+def test_an_own_override_wins_and_skipped_steps_do_not_count(tiny, image, gain, workdir):
+    other = workdir / "other.fits"
+    other.write_text("")
+    steps = {
+        "gain": {"override_gain": "gain.fits"},
+        "needs": {"override_gain": "other.fits", "override_readnoise": ""},
+    }
+    pipe = tiny.OuterPipeline(steps=steps)
+    pipe.run(image)
+    assert (pipe.gain.found["gain"], pipe.needs.found["gain"]) == (str(gain), str(other))
+    del steps["needs"]["override_gain"]
+    steps["gain"]["skip"] = True
+    with pytest.raises(ReferenceNotFoundError, match="gain: CRDS is not set up"):
+        tiny.OuterPipeline(steps=steps).run(image)
+
+
+def test_everything_missing_is_listed_before_the_work(tiny, image):
+    pipe = tiny.OuterPipeline(steps={"needs": {"override_readnoise": "gone.fits"}})
+    with pytest.raises(ReferenceNotFoundError) as caught:
+        pipe.run(image)
+    text = str(caught.value)
+    assert "gain: CRDS is not set up: no CRDS_SERVER_URL" in text
+    assert "gone.fits: No such file or directory" in text
+    assert "override_<type>" in text and "CRDS_PATH" in text
+    assert (image.data == 1).all()
+    steps = {"gain": {"override_gain": "gone_a"}, "needs": {"override_gain": "gone_b", "override_readnoise": ""}}
+    with pytest.raises(ReferenceNotFoundError, match="gone_b: No such file"):
+        tiny.OuterPipeline(steps=steps).run(image)
+    assert isinstance(caught.value, ReferenceFileError) and isinstance(caught.value, FileNotFoundError)
+
+
+def test_no_crds_is_imported_when_all_is_overridden(exposure, strun, gain):
+    done = _python(
+        "import sys, tiny_steps\n"
+        f"tiny_steps.GainStep.call({exposure!r}, override_gain='gain.fits', configure_log=False)\n"
+        "print('crds' in sys.modules, 'asdf' in sys.modules)"
+    )
+    assert done.splitlines()[-1] == "False False"
+
+
+def _python(code):
+    steps = Path(__file__).parent / "steps_for_tests"
+    code = f"import sys; sys.path.insert(0, {str(steps)!r})\n{code}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_references_and_parameters_from_crds(exposure, crds_cache):
+    root = crds_cache(
+        {
+            "gain": ("jwst_nircam_gain_0001.fits", "gain"),
+            "readnoise": "N/A",
+            "pars-gainstep": ("jwst_nircam_pars-gainstep_0001.asdf", _pars("tiny_steps.GainStep", "g", "n: 3, zz: 1")),
+            "pars-tinypipeline": (
+                "jwst_nircam_pars-tinypipeline_0001.asdf",
+                _pars(
+                    "tiny_steps.TinyPipeline",
+                    "t",
+                    "own: crds",
+                    "[{class: x, name: one, parameters: {n: 4}}, {class: x, name: gone, parameters: {n: 4}}]",
+                ),
+            ),
+            "pars-addstep": ("jwst_nircam_pars-addstep_0001.asdf", _pars("tiny_steps.AddStep", "a", "n: 5, val: 2.5")),
+        }
+    )
+    found = json.loads(
+        _python(f"""
+import json, tiny_steps
+step = tiny_steps.GainStep.configure({exposure!r})
+result = step.run({exposure!r})
+pipe = tiny_steps.OuterPipeline.configure({exposure!r}, pars={{"steps": {{"pp": {{"steps": {{"two": {{"n": 1}}}}}}}}}})
+needs = pipe.run({exposure!r})
+off = tiny_steps.GainStep.configure({exposure!r}, use_crds=False)
+print(json.dumps({{
+    "path": step.found["gain"], "recorded": result.meta.ref_file.gain.name, "name": step.name, "n": step.n,
+    "context": result.meta.ref_file.crds.context_used, "version": result.meta.ref_file.crds.sw_version,
+    "origin": step.origins["n"], "own": pipe.pp.own, "one": pipe.pp.one.n, "two": pipe.pp.two.n,
+    "val": pipe.pp.one.val, "readnoise": needs.meta.ref_file.readnoise.name,
+    "status": needs.meta.cal_step.linearity, "off": off.n,
+}}))
+""").splitlines()[-1]
+    )
+    assert found.pop("version").startswith("1")
+    assert found == {
+        "path": str(root / "references" / "jwst" / "nircam" / "jwst_nircam_gain_0001.fits"),
+        "recorded": "crds://jwst_nircam_gain_0001.fits",
+        "context": "jwst_0001.pmap",
+        "name": "g",
+        "n": 3,
+        "origin": "CRDS jwst_nircam_pars-gainstep_0001.asdf",
+        "own": "crds",
+        "one": 4,
+        "two": 1,
+        "val": 2.5,
+        "readnoise": "N/A",
+        "status": "SKIPPED",
+        "off": 1,
+    }
+
+
+def test_what_an_offline_cache_lacks(exposure, crds_cache, strun):
+    crds_cache({"gain": ("jwst_nircam_gain_0009.fits", None)})
+    done = strun("tiny_steps.NeedsStep", exposure)
+    assert done.status == 1
+    text = " ".join(done.out.split())
+    assert "ERROR RUNNING STEP 'NeedsStep':" in text
+    assert "Missing reference files for NIRCAM, NRCA1" in text
+    assert "gain: jwst_nircam_gain_0009.fits is not in the cache" in text
+    assert "readnoise: CRDS has none for this exposure" in text
+    assert "Traceback" not in done.err
+    assert not list(Path().glob("*needs*"))

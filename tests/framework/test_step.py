@@ -1,0 +1,285 @@
+"""Running steps: results, status, skip, saving, ownership."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import upramp
+from upramp.errors import ConfigError, ReferenceFileError
+from upramp.framework import Step
+from upramp.models import ImageModel
+
+
+def _files():
+    return sorted(str(path) for path in Path().rglob("*.*") if path.is_file())
+
+
+def _image(value=1.0):
+    return ImageModel(np.full((4, 4), value, dtype=np.float32))
+
+
+def test_run_on_a_file(tiny, exposure):
+    result = tiny.AddStep(val=2, n=3).run(exposure)
+    assert (result.data == 6).all()
+    assert result.meta.cal_step.linearity == "COMPLETE"
+    assert result.meta.calibration_software_version == upramp.__version__
+    assert _files() == [exposure]
+
+
+def test_the_callers_model_is_not_changed(tiny):
+    model = _image()
+    result = tiny.AddStep().run(model)
+    assert (model.data == 1).all() and (result.data == 5).all()
+    assert model.meta.cal_step.linearity is None
+    assert tiny.AddStep.call(model, configure_log=False).data[0, 0] == 5
+
+
+def test_inside_a_pipeline_the_model_is_passed_through(tiny):
+    pipe, model = tiny.TinyPipeline(), _image()
+    assert pipe.run(model) is model
+    assert (model.data == 9).all()
+
+
+def test_wrong_model_class(tiny):
+    from upramp.models import CubeModel
+
+    with pytest.raises(TypeError, match="opened as a ImageModel before calling the step"):
+        tiny.AddStep().run(CubeModel((2, 4, 4)))
+
+
+def test_skip_of_a_sub_step_is_recorded(tiny):
+    pipe = tiny.TinyPipeline(steps={"one": {"skip": True}, "two": {"skip": True}})
+    result = pipe.run(_image())
+    assert (result.data == 1).all()
+    assert result.meta.cal_step.linearity == "SKIPPED"
+
+
+def test_a_skipped_sub_step_passes_a_file_name_on(tiny, exposure):
+    pipe = tiny.TinyPipeline(steps={"one": {"skip": True}})
+    result = pipe.run(exposure)
+    assert (result.data == 4).all()
+
+
+def test_skip_of_a_standalone_step_is_ignored(tiny, caplog):
+    caplog.set_level(logging.INFO)
+    step = tiny.AddStep(skip=True)
+    assert (step.run(_image()).data == 5).all()
+    assert step.skip is False
+    assert "Step run as standalone, so skip set to False" in caplog.text
+
+
+def test_record_skip_says_why(tiny, caplog):
+    model = _image()
+    assert tiny.AddStep(name="adder").record_skip(model, "no light") is model
+    assert model.meta.cal_step.linearity == "SKIPPED"
+    assert "Step adder skipped: no light" in caplog.text
+
+
+def test_status_name_defaults_to_the_alias():
+    assert type("S", (Step,), {"class_alias": "jump"})().status_name == "jump"
+    assert Step().status_name is None
+
+
+def test_timings(tiny):
+    pipe = tiny.OuterPipeline(steps={"gain": {"skip": True}, "needs": {"skip": True}})
+    pipe.run(_image())
+    assert set(pipe.timings) == {"OuterPipeline", "pp", "gain", "needs"}
+    assert set(pipe.pp.timings) == {"pp", "one", "two"}
+    assert 0 <= pipe.pp.timings["one"] <= pipe.timings["pp"] <= pipe.timings["OuterPipeline"]
+
+
+def test_names_and_parents(tiny):
+    pipe = tiny.OuterPipeline(name="o", output_dir="there")
+    assert pipe.pp.one.qualified_name == "o.pp.one"
+    assert pipe.pp.one.root is pipe
+    assert pipe.pp.one.search_attr("output_dir") == "there"
+    assert pipe.pp.one.search_attr("nothing", "default") == "default"
+
+
+def test_messages(tiny, caplog, exposure):
+    caplog.set_level(logging.INFO)
+    tiny.TinyPipeline(steps={"two": {"skip": True}}).run(exposure)
+    text = [record.getMessage() for record in caplog.records]
+    assert text[:3] == ["TinyPipeline instance created.", "one instance created.", "two instance created."]
+    assert f"Step TinyPipeline running with args ('{exposure}',)." in text
+    assert any(line.startswith("Step TinyPipeline parameters are:\n  pre_hooks: []") for line in text)
+    assert "Step skipped." in text
+    assert any(line.startswith("Step one done in ") and line.endswith(" s") for line in text)
+    assert text[-1].startswith("Step TinyPipeline done in ")
+
+
+def test_parameters_text(tiny):
+    text = tiny.TinyPipeline(steps={"one": {"words": ["a", "b"], "suffix": ""}}).parameters_text()
+    assert "  own: none\n  steps:\n    one:\n" in text
+    assert "      words:\n      - a\n      - b\n" in text
+    assert "      suffix: ''\n" in text
+    assert "      val: 4.0\n" in text
+
+
+# ---- saving --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pars", "expected"),
+    [
+        ({"save_results": True}, "x_nrca1_addstep.fits"),
+        ({"save_results": True, "name": "myname"}, "x_nrca1_myname.fits"),
+        ({"save_results": True, "suffix": "cal"}, "x_nrca1_cal.fits"),
+        ({"output_file": "foo"}, "foo_addstep.fits"),
+        ({"output_file": "foo.fits"}, "foo_addstep.fits"),
+        ({"output_file": "foo_rate.fits"}, "foo_addstep.fits"),
+        ({"output_file": "foo.asdf"}, "foo_addstep.fits"),
+        ({"output_file": "foo_bar.fits"}, "foo_bar_addstep.fits"),
+        ({"output_file": "foo.fits", "suffix": "cal"}, "foo_cal.fits"),
+        ({"output_file": "sub/foo.fits"}, "foo_addstep.fits"),
+        ({"save_results": True, "output_dir": "out/deep"}, "out/deep/x_nrca1_addstep.fits"),
+    ],
+)
+def test_output_names(tiny, exposure, pars, expected):
+    result = tiny.AddStep(**pars).run(exposure)
+    assert _files() == sorted([exposure, expected])
+    assert result.meta.filename == Path(expected).name
+    with ImageModel(expected) as saved:
+        assert saved.meta.filename == Path(expected).name
+        assert saved.meta.cal_step.linearity == "COMPLETE"
+        assert (saved.data == 4).all()
+
+
+def test_output_dir_knows_variables(tiny, exposure, tmp_path, monkeypatch):
+    monkeypatch.setenv("THERE", str(tmp_path / "there"))
+    tiny.AddStep(save_results=True, output_dir="$THERE").run(exposure)
+    assert (tmp_path / "there" / "x_nrca1_addstep.fits").exists()
+
+
+def test_several_results_are_numbered(tiny, exposure):
+    tiny.TwoResultsStep(save_results=True).run(exposure)
+    assert _files() == ["x_nrca1_0_tworesultsstep.fits", "x_nrca1_1_tworesultsstep.fits", exposure]
+
+
+def test_a_model_without_a_name(tiny):
+    tiny.AddStep(save_results=True).run(_image())
+    assert _files() == ["step_AddStep_addstep.fits"]
+
+
+def test_sub_steps_save_under_the_name_of_the_pipeline(tiny, exposure):
+    steps = {"one": {"save_results": True}, "two": {"output_file": "mine.fits"}}
+    tiny.TinyPipeline(output_file="foo_bar_cal.fits", output_dir="out", suffix="rate", steps=steps).run(exposure)
+    assert _files() == ["out/foo_bar_one.fits", "out/foo_bar_rate.fits", "out/mine_two.fits", exposure]
+
+
+def test_names_after_the_model(tiny, exposure):
+    steps = {"two": {"search_output_file": False, "save_results": True}}
+    tiny.TinyPipeline(output_file="foo.fits", suffix="a", steps=steps | {"one": {"output_file": "bar"}}).run(exposure)
+    assert _files() == ["bar_one.fits", "bar_one_two.fits", "foo_a.fits", exposure]
+
+
+def test_skipped_sub_steps_do_not_save(tiny, exposure):
+    tiny.TinyPipeline(steps={"one": {"save_results": True, "skip": True}}).run(exposure)
+    assert _files() == [exposure]
+
+
+def test_save_model(tiny, exposure):
+    step, model = tiny.AddStep(), _image()
+    assert step.save_model(model) is None
+    assert step.save_model(model, "opt", force=True) == "step_AddStep_opt.fits"
+    assert step.save_model([model, model], output_file="a") == ["a_0_addstep.fits", "a_1_addstep.fits"]
+    assert step.save_model(model, idx=3, output_file="a", asn="c") == "a_3_c_addstep.fits"
+    assert step.make_output_path("b_rate.fits", ext="asdf", suffix="q", idx=1) == "b_1_q.asdf"
+
+
+def test_the_output_must_not_be_the_input(tiny, exposure):
+    before = Path(exposure).read_bytes()
+    step = tiny.AddStep(save_results=True, suffix="rate")
+    with pytest.raises(ConfigError, match="is the input file itself"):
+        step.run(exposure)
+    assert Path(exposure).read_bytes() == before
+    step = tiny.AddStep(save_results=True, suffix="rate", output_dir="elsewhere")
+    step.run(exposure)
+    assert Path("elsewhere", exposure).exists()
+
+
+def test_an_output_folder_that_cannot_be_made(tiny, exposure):
+    Path("taken").write_text("")
+    with pytest.raises(ConfigError, match="taken cannot be made"):
+        tiny.AddStep(save_results=True, output_dir="taken").run(exposure)
+    assert _files() == sorted(["taken", exposure]) or not any("addstep" in name for name in _files())
+
+
+def test_nothing_is_left_when_a_step_fails(tiny, exposure):
+    with pytest.raises(ConfigError, match="it went wrong"):
+        tiny.FailStep(save_results=True).run(exposure)
+    assert _files() == [exposure]
+
+
+def test_input_dir(tiny, exposure):
+    Path("sub").mkdir()
+    Path(exposure).rename(Path("sub", exposure))
+    assert (tiny.AddStep(input_dir="sub").run(exposure).data == 4).all()
+
+
+def test_process_must_be_defined():
+    with pytest.raises(NotImplementedError, match="Step does not define process"):
+        Step().run()
+
+
+def test_results_that_are_not_models():
+    class Counting(Step):
+        def process(self, *args):
+            return len(args)
+
+    assert Counting().run(1, 2, 3) == 3
+
+
+# ---- call ----------------------------------------------------------------------------------------------------
+
+
+def test_call_takes_parameters_and_a_file(tiny, exposure, workdir):
+    (workdir / "a.cfg").write_text("class = nowhere.Else\nname = filed\nval = 10\nn = 2\n")
+    result = tiny.AddStep.call(exposure, config_file="a.cfg", n=1, save_results=True)
+    assert (result.data == 10).all()
+    assert _files() == ["a.cfg", "x_nrca1_filed.fits", exposure]
+
+
+def test_call_of_a_pipeline(tiny, exposure):
+    result = tiny.TinyPipeline.call(exposure, steps={"one": {"n": 0}, "two": {"val": 1}})
+    assert (result.data == 1).all()
+
+
+def test_call_on_an_instance_warns(tiny, exposure, caplog):
+    step = tiny.AddStep()
+    step.val = 100
+    assert (step.call(exposure, configure_log=False).data == 4).all()
+    assert "AddStep.call() makes a new step" in caplog.text and "Use its run() instead" in caplog.text
+
+
+def test_open_model(tiny, exposure):
+    step, model = tiny.AddStep(input_dir="."), _image()
+    assert type(step.open_model(exposure)) is ImageModel
+    assert step.open_model(model).data.shape == (4, 4)
+
+
+def test_from_config_section(tiny):
+    step = tiny.AddStep.from_config_section({"name": "sec", "class": "ignored", "n": "3"})
+    assert (step.name, step.n, step.origins["n"]) == ("sec", 3, "section")
+
+
+def test_build_config(tiny, exposure):
+    pars, _ = tiny.AddStep.build_config(exposure, val="3")
+    assert pars["val"] == 3.0
+
+
+def test_logs_of_a_run_are_kept_in_the_product(tiny, exposure):
+    result = tiny.TinyPipeline.call(exposure)
+    lines = result.cal_logs["tiny_pipe"]
+    assert any(line.endswith("tiny pipeline at work") for line in lines)
+    assert not any("/" in line and str(Path.cwd()) in line for line in lines)
+
+
+def test_unknown_reference_types_are_not_fatal(tiny):
+    model = _image()
+    tiny.AddStep().finalize_result(model, [("gain", "crds://g.fits"), ("nosuchtype", "x")])
+    assert model.meta.ref_file.gain.name == "crds://g.fits"
+    with pytest.raises(ReferenceFileError, match="CRDS is not set up"):
+        tiny.GainStep().get_reference_file(model, "gain")

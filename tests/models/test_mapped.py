@@ -1,0 +1,107 @@
+"""Arrays as bits and as values."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from upramp import models
+from upramp.models._mapped import decode, encode
+
+
+def values_of(mapped):
+    """What the bits mean."""
+    bits = mapped.bits.byteswap() if mapped.swapped else mapped.bits
+    if mapped.offset:
+        bits = bits ^ bits.dtype.type(mapped.offset)
+    return bits.view(mapped.kind)
+
+
+def test_bits_of_a_raw_file(uncal):
+    with fits.open(uncal) as hdus:
+        expected = hdus["SCI"].data.copy()
+    for model in (models.Level1bModel(uncal), models.RampModel(uncal)):
+        mapped = model.mapped("data")
+        assert (mapped.kind, mapped.swapped, mapped.offset) == ("u2", True, 32768)
+        assert mapped.bits.dtype == np.uint16
+        assert mapped.bits.shape == (2, 3, 4, 5)
+        assert mapped.bits.flags.c_contiguous
+        assert not mapped.bits.flags.writeable
+        np.testing.assert_array_equal(values_of(mapped), expected)
+        np.testing.assert_array_equal(model.data, expected)
+    assert models.RampModel(uncal).data.dtype == np.float32
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("data", "f4"), ("pixeldq", "u4"), ("groupdq", "u1")])
+def test_bits_of_each_kind(tmp_path, name, dtype):
+    rng = np.random.default_rng(2)
+    model = models.RampModel(rng.normal(size=(2, 3, 4, 5)))
+    model.pixeldq = rng.integers(0, 2**32, (4, 5), dtype=np.uint64)
+    model.groupdq = rng.integers(0, 256, (2, 3, 4, 5))
+    path = model.save(tmp_path / "a_ramp.fits")
+    reread = models.open(path)
+    mapped = reread.mapped(name)
+    assert mapped.kind == dtype
+    assert mapped.bits.dtype.kind == "u"
+    np.testing.assert_array_equal(values_of(mapped), getattr(model, name))
+    with fits.open(path) as hdus:
+        np.testing.assert_array_equal(hdus[reread._schema.arrays[name].hdu].data, getattr(model, name))
+    np.testing.assert_array_equal(getattr(reread, name), getattr(model, name))
+
+
+def test_native_array_is_the_users_own(uncal):
+    model = models.RampModel(uncal)
+    data = model.data
+    assert data is model.data
+    assert data.dtype.isnative
+    assert data.flags.c_contiguous
+    assert data.flags.writeable
+    data[0, 0, 0, 0] = -3.5
+    mapped = model.mapped("data")
+    assert (mapped.kind, mapped.swapped, mapped.offset, mapped.source) == ("f4", False, 0, None)
+    assert values_of(mapped)[0, 0, 0, 0] == -3.5
+    assert np.shares_memory(mapped.bits, data)
+    assert models.RampModel(uncal).data[0, 0, 0, 0] != -3.5
+
+
+def test_opening_reads_no_pixels_and_makes_no_arrays(uncal):
+    model = models.RampModel(uncal)
+    assert not model.has_array("pixeldq")
+    assert model.mapped("pixeldq") is None
+    assert model.array_shape("data") == (2, 3, 4, 5)
+    assert model._slots["data"]._value is None
+    assert model.pixeldq.shape == (4, 5)
+    assert model.groupdq.dtype == np.uint8
+    assert not model.groupdq.any()
+    assert model.has_array("pixeldq")
+
+
+def test_release_keeps_values(uncal):
+    model = models.RampModel(uncal)
+    mapped = model.mapped("data")
+    before = mapped.bits.copy()
+    mapped.release(0, 4)
+    mapped.release(1, 2)
+    np.testing.assert_array_equal(mapped.bits, before)
+    _ = model.data
+    model.mapped("data").release(0, 4)
+
+
+def test_tables_have_no_bits(uncal):
+    with pytest.raises(TypeError, match="int_times is a table"):
+        models.open(uncal).mapped("int_times")
+    with pytest.raises(AttributeError, match="no array 'nothing'"):
+        models.open(uncal).mapped("nothing")
+
+
+@pytest.mark.parametrize("kind", ["u1", "i2", "u2", "i4", "u4", "f4", "f8"])
+def test_encode_and_decode_are_inverse(kind):
+    rng = np.random.default_rng(3)
+    values = rng.integers(0, 2**7, (3, 4, 5)).astype(kind)
+    if kind[0] == "u":
+        values[0, 0, 0] = np.iinfo(kind).max
+    for plane in values:
+        stored = encode(plane, kind)
+        assert stored.dtype == np.dtype(f">{kind}")
+        np.testing.assert_array_equal(decode(stored, kind), plane)
+    if kind == "u2":
+        assert encode(np.array([[0, 65535]], "u2"), "u2").tobytes() == b"\x80\x00\x7f\xff"
