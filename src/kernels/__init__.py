@@ -1,1 +1,38 @@
-"""Compiled corrections on plain arrays; usable without the rest of the package."""
+"""Compiled corrections on plain arrays; usable without the rest of the package.
+
+>>> from upramp.kernels import fit_ramps  # doctest: +SKIP
+
+Every function takes and returns native numpy arrays, checks them before anything is done, and leaves its inputs as they
+are. numba is imported, and a function compiled, when it is first used; the compiled code is kept on disk.
+"""
+
+from importlib import import_module
+
+_MODULES = {
+    "Chain": "chain",
+    "JumpParameters": "jump",
+    "calibrate": "chain",
+    "correct_ipc": "ipc",
+    "correct_linearity": "linearity",
+    "correct_reference_pixels": "refpix",
+    "detect_jumps": "jump",
+    "fit_ramps": "ramp_fit",
+    "flag_saturation": "saturation",
+    "init_dq": "dq_init",
+    "scale_by_gain": "gain_scale",
+    "scale_groups": "group_scale",
+    "subtract_dark": "dark",
+    "subtract_superbias": "superbias",
+}
+
+__all__ = sorted(_MODULES)
+
+
+def __getattr__(name):
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__():
+    return [*globals(), *__all__]

@@ -409,17 +409,17 @@ def detect_jumps_tile(
 @kernel
 def _any_jump(wanted, gdq, r, left, right):
     """Set ``wanted`` in the columns that have a jump flag in any group after the first; returns whether one has."""
-    n = right - left
-    for x in range(n):
-        wanted[x] = False
-    found = np.uint8(0)
+    bits = np.zeros(right - left, np.uint8)
     for i in range(gdq.shape[0]):
         for k in range(1, gdq.shape[1]):
             q = gdq[i, k, r, left:right]
-            for x in range(n):
-                wanted[x] |= (q[x] & JUMP_DET) != 0
-                found = np.uint8(found | q[x])
-    return (found & JUMP_DET) != 0
+            for x in range(q.size):
+                bits[x] |= q[x]
+    found = False
+    for x in range(bits.size):
+        wanted[x] = (bits[x] & JUMP_DET) != 0
+        found |= wanted[x]
+    return found
 
 
 @kernel

@@ -55,7 +55,8 @@ def _kind(gdq, zeroframe, suppress, start, i, r, column):
 def _load(ramp, flags, gdq, data, zeroframe, kind, start, i, r, column):
     """Copy one ramp and its flags. Saturated samples become NaN.
 
-    Returns the numbers of unusable and of saturated groups, and all flags that occur.
+    Returns the numbers of unusable and of saturated groups, and all flags that occur, also in a group that the
+    ZEROFRAME replaces.
     """
     n_bad = 0
     n_saturated = 0
@@ -69,11 +70,11 @@ def _load(ramp, flags, gdq, data, zeroframe, kind, start, i, r, column):
         n_bad += (q & UNUSABLE) != 0
         n_saturated += (q & SATURATED) != 0
         ramp[k] = np.nan if (q & SATURATED) != 0 else data[i, start + k, r, column]
+        bits |= q
         if k == 0 and kind == _ZEROFRAME:
             ramp[k] = zeroframe[i, r, column]
             q = 0
         flags[k] = q
-        bits |= q
     if kind == _ZEROFRAME:
         n_bad -= 1
         n_saturated -= n_saturated == ramp.size
@@ -126,9 +127,22 @@ def _segment_slope(ramp, first, last, gain, rn, weights, time):
 @kernel
 def _read_variance(n, gain, rn, time):
     """Variance of the slope of a segment of ``n`` groups from read noise [(DN/s)^2]."""
+    if n > 2 and not gain > 0:
+        return 0.0
     shape = 6.0 if n < 3 else float(n * n * n - n)
     noise = rn / time
-    return 12.0 * noise * noise / (shape * gain * gain) if gain > 0 else 0.0
+    return 12.0 * noise * noise / (shape * gain * gain)
+
+
+@kernel
+def _longest_segment(flags):
+    """Number of groups of the longest segment."""
+    longest = 0
+    first, last = _next_segment(flags, 0)
+    while first < last:
+        longest = max(longest, last - first)
+        first, last = _next_segment(flags, last)
+    return longest
 
 
 @kernel
@@ -137,11 +151,7 @@ def _combine_segments(ramp, flags, gain, rn, photons, weights, time):
 
     Segments of one group count only if there is no longer one, and then only the first.
     """
-    longest = 0
-    first, last = _next_segment(flags, 0)
-    while first < last:
-        longest = max(longest, last - first)
-        first, last = _next_segment(flags, last)
+    longest = _longest_segment(flags)
     by_read, by_photons, by_both, slopes = 0.0, 0.0, 0.0, 0.0
     first, last = _next_segment(flags, 0)
     while first < last:
@@ -158,6 +168,23 @@ def _combine_segments(ramp, flags, gain, rn, photons, weights, time):
             break
         first, last = _next_segment(flags, last)
     return by_read, by_photons, by_both, slopes
+
+
+@kernel
+def _sum_inverse_read_variances(flags, gain, rn, time):
+    """The first of the sums of `_combine_segments`, but without segments whose variance is 0 (reference behaviour)."""
+    longest = _longest_segment(flags)
+    total = 0.0
+    first, last = _next_segment(flags, 0)
+    while first < last:
+        n = last - first
+        vr = _read_variance(n, gain, rn, time[1] if n == 1 else time[0])
+        if vr > 0 and (n > 1 or longest == 1):
+            total += 1.0 / vr
+        if longest == 1:
+            break
+        first, last = _next_segment(flags, last)
+    return total
 
 
 @kernel
@@ -190,7 +217,7 @@ def _median_rate(gdq, data, medians, zeroframe, kinds, start, n_groups, dark, ti
 
 
 @kernel
-def _restore_charge_loss(var_rnoise, var_rnoise_i, gdq, gain, rn, kinds, start, weights, times, ramp, flags, r, column):
+def _restore_charge_loss(var_rnoise, var_rnoise_i, gdq, gain, rn, kinds, start, times, flags, r, column):
     """Read variances of a pixel as if the groups left out for charge migration had been used."""
     total = 0.0
     touched = False
@@ -202,13 +229,13 @@ def _restore_charge_loss(var_rnoise, var_rnoise_i, gdq, gain, rn, kinds, start, 
                 flags[k] ^= CHARGELOSS | DO_NOT_USE
                 found = True
         if found:
-            by_read = _combine_segments(ramp, flags, gain, rn, 0.0, weights, (times[0], _lone_time(kinds[i], times)))[0]
+            by_read = _sum_inverse_read_variances(flags, gain, rn, (times[0], _lone_time(kinds[i], times)))
             var_rnoise_i[i, r, column] = _reciprocal(by_read)
             total += by_read
             touched = True
         elif var_rnoise_i[i, r, column] > 0:
             total += 1.0 / float(var_rnoise_i[i, r, column])
-    if touched:
+    if touched and total > 0:
         var_rnoise[r, column] = _reciprocal(total)
 
 
@@ -291,7 +318,7 @@ def fit_flagged_pixel(
     err[r, column] = np.sqrt(variance_p + variance_r) if usable else 0.0
     dq[r, column] = result | (all_bits & SATURATED)
     if (all_bits & CHARGELOSS) != 0:
-        _restore_charge_loss(var_r, var_r_i, gdq, gain, rn, kinds, start, weights, times, ramp, flags, r, column)
+        _restore_charge_loss(var_r, var_r_i, gdq, gain, rn, kinds, start, times, flags, r, column)
     _write_back(gdq, kinds, start, r, column)
 
 

@@ -50,7 +50,7 @@ TILE_BYTES = 400_000
 BLOCK_ROWS = 32
 
 
-class WholeFrameRule(Exception):
+class WholeFrameRule(Exception):  # noqa: N818 - it is no error: the caller goes stepwise
     """A rule about a whole frame applies, which the fused schedule cannot judge: the caller goes stepwise.
 
     Nothing that has been written is valid.

@@ -252,6 +252,17 @@ class DataModel(Metadata):
         """The dtype of an array according to the schema."""
         return self._array_spec(name).dtype
 
+    def new_array(self, name, shape):
+        """A new array of the dtype of the schema, not initialised, that becomes the model's own."""
+        spec = self._array_spec(name)
+        self._slots[name] = ArraySlot(spec, np.empty(shape, spec.dtype))
+        return self._slots[name].native()
+
+    def attach(self, path):
+        """Take the arrays from a file that holds this model; metadata stay."""
+        stored = type(self)(path)
+        self._file, self._slots = stored._file, stored._slots
+
     def _array_spec(self, name):
         if name not in self._schema.arrays:
             raise AttributeError(f"{type(self).__name__} has no array {name!r}")

@@ -1,1 +1,25 @@
+"""The stage-1 steps, one per file. A class is imported when it is asked for."""
 
+from importlib import import_module
+
+_MODULES = {
+    "DQInitStep": "dq_init",
+    "DarkCurrentStep": "dark_current",
+    "GainScaleStep": "gain_scale",
+    "GroupScaleStep": "group_scale",
+    "IPCStep": "ipc",
+    "JumpStep": "jump",
+    "LinearityStep": "linearity",
+    "RampFitStep": "ramp_fit",
+    "RefPixStep": "refpix",
+    "SaturationStep": "saturation",
+    "SuperBiasStep": "superbias",
+}
+
+__all__ = sorted(_MODULES)
+
+
+def __getattr__(name):
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

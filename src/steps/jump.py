@@ -92,24 +92,26 @@ class JumpStep(RampStep):
             parameters=self.parameters,
         )
 
-    def record_counts(self, ramp, n_primary, n_unused_groups):
+    def record_counts(self, model, n_primary, n_unused_groups, shape=None):
         """Write the rate of primary cosmic rays [1000 / s / pixel] into the header.
 
         Parameters
         ----------
-        ramp : RampModel
+        model : RampModel, or a product made from it
             Changed in place.
         n_primary : int
             Samples flagged before neighbours and later groups were.
         n_unused_groups : int
             Groups, over all integrations, that the whole frame cannot use.
+        shape : (nint, ngroup, ny, nx), optional
+            Shape of the ramp, if the model is not it.
         """
-        ni, ng, ny, nx = ramp.shape
+        ni, ng, ny, nx = shape or model.shape
         groups = ni * ng - n_unused_groups - ni
         if groups >= 1:
-            seconds = ramp.meta.exposure.group_time * groups * ny * nx
-            ramp.meta.exposure.primary_cosmic_rays = 1000.0 * n_primary / seconds
-            ramp.meta.exposure.extended_emission_events = 0.0
+            seconds = model.meta.exposure.group_time * groups * ny * nx
+            model.meta.exposure.primary_cosmic_rays = 1000.0 * n_primary / seconds
+            model.meta.exposure.extended_emission_events = 0.0
 
     def process(self, data):
         """Find jumps: changes the flags only."""

@@ -94,7 +94,7 @@ def require(ramp, **keywords):
     MissingKeywordError
         Names every keyword that is absent.
     """
-    values = {keyword: ramp[path] if path in ramp else None for keyword, path in keywords.items()}
+    values = {keyword: ramp[path] for keyword, path in keywords.items()}
     missing = [f"{keyword} ({keywords[keyword]})" for keyword, value in values.items() if value is None]
     if missing:
         raise MissingKeywordError(

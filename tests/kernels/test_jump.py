@@ -119,7 +119,7 @@ def test_equals_plain_numpy(mode, seed):
 
 
 @pytest.mark.parametrize("mode", [jump.ITERATIVE, jump.SINGLE_PASS, jump.SIGMA_CLIP_ALL])
-def test_proof_that_a_ramp_is_clean_changes_nothing(mode, monkeypatch):
+def test_proof_that_a_ramp_is_clean_changes_nothing(mode):
     """Values at and around the limits, through the quick proof and through the exact rules."""
     rng = np.random.default_rng(5)
     n, frame = 9, (64, 64)
@@ -128,15 +128,16 @@ def test_proof_that_a_ramp_is_clean_changes_nothing(mode, monkeypatch):
     data = steps.cumsum(axis=1).astype(np.float32)
     one, unused = np.ones(frame, np.float32), np.zeros((1, n), np.uint8)
     noise = np.full(frame, 3, np.float32)
-    quick, exact = np.zeros(data.shape, np.uint8), np.zeros(data.shape, np.uint8)
-    arguments = (data, one, noise, unused, mode, *THRESHOLDS, 1)
+    quick = np.zeros(data.shape, np.uint8)
+    limits = (2.0, 2.0, 2.0) if mode == jump.SIGMA_CLIP_ALL else THRESHOLDS
+    arguments = (data, one, noise, unused, mode, *limits, 1)
     jump.detect_jumps_tile(quick, *arguments, 0, 64, 0, 64)
     # A NaN in a group of its own sends every ramp to the exact rules.
     longer = np.concatenate([data, np.full((1, 1, *frame), np.nan, np.float32)], axis=1)
     exact = np.zeros(longer.shape, np.uint8)
-    longer_arguments = (longer, one, noise, np.zeros((1, n + 1), np.uint8), mode, *THRESHOLDS, 1)
+    longer_arguments = (longer, one, noise, np.zeros((1, n + 1), np.uint8), mode, *limits, 1)
     jump.detect_jumps_tile(exact, *longer_arguments, 0, 64, 0, 64)
-    assert 0 < np.count_nonzero(exact) < exact.size / 10
+    assert 0 < np.count_nonzero(exact) < exact.size / 4
     np.testing.assert_array_equal(quick, exact[:, :n])
 
 
@@ -274,11 +275,11 @@ def test_errors_come_before_anything_is_written():
 
 def test_every_kernel_has_one_signature():
     data, gdq, pdq, gain, noise = exposure(10)
-    for settings in (*MODES.values(), {"after_jump_flag_time1": 30.0}):
+    for rules in (*MODES.values(), {"after_jump_flag_time1": 30.0}):
         detect_jumps(
-            data, gdq, pdq, gain, noise, nframes=1, group_time=10, parameters=JumpParameters(**settings), threads=1
+            data, gdq, pdq, gain, noise, nframes=1, group_time=10, parameters=JumpParameters(**rules), threads=1
         )
     for module in (jump, _jump_search):
         for name, function in vars(module).items():
-            if name.endswith("_tile") or name in ("common_flags", "clear_whole_frame_jumps"):
+            if (name.endswith("_tile") and name != "run_tile") or name in ("common_flags", "clear_whole_frame_jumps"):
                 assert len(function.signatures) == 1, name

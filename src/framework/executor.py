@@ -1,0 +1,135 @@
+"""The executor: which schedule a chain of corrections takes, and where its results go.
+
+Steps describe their corrections; the fused schedule makes all of them in one pass through the raw file and fills the
+products in place. It is taken unless somebody wants to see something in between, or a correction needs whole frames;
+then the steps run one after the other. Both give the same numbers.
+"""
+
+import contextlib
+import logging
+from typing import NamedTuple
+
+from upramp.models import create_product
+
+__all__ = ["Products", "Stage", "intermediates_wanted", "run_fused"]
+
+log = logging.getLogger(__name__)
+
+RATE_ARRAYS = {"slope": "data", "err": "err", "var_poisson": "var_poisson", "var_rnoise": "var_rnoise", "dq": "dq"}
+RAMP_ARRAYS = {"data": "data", "gdq": "groupdq", "pdq": "pixeldq"}
+
+
+class Stage(NamedTuple):
+    """A model without arrays, what they are to be, and the file they go to (None: into memory)."""
+
+    model: object
+    shapes: dict
+    path: str | None
+
+
+def intermediates_wanted(steps):
+    """Why a chain of steps cannot be fused, as far as its configuration says; None if it can.
+
+    Parameters
+    ----------
+    steps : dict of str to Step
+    """
+    for key, step in steps.items():
+        if step.skip:
+            continue
+        if step.save_results or step.output_file is not None:
+            return f"the result of {key} is to be saved"
+        if step.pre_hooks or step.post_hooks:
+            return f"{key} has hooks"
+    return None
+
+
+class Products:
+    """Results of a fused pass: laid out on disk and filled there, or in memory.
+
+    As a context manager: files appear under their names when it is left without an error, and not at all otherwise.
+    """
+
+    def __init__(self, stages):
+        self._stages = stages
+        self._stack = contextlib.ExitStack()
+        self._files = {}
+
+    def __enter__(self):
+        self._stack.__enter__()
+        for name, stage in self._stages.items():
+            if stage.path is not None:
+                product = create_product(stage.path, stage.model, stage.shapes)
+                self._files[name] = self._stack.enter_context(product)
+            else:
+                for array, shape in stage.shapes.items():
+                    setattr(stage.model, array, stage.model.new_array(array, shape))
+        return self
+
+    def __exit__(self, *exception):
+        self._stack.__exit__(*exception)
+        if exception[0] is None:
+            for name, stage in self._stages.items():
+                if name in self._files:
+                    stage.model.attach(stage.path)
+                    log.info("Saved model in %s", stage.path)
+
+    def arrays(self, name):
+        """The arrays of a stage that are to be filled, by name."""
+        stage = self._stages[name]
+        if name in self._files:
+            return {array: self._files[name].bits(array) for array in stage.shapes}
+        return {array: getattr(stage.model, array) for array in stage.shapes}
+
+    def release(self, first, last):
+        """Drop the pages of finished rows from resident memory."""
+        for product in self._files.values():
+            product.release(first, last)
+
+
+def run_fused(chain, raw, products, sources=(), threads=None):
+    """Run a chain in one pass.
+
+    Parameters
+    ----------
+    chain : upramp.kernels.chain.Chain
+    raw : MappedArray
+        Raw samples.
+    products : Products
+        Entered; with the stages "rate" and "rateints", "ramp", or all of them.
+    sources : iterable of MappedArray
+        References whose pages are dropped when their rows are done.
+    threads : int or None
+
+    Returns
+    -------
+    int
+        Number of primary cosmic rays.
+
+    Raises
+    ------
+    WholeFrameRule
+        The chain has to be done stepwise.
+    """
+    from upramp.kernels.chain import calibrate
+    from upramp.kernels.fused import RampPlanes
+    from upramp.kernels.ramp_fit import RampFit, RatePlanes
+
+    def planes(name, names, kind):
+        arrays = products.arrays(name)
+        return kind(**{field: arrays[array] for field, array in names.items()})
+
+    stages = products._stages
+    out = ramp = None
+    if "rate" in stages:
+        out = RampFit(planes("rate", RATE_ARRAYS, RatePlanes), planes("rateints", RATE_ARRAYS, RatePlanes))
+    if "ramp" in stages:
+        ramp = planes("ramp", RAMP_ARRAYS, RampPlanes)
+
+    def release(first, last):
+        raw.release(first, last)
+        products.release(first, last)
+        for source in sources:
+            source.release(first, last)
+
+    return calibrate(raw, chain, out=out, ramp_out=ramp, threads=threads, after_block=release).n_primary

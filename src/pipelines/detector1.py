@@ -1,0 +1,236 @@
+"""calwebb_detector1: from raw ramps to slopes."""
+
+import contextlib
+import dataclasses
+import time
+
+from upramp.errors import UnsupportedModeError
+from upramp.framework import Pipeline, executor
+from upramp.models import Level1bModel, RampModel
+from upramp.steps.dark_current import DarkCurrentStep
+from upramp.steps.dq_init import DQInitStep
+from upramp.steps.gain_scale import GainScaleStep
+from upramp.steps.group_scale import GroupScaleStep
+from upramp.steps.ipc import IPCStep
+from upramp.steps.jump import JumpStep
+from upramp.steps.linearity import LinearityStep
+from upramp.steps.ramp_fit import RampFitStep
+from upramp.steps.refpix import RefPixStep
+from upramp.steps.saturation import SaturationStep
+from upramp.steps.superbias import SuperBiasStep
+
+__all__ = ["Detector1Pipeline"]
+
+# Steps that correct the ramp, in their order, and what `upramp.kernels.chain.Chain` calls their corrections.
+RAMP_STEPS = {
+    "group_scale": "scale",
+    "dq_init": "mask",
+    "saturation": "saturation",
+    "ipc": "ipc",
+    "superbias": "superbias",
+    "refpix": "refpix",
+    "linearity": "linearity",
+    "dark_current": "dark",
+    "jump": "jump",
+}
+
+
+class Detector1Pipeline(Pipeline):
+    """Calibrate the ramps of a near-infrared exposure and fit their slopes.
+
+    Results are the rate image (suffix rate) and the rates of every integration (suffix rateints).
+    """
+
+    class_alias = "calwebb_detector1"
+    spec = """
+    save_calibrated_ramp = boolean(default=False)  # Save the ramp before the fit, suffix ramp
+    schedule = option('auto', 'fused', 'stepwise', default='auto')  # One pass through the data, or step by step
+    """
+    step_defs = {
+        "group_scale": GroupScaleStep,
+        "dq_init": DQInitStep,
+        "saturation": SaturationStep,
+        "ipc": IPCStep,
+        "superbias": SuperBiasStep,
+        "refpix": RefPixStep,
+        "linearity": LinearityStep,
+        "dark_current": DarkCurrentStep,
+        "jump": JumpStep,
+        "ramp_fit": RampFitStep,
+        "gain_scale": GainScaleStep,
+    }
+
+    _streamed = ()
+
+    def output_suffixes(self):
+        """Files that a run is going to write."""
+        return ("rate", "rateints", "ramp") if self.save_calibrated_ramp else ("rate", "rateints")
+
+    def run(self, *args):
+        """Run the pipeline; the products of the fused schedule appear when everything is done."""
+        with contextlib.ExitStack() as self._pending:
+            return super().run(*args)
+
+    def save_model(self, model, *args, **keywords):
+        """Save a result, unless it is a product that is being filled: those appear at the end of the run."""
+        if any(model is pending for pending in self._streamed):
+            return None
+        return super().save_model(model, *args, **keywords)
+
+    def process(self, data):
+        """Calibrate one exposure: a file, or a ramp model. Returns the rate image."""
+        self._streamed = ()
+        ramp = self._open(data)
+        self.check_supported(ramp)
+        obstacle = self._obstacle(ramp)
+        if self.schedule == "fused" and obstacle:
+            raise UnsupportedModeError(f"schedule=fused is not possible: {obstacle}")
+        if obstacle is None and self.schedule != "stepwise":
+            from upramp.kernels.chain import WholeFrameRule
+
+            try:
+                return self._run_fused(ramp)
+            except WholeFrameRule as rule:
+                self.log.info("Starting again step by step: %s", rule)
+                ramp = self._open(data)
+        else:
+            self.log.info("Schedule: stepwise (%s)", obstacle or "as asked for")
+        return self._run_stepwise(ramp)
+
+    def _open(self, data):
+        if isinstance(data, Level1bModel):
+            return RampModel(data)
+        return self.prepare_output(data, open_as=RampModel)
+
+    def check_supported(self, ramp):
+        """Refuse what has no chain here, before any work.
+
+        Raises
+        ------
+        UnsupportedModeError
+            Names the instrument or mode.
+        """
+        meta = ramp.meta
+        name = ramp.meta.filename or "the exposure"
+        if meta.instrument.name == "MIRI":
+            raise UnsupportedModeError(f"{name} is from MIRI, whose chain is not implemented yet")
+        if (meta.exposure.readpatt or "").startswith("NRSIRS2"):
+            raise UnsupportedModeError(f"{name} was read in {meta.exposure.readpatt}; IRS2 is not implemented yet")
+        if meta.subarray.num_superstripe or meta.subarray.multistripe_reads1 is not None:
+            raise UnsupportedModeError(f"{name} is a multistripe readout ({meta.subarray.name}); not implemented yet")
+        for step in self.steps_below():
+            if step is not self and hasattr(step, "check_supported"):
+                step.check_supported()
+
+    def _obstacle(self, ramp):
+        """Why the exposure cannot take the fused schedule; None if it can."""
+        raw = ramp.mapped("data")
+        if raw is None or raw.kind != "u2":
+            return "the input is not a raw exposure on disk"
+        if self.ramp_fit.firstgroup is not None or self.ramp_fit.lastgroup is not None:
+            return "ramp_fit uses part of the groups"
+        if ramp.has_array("zeroframe") and (self.save_calibrated_ramp or not self.ramp_fit.suppress_one_group):
+            return "the ZEROFRAME is needed"
+        if self.ramp_fit.skip:
+            return "ramp_fit is skipped"
+        return executor.intermediates_wanted(self.sub_steps)
+
+    def _describe(self, ramp):
+        """Chain of all corrections; what is done and what is skipped is recorded on the ramp."""
+        from upramp.kernels.chain import Chain, WholeFrameRule
+        from upramp.kernels.corrections import PixelCapacitance
+
+        found = {}
+        for key, field in RAMP_STEPS.items():
+            step = getattr(self, key)
+            step.reference_files_used = []
+            if step.skip:
+                step.record_skip(ramp, "skip=True")
+                continue
+            found[field] = step.correction(ramp)
+            if isinstance(found[field], PixelCapacitance):
+                raise WholeFrameRule("every pixel has an IPC kernel of its own")
+            if found[field] is not None:
+                step.record_complete(ramp)
+        self.ramp_fit.reference_files_used, self.gain_scale.reference_files_used = [], []
+        found["fit"] = self.ramp_fit.correction(ramp)
+        if found["fit"] is None:
+            raise WholeFrameRule("ramp_fit has no references")
+        return Chain(**found)
+
+    def _run_fused(self, ramp):
+        """One pass through the raw file; the products are filled in place and appear at the end of the run."""
+        self.log.info("Schedule: fused (one pass from the raw samples to the slopes)")
+        started = time.perf_counter()
+        raw = ramp.mapped("data")
+        chain = self._describe(ramp)
+        if chain.jump is not None:
+            self.jump.record_counts(ramp, 0, 0)
+        rate, rateints = self.ramp_fit.products(ramp)
+        factor = None
+        for product in (rate, rateints):
+            if self.gain_scale.skip:
+                self.gain_scale.record_skip(product, "skip=True")
+            else:
+                factor = self.gain_scale.scaling(product)
+        chain = dataclasses.replace(chain, gain_factor=factor)
+        ni, ng, ny, nx = ramp.shape
+        models = {"rate": rate, "rateints": rateints}
+        shapes = {
+            "rate": dict.fromkeys(executor.RATE_ARRAYS.values(), (ny, nx)),
+            "rateints": dict.fromkeys(executor.RATE_ARRAYS.values(), (ni, ny, nx)),
+        }
+        if self.save_calibrated_ramp:
+            models["ramp"] = self._ramp_product(ramp)
+            shapes["ramp"] = {"data": ramp.shape, "groupdq": ramp.shape, "pixeldq": (ny, nx)}
+        to_disk = self.save_results and not self.post_hooks and self.output_ext.lstrip(".") == "fits"
+        stages = {
+            name: executor.Stage(model, shapes[name], self.make_output_path(suffix=name) if to_disk else None)
+            for name, model in models.items()
+        }
+        products = executor.Products(stages)
+        with contextlib.ExitStack() as undo:
+            # Products that are complete stay open until the end of the run, for their headers are not final yet.
+            undo.enter_context(products)
+            n_primary = executor.run_fused(chain, raw, products)
+            self._pending.push(undo.pop_all())
+        references = [one for step in self.sub_steps.values() for one in step.reference_files_used]
+        for model in models.values():
+            if chain.jump is not None:
+                self.jump.record_counts(model, n_primary, 0, ramp.shape)
+            self.finalize_result(model, list(dict.fromkeys(references)))
+        if to_disk:
+            self._streamed = list(models.values())
+        else:
+            for name in [name for name in models if name != "rate"]:
+                self.save_model(models[name], name)
+        self.timings["fused pass"] = time.perf_counter() - started
+        self.suffix = "rate"
+        return rate
+
+    @staticmethod
+    def _ramp_product(ramp):
+        """A ramp model with the metadata and tables of the exposure, and no arrays."""
+        product = RampModel()
+        product.update(ramp, extra_fits=True)
+        for name in ("group", "int_times", "average_dark_current"):
+            if ramp.has_array(name):
+                setattr(product, name, getattr(ramp, name))
+        return product
+
+    def _run_stepwise(self, ramp):
+        for key in RAMP_STEPS:
+            ramp = getattr(self, key).run(ramp)
+        if self.save_calibrated_ramp:
+            self.save_model(ramp, "ramp")
+        rate, rateints = self.ramp_fit.run(ramp) if not self.ramp_fit.skip else (ramp, None)
+        if rateints is None:
+            self.suffix = "ramp"
+            return rate
+        self.gain_scale.suffix = "gain_scale"
+        rate = self.gain_scale.run(rate)
+        self.gain_scale.suffix = "gain_scaleints"
+        rateints = self.gain_scale.run(rateints)
+        self.save_model(rateints, "rateints")
+        self.suffix = "rate"
+        return rate
