@@ -5,7 +5,15 @@ import numpy as np
 from upramp.kernels._flags import DO_NOT_USE, SATURATED
 from upramp.kernels._jit import kernel
 
-__all__ = ["LARGEST_VARIANCE", "POWER_LIMITS", "UNUSABLE", "fit_flagged_pixel", "good_groups", "weight_offset"]
+__all__ = [
+    "LARGEST_VARIANCE",
+    "POWER_LIMITS",
+    "UNUSABLE",
+    "fit_flagged_pixel",
+    "good_groups",
+    "weight_offset",
+    "write_back",
+]
 
 JUMP_DET = 1 << 2
 PERSISTENCE = 1 << 5
@@ -30,21 +38,21 @@ def weight_offset(n):
 
 
 @kernel
-def good_groups(gdq, i, r, column, tolerated):
+def good_groups(gdq, i, tolerated):
     """Number of groups of one ramp without flags other than ``tolerated`` ones."""
     count = 0
     for k in range(gdq.shape[1]):
-        count += (gdq[i, k, r, column] & ~tolerated) == 0
+        count += (gdq[i, k] & ~tolerated) == 0
     return count
 
 
 @kernel
-def _kind(gdq, zeroframe, suppress, start, i, r, column):
+def _kind(gdq, zeroframe, suppress, i, r, column):
     """Which of the four cases an integration of a pixel is."""
     if suppress != 0:
-        return _SUPPRESSED if good_groups(gdq, i, r, column, PERSISTENCE) == 1 else _RAMP
-    good = good_groups(gdq, i, r, column, 0)
-    if good == 1 and gdq[i, start, r, column] == 0:
+        return _SUPPRESSED if good_groups(gdq, i, PERSISTENCE) == 1 else _RAMP
+    good = good_groups(gdq, i, 0)
+    if good == 1 and gdq[i, 0] == 0:
         return _FIRST_GROUP
     if good == 0 and zeroframe.size > 0 and zeroframe[i, r, column] != 0:
         return _ZEROFRAME
@@ -62,14 +70,14 @@ def _load(ramp, flags, gdq, data, zeroframe, kind, start, i, r, column):
     n_saturated = 0
     bits = 0
     for k in range(ramp.size):
-        q = gdq[i, start + k, r, column]
+        q = gdq[i, k]
         if kind == _SUPPRESSED:
             q |= DO_NOT_USE
         if k == 0 and start > 0:
             q &= ~JUMP_DET
         n_bad += (q & UNUSABLE) != 0
         n_saturated += (q & SATURATED) != 0
-        ramp[k] = np.nan if (q & SATURATED) != 0 else data[i, start + k, r, column]
+        ramp[k] = np.nan if (q & SATURATED) != 0 else data[i, k]
         bits |= q
         if k == 0 and kind == _ZEROFRAME:
             ramp[k] = zeroframe[i, r, column]
@@ -195,13 +203,13 @@ def _reciprocal(total):
 
 
 @kernel
-def _median_rate(gdq, data, medians, zeroframe, kinds, start, n_groups, dark, times, r, column):
+def _median_rate(gdq, data, medians, zeroframe, kinds, n_groups, dark, times, r, column):
     """Photon rate P [DN/s] of a pixel: mean over the integrations of their median rates, plus dark current."""
     total = 0.0
     for i in range(kinds.size):
         first = np.nan
-        if (gdq[i, start, r, column] & SATURATED) == 0:
-            first = float(data[i, start, r, column])
+        if (gdq[i, 0] & SATURATED) == 0:
+            first = float(data[i, 0])
         if kinds[i] == _ZEROFRAME:
             first = float(zeroframe[i, r, column])
         if n_groups == 1 or kinds[i] == _FIRST_GROUP:
@@ -210,21 +218,21 @@ def _median_rate(gdq, data, medians, zeroframe, kinds, start, n_groups, dark, ti
             total += first / times[1]
         elif kinds[i] == _RAMP and medians[i] == medians[i]:
             total += medians[i]
-        elif kinds[i] == _RAMP and (gdq[i, start, r, column] & DO_NOT_USE) == 0 and first == first:
+        elif kinds[i] == _RAMP and (gdq[i, 0] & DO_NOT_USE) == 0 and first == first:
             total += first / times[0]
     median = total / kinds.size
     return median + dark if median > 0 else dark
 
 
 @kernel
-def _restore_charge_loss(var_rnoise, var_rnoise_i, gdq, gain, rn, kinds, start, times, flags, r, column):
+def _restore_charge_loss(var_rnoise, var_rnoise_i, gdq, gain, rn, kinds, times, flags, r, column):
     """Read variances of a pixel as if the groups left out for charge migration had been used."""
     total = 0.0
     touched = False
     for i in range(kinds.size):
         found = False
         for k in range(flags.size):
-            flags[k] = gdq[i, start + k, r, column]
+            flags[k] = gdq[i, k]
             if (flags[k] & CHARGELOSS) != 0:
                 flags[k] ^= CHARGELOSS | DO_NOT_USE
                 found = True
@@ -261,7 +269,6 @@ def fit_flagged_pixel(
     zeroframe,
     weights,
     start,
-    stop,
     suppress,
     times,
     ramp,
@@ -270,15 +277,18 @@ def fit_flagged_pixel(
     r,
     column,
 ):
-    """Fit one pixel and write its results; see `fit_ramps_tile`. ``times`` are those of groups, frame, first group."""
+    """Fit one pixel, ``data`` and ``gdq`` (nint, ngroup), and write its results; ``kinds`` says what it took them for.
+
+    ``times`` are those of a group, a frame and a lone first group; the rest as in `fit_ramps_tile`.
+    """
     slope, err, var_p, var_r, dq = rate
     slope_i, err_i, var_p_i, var_r_i, dq_i = rateints
-    n = stop - start
+    n = ramp.size
     if not gain > 0:
         pixel_bits |= NO_GAIN_VALUE | DO_NOT_USE
     for i in range(kinds.size):
-        kinds[i] = _kind(gdq, zeroframe, suppress, start, i, r, column)
-    photons = _median_rate(gdq, data, medians, zeroframe, kinds, start, n, dark, times, r, column)
+        kinds[i] = _kind(gdq, zeroframe, suppress, i, r, column)
+    photons = _median_rate(gdq, data, medians, zeroframe, kinds, n, dark, times, r, column)
     by_read_all, by_photons_all, slopes_all = 0.0, 0.0, 0.0
     n_unusable, n_full, all_bits = 0, 0, 0
     for i in range(kinds.size):
@@ -318,12 +328,11 @@ def fit_flagged_pixel(
     err[r, column] = np.sqrt(variance_p + variance_r) if usable else 0.0
     dq[r, column] = result | (all_bits & SATURATED)
     if (all_bits & CHARGELOSS) != 0:
-        _restore_charge_loss(var_r, var_r_i, gdq, gain, rn, kinds, start, times, flags, r, column)
-    _write_back(gdq, kinds, start, r, column)
+        _restore_charge_loss(var_r, var_r_i, gdq, gain, rn, kinds, times, flags, r, column)
 
 
 @kernel
-def _write_back(gdq, kinds, start, r, column):
+def write_back(gdq, kinds, start, r, column):
     """Leave suppressed ramps, and the jump flags of a first group that was not the first, as they were fitted."""
     for i in range(kinds.size):
         if kinds[i] == _SUPPRESSED:

@@ -17,6 +17,7 @@ import numpy as np
 
 from upramp.kernels._jit import kernel
 from upramp.kernels._layout import ShapeError, as_canonical, check_shape, writable_copy
+from upramp.kernels._rows import fill_row
 from upramp.kernels._tiles import require_in_place, run_tile
 from upramp.kernels.dq_init import merge_dq_tile
 
@@ -97,9 +98,9 @@ def average_frames_tile(out, frames, starts, counts, first, last, left, right):
     for g in range(out.shape[0]):
         for r in range(first, last):
             row = out[g, r, left:right]
-            row[:] = 0
+            fill_row(row, np.float32(0))
             if extrapolated:
-                total[:] = 0
+                fill_row(total, 0.0)
                 for frame in range(starts[g], starts[g] + counts[g]):
                     end = frames[min(frame, k - 1), r, left:right]
                     before = frames[max(min(frame, k - 1) - 1, 0), r, left:right]

@@ -32,6 +32,7 @@ from upramp.kernels._bits import (
 from upramp.kernels._calls import Table, call, call_counting
 from upramp.kernels._flags import DO_NOT_USE, SATURATED
 from upramp.kernels._jit import kernel
+from upramp.kernels._rows import fill_row
 from upramp.kernels.dark import average_frames_tile, subtract_dark_tile
 from upramp.kernels.dq_init import init_dq_tile, merge_dq_tile
 from upramp.kernels.gain_scale import scale_rates_tile
@@ -529,7 +530,7 @@ def calibrate_rows(first, last, ops, work, seen, counts, halo, width):
         size = ni * ng * h * w
         data = ramp[:size].reshape(shape)
         gdq = flags[:size].reshape(shape)
-        gdq[:] = 0
+        fill_row(flags[:size], np.uint8(0))
         call(ops, "decode_raw", (data, raw.samples, ng, raw.scale, top, west))
         tile = Tile(data, gdq, marks[:size].reshape(shape), np.zeros((h, w), np.uint32), top, west)
         area = Area(first - top, last - top, left - west, right - west)

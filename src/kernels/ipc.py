@@ -12,6 +12,7 @@ import numpy as np
 
 from upramp.kernels._jit import kernel
 from upramp.kernels._layout import ShapeError, as_canonical, check_shape, writable_copy
+from upramp.kernels._rows import copy_row, fill_row
 from upramp.kernels._tiles import require_in_place, run_tile
 
 __all__ = [
@@ -103,10 +104,10 @@ def convolve_tile(out, data, kernel_2d, first_row, last_row, first_column, last_
     for i in range(data.shape[0]):
         for g in range(data.shape[1]):
             for r in range(first, last):
-                out[i, g, r, left:right] = data[i, g, r, left:right]
+                copy_row(out[i, g, r, left:right], data[i, g, r, left:right])
                 if r < first_row or r >= last_row or start >= stop:
                     continue
-                out[i, g, r, start:stop] = 0
+                fill_row(out[i, g, r, start:stop], np.float32(0))
                 for j in range(kernel_2d.shape[0]):
                     for k in range(kernel_2d.shape[1]):
                         if j != middle or k != middle:
@@ -124,10 +125,10 @@ def convolve_tile_4d(out, data, kernel_4d, first_row, last_row, first_column, la
     for i in range(data.shape[0]):
         for g in range(data.shape[1]):
             for r in range(first, last):
-                out[i, g, r, left:right] = data[i, g, r, left:right]
+                copy_row(out[i, g, r, left:right], data[i, g, r, left:right])
                 if r < first_row or r >= last_row or start >= stop:
                     continue
-                out[i, g, r, start:stop] = 0
+                fill_row(out[i, g, r, start:stop], np.float32(0))
                 for j in range(kernel_4d.shape[0]):
                     for k in range(kernel_4d.shape[1]):
                         if j != middle or k != middle:

@@ -35,6 +35,7 @@ from upramp.kernels._segments import (
     fit_flagged_pixel,
     good_groups,
     weight_offset,
+    write_back,
 )
 from upramp.kernels._tiles import require_in_place, run_tile
 from upramp.kernels.jump import JUMP_DET, common_flags
@@ -116,8 +117,13 @@ def select_groups_tile(gdq, firstgroup, lastgroup, first, last, left, right):
 
 
 @kernel
-def _survey(careful, rn, data, gdq, pdq, gain, read_noise, start, stop, noise_scale, group_time, r, left, right):
-    """Noise of one group [e-] of a piece of a row; ``careful`` is set for every pixel that is not plainly good."""
+def _take_piece(
+    values, flags, careful, rn, data, gdq, pdq, gain, read_noise, start, noise_scale, group_time, r, left, right
+):
+    """Copy a piece of a row; ``rn`` is its noise of one group [e-], ``careful`` marks those not plainly good.
+
+    The copy lies densely: the groups of a full frame are a power of two apart, and compete for the same cache lines.
+    """
     n = right - left
     g = gain[r, left:right]
     s = read_noise[r, left:right]
@@ -125,9 +131,11 @@ def _survey(careful, rn, data, gdq, pdq, gain, read_noise, start, stop, noise_sc
     bits = np.zeros(n, np.uint8)
     total = np.zeros(n, np.float32)
     for i in range(data.shape[0]):
-        for k in range(start, stop):
-            q = gdq[i, k, r, left:right]
-            y = data[i, k, r, left:right]
+        for k in range(values.shape[1]):
+            q = gdq[i, start + k, r, left:right]
+            y = data[i, start + k, r, left:right]
+            values[i, k, :n] = y
+            flags[i, k, :n] = q
             for x in range(n):
                 bits[x] |= q[x]
             for x in range(n):
@@ -138,23 +146,22 @@ def _survey(careful, rn, data, gdq, pdq, gain, read_noise, start, stop, noise_sc
         rn[x] = np.float32(float(s[x]) * (float(g[x]) / noise_scale))
         plain = bits[x] == 0 and (p[x] & UNUSABLE) == 0 and total[x] - total[x] == 0
         plain = plain and g[x] > 0 and rn[x] > 0 and float(rn[x]) < largest * float(g[x])
-        careful[x] = not plain or stop - start < 2
+        careful[x] = not plain or values.shape[1] < 2
 
 
 @kernel
-def _median_rates(medians, ordered, careful, data, gdq, start, stop, group_time, i, r, left, right):
+def _median_rates(medians, ordered, careful, values, flags, group_time, n):
     """Median of the usable first differences of one integration over the group time [DN/s]; NaN if there are none."""
-    n = right - left
-    rows = stop - start - 1
+    rows = values.shape[0] - 1
     infinity = np.float32(np.inf)
     zero = np.float32(0)
     one = np.float32(1)
     counts = np.zeros(n, np.float32)
     for j in range(rows):
-        a = data[i, start + j, r, left:right]
-        b = data[i, start + j + 1, r, left:right]
-        p = gdq[i, start + j, r, left:right]
-        q = gdq[i, start + j + 1, r, left:right]
+        a = values[j, :n]
+        b = values[j + 1, :n]
+        p = flags[j, :n]
+        q = flags[j + 1, :n]
         d = ordered[j]
         for x in range(n):
             difference = b[x] - a[x]
@@ -172,17 +179,15 @@ def _median_rates(medians, ordered, careful, data, gdq, start, stop, group_time,
 
 
 @kernel
-def _slopes(slope, power, other, data, gain, rn, weights, start, stop, i, r, left, right):
+def _slopes(slope, power, other, values, gain, rn, weights, n):
     """Slopes [DN/s] of unbroken ramps of one integration; ``power`` and ``other`` are scratch."""
-    n = right - left
-    length = stop - start
+    length = values.shape[0]
     half = length // 2
     base = weight_offset(length)
-    y0 = data[i, start, r, left:right]
-    y1 = data[i, stop - 1, r, left:right]
-    g = gain[r, left:right]
+    y0 = values[0, :n]
+    y1 = values[length - 1, :n]
     for x in range(n):
-        signal = (float(y1[x]) - float(y0[x])) * float(g[x])
+        signal = (float(y1[x]) - float(y0[x])) * float(gain[x])
         square = signal * signal if signal > 0 else 0.0
         variance = float(rn[x]) * float(rn[x]) + signal
         index = 0.0
@@ -200,8 +205,8 @@ def _slopes(slope, power, other, data, gain, rn, weights, start, stop, i, r, lef
         other[:n] = 0.0
         for j in range(half):
             c = weights[base + index * half + j]
-            a = data[i, start + j, r, left:right]
-            b = data[i, stop - 1 - j, r, left:right]
+            a = values[j, :n]
+            b = values[length - 1 - j, :n]
             for x in range(n):
                 other[x] += c * (float(b[x]) - float(a[x]))
         for x in range(n):
@@ -297,14 +302,18 @@ def fit_ramps_tile(
     medians = np.empty((n_integrations, _PIECE), np.float64)
     slopes = np.empty((n_integrations, _PIECE), np.float64)
     ramp = np.empty(n_groups, np.float64)
-    flags = np.empty(n_groups, np.uint8)
+    ramp_flags = np.empty(n_groups, np.uint8)
+    values = np.empty((n_integrations, n_groups, _PIECE), np.float32)
+    flags = np.empty((n_integrations, n_groups, _PIECE), np.uint8)
     kinds = np.empty(n_integrations, np.int64)
     poisson, dark = rows[2], rows[3]
     for r in range(first, last):
         for a in range(left, right, _PIECE):
             b = min(a + _PIECE, right)
             n = b - a
-            _survey(careful, rn, data, gdq, pdq, gain, read_noise, start, stop, noise_scale, group_time, r, a, b)
+            _take_piece(
+                values, flags, careful, rn, data, gdq, pdq, gain, read_noise, start, noise_scale, group_time, r, a, b
+            )
             poisson[:] = 0.0
             if average_dark.size > 0:
                 for x in range(n):
@@ -312,8 +321,8 @@ def fit_ramps_tile(
             if n_groups > 1:
                 vp, vr = rows[0, :n], rows[1, :n]  # the first two rows are scratch of _slopes before that
                 for i in range(n_integrations):
-                    _median_rates(medians[i], ordered, careful, data, gdq, start, stop, group_time, i, r, a, b)
-                    _slopes(slopes[i], vp, vr, data, gain, rn, weights, start, stop, i, r, a, b)
+                    _median_rates(medians[i], ordered, careful, values[i], flags[i], group_time, n)
+                    _slopes(slopes[i], vp, vr, values[i], gain[r, a:b], rn, weights, n)
                     for x in range(n):
                         poisson[x] += medians[i, x]
                 _variances(vp, vr, poisson, dark, gain, rn, n_integrations, n_groups, group_time, r, a)
@@ -334,8 +343,8 @@ def fit_ramps_tile(
                     fit_flagged_pixel(
                         rate,
                         rateints,
-                        gdq,
-                        data,
+                        flags[:, :, x],
+                        values[:, :, x],
                         pdq[r, a + x],
                         float(gain[r, a + x]),
                         float(rn[x]),
@@ -344,15 +353,15 @@ def fit_ramps_tile(
                         zeroframe,
                         weights,
                         start,
-                        stop,
                         suppress,
                         times,
                         ramp,
-                        flags,
+                        ramp_flags,
                         kinds,
                         r,
                         a + x,
                     )
+                    write_back(gdq, kinds, start, r, a + x)
 
 
 def choose_groups(gdq, *, suppress_one_group=True, miri=False):
@@ -394,7 +403,7 @@ def _unusable_everywhere(gdq, group, suppress):
             for x in range(gdq.shape[3]):
                 if (gdq[i, group, r, x] & DO_NOT_USE) != 0:
                     continue
-                if suppress == 0 or good_groups(gdq, i, r, x, PERSISTENCE) != 1:
+                if suppress == 0 or good_groups(gdq[:, :, r, x], i, PERSISTENCE) != 1:
                     return False
     return True
 

@@ -25,6 +25,7 @@ import numpy as np
 from upramp.kernels._flags import AD_FLOOR, DO_NOT_USE, NO_SAT_CHECK, SATURATED
 from upramp.kernels._jit import kernel
 from upramp.kernels._layout import ShapeError, as_canonical, check_shape, writable_copy
+from upramp.kernels._rows import copy_row, fill_row
 from upramp.kernels._tiles import require_in_place, run_tile
 from upramp.kernels.dq_init import merge_dq_tile
 
@@ -75,7 +76,7 @@ def find_first_saturated_tile(saturated_from, data, threshold, first, last, left
         for r in range(first, last):
             s = saturated_from[i, r, left:right]
             t = threshold[r, left:right]
-            s[:] = ngroups
+            fill_row(s, np.int32(ngroups))
             for g in range(ngroups - 1, -1, -1):
                 row = data[i, g, r, left:right]
                 group = np.int32(g)
@@ -89,12 +90,12 @@ def _smallest_in_box(smallest, column_smallest, plane, grow, r, left, right):
     start = max(left - grow, 0)
     stop = min(right + grow, plane.shape[1])
     above = column_smallest[: stop - start]
-    above[:] = plane[r, start:stop]
+    copy_row(above, plane[r, start:stop])
     for neighbour in range(max(r - grow, 0), min(r + grow + 1, plane.shape[0])):
         row = plane[neighbour, start:stop]
         for x in range(above.size):
             above[x] = min(above[x], row[x])
-    smallest[:] = above[left - start : right - start]
+    copy_row(smallest, above[left - start : right - start])
     for shift in range(-grow, grow + 1):
         # Columns left ... right of the row, moved by shift and cut at the ends of the array.
         skip = max(start - left - shift, 0)
@@ -116,7 +117,7 @@ def flag_saturated_tile(gdq, data, saturated_from, grow, first, last, left, righ
     for i in range(data.shape[0]):
         for r in range(first, last):
             _smallest_in_box(smallest, column_smallest, saturated_from[i], grow, r, left, right)
-            seen[:] = 0
+            fill_row(seen, np.uint8(0))
             for g in range(data.shape[1]):
                 row = data[i, g, r, left:right]
                 q = gdq[i, g, r, left:right]
@@ -181,7 +182,7 @@ def mark_partial_tile(marks, gdq, data, threshold, sat_dq, bias, nframes, first,
     ngroups = data.shape[1]
     for i in range(data.shape[0]):
         for r in range(first, last):
-            marks[i, ngroups - 1, r, left:right] = 0
+            fill_row(marks[i, ngroups - 1, r, left:right], np.uint8(0))
             for g in range(ngroups - 1):
                 m = marks[i, g, r, left:right]
                 q = gdq[i, g, r, left:right]

@@ -1,0 +1,23 @@
+"""Assignments to rows, for compiled code.
+
+numba compiles ``row[:] = other`` with a check of shapes that can format an error message; that takes it a second for
+every kernel that contains one.
+"""
+
+from upramp.kernels._jit import kernel
+
+__all__ = ["copy_row", "fill_row"]
+
+
+@kernel
+def fill_row(row, value):
+    """``row[:] = value``."""
+    for x in range(row.size):
+        row[x] = value
+
+
+@kernel
+def copy_row(row, source):
+    """``row[:] = source``; the source has the length of the row or more."""
+    for x in range(row.size):
+        row[x] = source[x]

@@ -1,0 +1,222 @@
+"""The fused schedule gives the numbers of the stepwise one, bit by bit, however the frame is cut into tiles."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from upramp.errors import DTypeError, ShapeError
+from upramp.kernels import corrections as c
+from upramp.kernels import stepwise
+from upramp.kernels._bits import as_bits
+from upramp.kernels.chain import Chain, WholeFrameRule, calibrate
+from upramp.kernels.dark import dark_plan
+from upramp.kernels.fused import RampPlanes
+from upramp.kernels.jump import JumpParameters
+from upramp.kernels.ramp_fit import RampFit, RatePlanes
+
+MARGIN = 3  # references are larger than the exposure by so much below and to the left
+
+
+def plane(array, dtype):
+    """A big-endian reference that begins before the exposure does."""
+    pad = [(0, 0)] * (array.ndim - 2) + [(MARGIN, 0), (MARGIN, 0)]
+    stored = np.pad(array, pad).astype(np.dtype(dtype).newbyteorder(">"))
+    return as_bits(stored, dtype, first_row=MARGIN, first_column=MARGIN)
+
+
+def make(shape, seed=0, *, nframes=1, groupgap=0, grow=1, fast=1, ipc=False, parameters=None, place=(0, 0), noutputs=4):
+    """A raw exposure with everything that goes wrong in one, and the chain for it."""
+    rng = np.random.default_rng(seed)
+    ni, ng, ny, nx = shape
+    frame = (ny, nx)
+    bias = rng.normal(8000, 300, frame).astype(np.float32)
+    rate = rng.uniform(0, 60, frame)
+    bright = rng.random(frame) < 0.03
+    rate[bright] *= 300
+    ramp = np.cumsum(rng.poisson(rate, shape), axis=1) + rng.normal(0, 6, shape)
+    hits = rng.random(shape) < 0.01
+    ramp += np.cumsum(np.where(hits, rng.exponential(900, shape), 0), axis=1)
+    raw = np.clip(ramp + bias, 0, 65535).astype(np.uint16)
+    raw[rng.random(shape) < 0.001] = 0
+
+    def flags(**bits):
+        dq = np.zeros(frame, np.uint32)
+        for bit, fraction in bits.values():
+            dq[rng.random(frame) < fraction] |= np.uint32(1 << bit)
+        return dq
+
+    def spoil(array, fraction=0.01):
+        array = array.astype(np.float32)
+        array[..., rng.random(frame) < fraction] = np.nan
+        return array
+
+    mask = flags(bad=(0, 0.02), hot=(11, 0.02))
+    mask[:4] |= np.uint32(1 << 31)
+    mask[:, :4] |= np.uint32(1 << 31)
+    coefficients = np.zeros((4, ny, nx))
+    coefficients[1], coefficients[2], coefficients[3] = 1, 2e-7, 1e-13
+    gain = spoil(np.full(frame, 1.8))
+    gain[rng.random(frame) < 0.01] = -1
+    noise = spoil(rng.uniform(4, 12, frame))
+    n_dark = ng * nframes + (ng - 1) * groupgap
+    plan = dark_plan(ng, nframes, groupgap, n_dark, 1, 0)
+    kernel = np.array([[0, -0.01, 0], [-0.01, 1.04, -0.01], [0, -0.01, 0]], np.float32)
+    return raw, Chain(
+        scale=c.FrameScale(True, 8 / 5),
+        mask=c.StaticMask(True, plane(mask, np.uint32)),
+        saturation=c.Saturation(
+            True,
+            plane(spoil(rng.uniform(50000, 60000, frame)), np.float32),
+            plane(flags(unchecked=(21, 0.01)), np.uint32),
+            plane(spoil(bias), np.float32),
+            True,
+            grow,
+            nframes,
+            True,
+        ),
+        ipc=c.InterPixelCapacitance(True, kernel, 4, ny, 4, nx) if ipc else None,
+        superbias=c.SuperBias(True, plane(spoil(bias), np.float32), plane(flags(bad=(0, 0.01)), np.uint32)),
+        refpix=c.ReferenceMeasurement(
+            "NRCA1" if fast == 1 else "NIS",
+            *place,
+            noutputs,
+            "TEST",
+            {
+                "odd_even_columns": True,
+                "use_side_ref_pixels": True,
+                "side_smoothing_length": 11,
+                "side_gain": 1.0,
+                "siglimit": 3.0,
+            },
+        ),
+        linearity=c.Linearity(
+            True, plane(spoil(coefficients), np.float32), plane(flags(uncorrected=(20, 0.01)), np.uint32)
+        ),
+        dark=c.DarkCurrent(
+            True,
+            plane(spoil(rng.normal(0, 2, (n_dark, ny, nx))), np.float32),
+            plane(flags(warm=(12, 0.01)), np.uint32),
+            plan.starts,
+            plan.counts,
+            plan.direct,
+        ),
+        jump=c.JumpDetection(
+            plane(gain, np.float32), plane(noise, np.float32), nframes, 10.7, parameters or JumpParameters()
+        ),
+        fit=c.RampFitting(
+            True, plane(gain, np.float32), plane(noise, np.float32), c.NO_PLANE, 10.7, 2.7, nframes, groupgap, True
+        ),
+        gain_factor=2.0,
+    )
+
+
+def run_stepwise(raw, chain):
+    """Ramp before the fit, fit and number of jumps, one correction after the other."""
+    frame = raw.shape[-2:]
+    ramp = stepwise.Ramp(raw.astype(np.float32), np.zeros(raw.shape, np.uint8), np.zeros(frame, np.uint32))
+    for name in ("scale", "mask", "saturation", "ipc", "superbias", "refpix", "linearity", "dark"):
+        if getattr(chain, name) is not None:
+            stepwise.apply(getattr(chain, name), ramp)
+    count = stepwise.detect_jumps(chain.jump, ramp)[0] if chain.jump is not None else 0
+    before = stepwise.Ramp(ramp.data.copy(), ramp.groupdq.copy(), ramp.pixeldq.copy())
+    fit = stepwise.fit_ramps(chain.fit, ramp)
+    for planes in fit:
+        for name, power in (("slope", 1), ("err", 1), ("var_poisson", 2), ("var_rnoise", 2)):
+            getattr(planes, name)[...] *= np.float32(chain.gain_factor**power)
+    return before, fit, count
+
+
+def assert_same_bits(actual, expected):
+    for planes, others in zip(actual, expected, strict=True):
+        for name in planes._fields:
+            a, b = getattr(planes, name), getattr(others, name)
+            np.testing.assert_array_equal(a.view(np.uint32), b.view(np.uint32), err_msg=name)
+
+
+MODES = {
+    "plain": (make, {"shape": (2, 6, 40, 50)}),
+    "one integration, one row": (make, {"shape": (1, 5, 1, 33)}),
+    "no growth": (make, {"shape": (1, 7, 35, 21), "grow": 0}),
+    "wide growth": (make, {"shape": (2, 5, 37, 45), "grow": 3}),
+    "grouped": (make, {"shape": (2, 5, 40, 40), "nframes": 4, "groupgap": 1}),
+    "ipc": (make, {"shape": (1, 6, 41, 39), "ipc": True}),
+    "single pass": (make, {"shape": (1, 14, 20, 30)}),
+    "sigma clip": (make, {"shape": (12, 4, 20, 20), "parameters": JumpParameters(minimum_sigclip_groups=10)}),
+    "no neighbours": (make, {"shape": (2, 6, 30, 30), "parameters": JumpParameters(flag_4_neighbors=False)}),
+    "after jumps": (
+        make,
+        {
+            "shape": (2, 8, 30, 40),
+            "parameters": JumpParameters(after_jump_flag_dn1=50, after_jump_flag_time1=25, after_jump_flag_time2=12),
+        },
+    ),
+    "stripe of four amplifiers": (make, {"shape": (2, 5, 24, 2048)}),
+    "columns first": (make, {"shape": (2, 5, 2048, 16), "fast": 2, "place": (0, 2000)}),
+    "one amplifier": (make, {"shape": (2, 5, 60, 64), "noutputs": 1, "place": (0, 700)}),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_fused_equals_stepwise(mode):
+    build, keywords = MODES[mode]
+    raw, chain = build(**keywords)
+    ramp, fit, count = run_stepwise(raw, chain)
+    ni, ng, ny, nx = raw.shape
+    out = RampPlanes(np.empty(raw.shape, ">f4"), np.empty(raw.shape, np.uint8), np.empty((ny, nx), np.uint32))
+    original = raw.copy()
+    for options in ({}, {"threads": 2, "tile_bytes": 20000, "block": 7}, {"threads": 1, "tile_bytes": 10**8}):
+        result = calibrate(raw, chain, ramp_out=out, **options)
+        assert result.n_primary == count
+        assert_same_bits(result.fit, fit)
+        np.testing.assert_array_equal(out.data, ramp.data)
+        np.testing.assert_array_equal(out.gdq, ramp.groupdq)
+        np.testing.assert_array_equal(out.pdq, ramp.pixeldq)
+    np.testing.assert_array_equal(raw, original)
+
+
+@pytest.mark.parametrize("left_out", ["scale", "mask", "saturation", "superbias", "refpix", "linearity", "dark", "jump"])
+def test_corrections_can_be_left_out(left_out):
+    raw, chain = make((2, 6, 33, 40))
+    chain = dataclasses.replace(chain, **{left_out: None})
+    _, fit, count = run_stepwise(raw, chain)
+    result = calibrate(raw, chain, tile_bytes=30000)
+    assert result.n_primary == count
+    assert_same_bits(result.fit, fit)
+
+
+def test_products_are_filled_in_the_byte_order_of_fits():
+    raw, chain = make((2, 6, 33, 40))
+    expected = calibrate(raw, chain).fit
+
+    def stored(shape):
+        return RatePlanes(*(np.empty(shape, ">f4") for _ in range(4)), np.empty(shape, ">u4"))
+
+    out = RampFit(stored((33, 40)), stored((2, 33, 40)))
+    assert calibrate(raw.astype(">u2"), chain, out=out).fit is None
+    for planes, others in zip(out, expected, strict=True):
+        for name in planes._fields:
+            np.testing.assert_array_equal(getattr(planes, name), getattr(others, name))
+
+
+def test_rules_about_whole_frames_are_left_to_the_stepwise_schedule():
+    raw, chain = make((1, 6, 20, 20))
+    unusable = raw.copy()
+    unusable[:, 2] = 0
+    with pytest.raises(WholeFrameRule, match="unusable in every pixel"):
+        calibrate(unusable, chain)
+    saturated = dataclasses.replace(chain, jump=None, scale=None)
+    with pytest.raises(WholeFrameRule, match="saturated in the first group"):
+        calibrate(np.full_like(raw, 65535), dataclasses.replace(saturated, mask=None))
+    with pytest.raises(WholeFrameRule, match="2 groups"):
+        calibrate(raw[:, :2].copy(), chain)
+
+
+def test_what_does_not_fit_is_refused_before_any_work():
+    raw, chain = make((1, 6, 20, 20))
+    with pytest.raises(ShapeError, match="needs 40 x 20"):
+        calibrate(np.zeros((1, 6, 40, 20), np.uint16), chain)
+    with pytest.raises(ShapeError, match="expected"):
+        calibrate(raw[0], chain)
+    with pytest.raises(DTypeError, match="expected uint16"):
+        calibrate(raw.astype(np.float32), chain)

@@ -1,0 +1,82 @@
+"""Run the pipeline or its steps, of the peer or ours, in a process of its own: ``python detector1_runs.py JOBS.json``.
+
+A job is a mapping: ``package`` ("jwst" or "upramp"), ``kind`` ("pipeline" or "steps"), ``input``, ``out`` (a folder)
+and ``pars``; for steps ``pars`` holds one mapping per step, and the steps run are those named there, in that order.
+A pipeline saves its products; steps leave one ``<number>_<step>.npz`` each.
+"""
+
+import importlib
+import json
+import sys
+import traceback
+from pathlib import Path
+
+import numpy as np
+
+STEP_CLASSES = {
+    "group_scale": "GroupScaleStep",
+    "dq_init": "DQInitStep",
+    "saturation": "SaturationStep",
+    "ipc": "IPCStep",
+    "superbias": "SuperBiasStep",
+    "refpix": "RefPixStep",
+    "linearity": "LinearityStep",
+    "dark_current": "DarkCurrentStep",
+    "jump": "JumpStep",
+    "ramp_fit": "RampFitStep",
+    "gain_scale": "GainScaleStep",
+}
+PACKAGES = {
+    "jwst": ("jwst.pipeline", "jwst.step", "stdatamodels.jwst.datamodels"),
+    "upramp": ("upramp.pipelines", "upramp.steps", "upramp.models"),
+}
+ARRAYS = ("data", "err", "dq", "pixeldq", "groupdq", "zeroframe", "var_poisson", "var_rnoise", "average_dark_current")
+
+
+def run_pipeline(package, job):
+    """Save the products of Detector1Pipeline in the job's folder."""
+    pipelines, _, models = map(importlib.import_module, PACKAGES[package])
+    data = job["input"]
+    if job.get("as_ramp"):
+        data = models.RampModel(data)
+    pars = {"save_results": True, "output_dir": job["out"]} | job["pars"]
+    pipelines.Detector1Pipeline.call(data, **pars)
+
+
+def run_steps(package, job):
+    """Run steps one after the other in memory and save the arrays after each."""
+    _, steps, models = map(importlib.import_module, PACKAGES[package])
+    model = models.RampModel(job["input"])
+    for number, (key, pars) in enumerate(job["pars"].items()):
+        step = getattr(steps, STEP_CLASSES[key])
+        if isinstance(model, tuple):
+            results = tuple(step.call(one, **pars) for one in model)
+        else:
+            results = step.call(model, **pars)
+        model = results
+        arrays = {}
+        for index, one in enumerate(results if isinstance(results, tuple) else (results,)):
+            for name in ARRAYS:
+                value = getattr(one, name, None) if one is not None else None
+                if value is not None:
+                    arrays[f"{name}{index or ''}"] = np.asarray(value)
+            if one is not None:
+                status = one.meta.cal_step
+                arrays[f"status{index or ''}"] = np.array(
+                    getattr(status, "dark_sub" if key == "dark_current" else key, None) or "None"
+                )
+        np.savez(Path(job["out"], f"{number:02d}_{key}.npz"), **arrays)
+
+
+def main(path):
+    """Run all jobs; the traceback of one that fails is left in its folder as ``error.txt``."""
+    for job in json.loads(Path(path).read_text()):
+        Path(job["out"]).mkdir(parents=True, exist_ok=True)
+        try:
+            {"pipeline": run_pipeline, "steps": run_steps}[job["kind"]](job["package"], job)
+        except Exception:
+            Path(job["out"], "error.txt").write_text(traceback.format_exc())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
