@@ -13,7 +13,9 @@ __all__ = ["main"]
 
 # name: (function that takes the list of arguments and returns the exit status, one line of help)
 COMMANDS = {
+    "demo": ("upramp.demo.command:main", "simulate, calibrate, compare with the truth: products, picture, summary"),
     "simulate": ("upramp.simulate.command:main", "make an exposure with known truth, its references and a cache"),
+    "warmup": ("upramp.warmup:main", "compile all kernels ahead of the first run"),
 }
 
 

@@ -18,9 +18,11 @@ from pathlib import Path
 from upramp.errors import ConfigError, UprampError
 from upramp.framework import logs, specs
 
-__all__ = ["main", "run_command"]
+__all__ = ["COMPILE_MESSAGE", "main", "run_command"]
 
 log = logging.getLogger(__name__)
+
+COMPILE_MESSAGE = "Compiling kernels (first run only; about 20 s)"
 
 _WIDTH = 70
 _RESERVED = ("debug", "logcfg", "verbose", "log-level", "log-file", "log-stream")
@@ -169,6 +171,22 @@ def _environment(name, value):
             del os.environ[name]
 
 
+@contextlib.contextmanager
+def _compile_notice():
+    """Say once why a run takes its time when kernels are not in the cache yet."""
+    from upramp.kernels._jit import set_compile_listener  # here, because it imports numba
+
+    def announce(name):
+        set_compile_listener(None)
+        log.info("%s (the first is %s); 'upramp warmup' does it ahead", COMPILE_MESSAGE, name)
+
+    before = set_compile_listener(announce)
+    try:
+        yield
+    finally:
+        set_compile_listener(before)
+
+
 def _parser_of(step_class):
     parser = _global_parser()
     parser.description = inspect.cleandoc(step_class.__doc__ or "")
@@ -221,6 +239,7 @@ def _run(arguments):
     with (
         _environment("UPRAMP_THREADS", options.threads),
         logs.configured(log_options, step_class.logger_names()),
+        _compile_notice(),
     ):
         if options.logcfg:
             log.warning("--logcfg is deprecated; use --log-level, --log-file and --log-stream")
@@ -286,3 +305,7 @@ def _report(failure, arguments):
         pdb.post_mortem(error.__traceback__)
         return 0
     return 1 if status is None else status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -328,7 +328,7 @@ def calibrate(
     run_rows(
         calibrate_rows,
         ny,
-        operations_of(compiled),
+        operations_of(work),
         record,
         seen,
         counts,

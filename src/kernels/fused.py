@@ -537,8 +537,9 @@ def calibrate_rows(first, last, ops, work, seen, counts, halo, width):
         _calibrate_tile(ops, tile, area, chain, outputs, seen, counts)
 
 
-def operations_of(chain):
-    """Addresses of the tile operations that a `CompiledChain` needs; the others are not compiled."""
+def operations_of(work):
+    """Addresses of the tile operations that a `Work` needs; the others are not compiled."""
+    chain = work.chain
     wanted = {"decode_raw", "decode_float", "decode_flags", "merge_dq"}
     groups = (
         (chain.mask.active, ["init_dq"]),
@@ -555,6 +556,7 @@ def operations_of(chain):
         (chain.jump.after_groups_1 > 0 or chain.jump.after_groups_2 > 0, ["flag_after_jumps"]),
         (chain.fit.active, ["fit_ramps", "encode_float", "encode_flags"]),
         (chain.fit.gain_factor != 1.0, ["scale_rates"]),
+        (len(work.outputs.ramp.data.bits) > 0, ["encode_float", "encode_bytes", "encode_flags"]),
     )
     for active, names in groups:
         wanted.update(names if active else ())

@@ -28,7 +28,7 @@ def plane(array, dtype):
 def make(shape, seed=0, *, nframes=1, groupgap=0, grow=1, fast=1, ipc=False, parameters=None, place=(0, 0), noutputs=4):
     """A raw exposure with everything that goes wrong in one, and the chain for it."""
     rng = np.random.default_rng(seed)
-    ni, ng, ny, nx = shape
+    _ni, ng, ny, nx = shape
     frame = (ny, nx)
     bias = rng.normal(8000, 300, frame).astype(np.float32)
     rate = rng.uniform(0, 60, frame)
@@ -162,7 +162,7 @@ def test_fused_equals_stepwise(mode):
     build, keywords = MODES[mode]
     raw, chain = build(**keywords)
     ramp, fit, count = run_stepwise(raw, chain)
-    ni, ng, ny, nx = raw.shape
+    _ni, _ng, ny, nx = raw.shape
     out = RampPlanes(np.empty(raw.shape, ">f4"), np.empty(raw.shape, np.uint8), np.empty((ny, nx), np.uint32))
     original = raw.copy()
     for options in ({}, {"threads": 2, "tile_bytes": 20000, "block": 7}, {"threads": 1, "tile_bytes": 10**8}):
@@ -175,7 +175,10 @@ def test_fused_equals_stepwise(mode):
     np.testing.assert_array_equal(raw, original)
 
 
-@pytest.mark.parametrize("left_out", ["scale", "mask", "saturation", "superbias", "refpix", "linearity", "dark", "jump"])
+LEFT_OUT = ["scale", "mask", "saturation", "superbias", "refpix", "linearity", "dark", "jump"]
+
+
+@pytest.mark.parametrize("left_out", LEFT_OUT)
 def test_corrections_can_be_left_out(left_out):
     raw, chain = make((2, 6, 33, 40))
     chain = dataclasses.replace(chain, **{left_out: None})
