@@ -114,6 +114,7 @@ def run_fused(chain, raw, products, sources=(), threads=None):
     from upramp.kernels.chain import calibrate
     from upramp.kernels.fused import RampPlanes
     from upramp.kernels.ramp_fit import RampFit, RatePlanes
+    from upramp.kernels.warmup import DRIVER, compile_kernels
 
     def planes(name, names, kind):
         arrays = products.arrays(name)
@@ -132,4 +133,9 @@ def run_fused(chain, raw, products, sources=(), threads=None):
         for source in sources:
             source.release(first, last)
 
-    return calibrate(raw, chain, out=out, ramp_out=ramp, threads=threads, after_block=release).n_primary
+    def compile_ahead(names):
+        compile_kernels([*names, DRIVER])
+
+    return calibrate(
+        raw, chain, out=out, ramp_out=ramp, threads=threads, after_block=release, before_compiling=compile_ahead
+    ).n_primary

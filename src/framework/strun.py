@@ -176,9 +176,9 @@ def _compile_notice():
     """Say once why a run takes its time when kernels are not in the cache yet."""
     from upramp.kernels._jit import set_compile_listener  # here, because it imports numba
 
-    def announce(name):
+    def announce(_):
         set_compile_listener(None)
-        log.info("%s (the first is %s); 'upramp warmup' does it ahead", COMPILE_MESSAGE, name)
+        log.info("%s", COMPILE_MESSAGE)
 
     before = set_compile_listener(announce)
     try:
@@ -308,4 +308,7 @@ def _report(failure, arguments):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # Under its own name, so that the log records are those of the package.
+    from upramp.framework import strun
+
+    sys.exit(strun.main())

@@ -34,6 +34,25 @@ class Table:
         self._type = namedtuple(name, kernels)
         _DECLARED[name] = kernels
 
+    @property
+    def names(self):
+        """Names of the kernels."""
+        return list(self._kernels)
+
+    @property
+    def type(self):
+        """Type of the tuple of addresses in compiled code."""
+        return types.NamedUniTuple(types.int64, len(self._kernels), self._type)
+
+    def function(self, name):
+        """The kernel of that name."""
+        return self._kernels[name][0]
+
+    def compile(self, name):
+        """Compile a kernel, or load it from the cache."""
+        function, argument_types = self._kernels[name]
+        function.compile(argument_types)
+
     def addresses(self, wanted=None):
         """Addresses of the kernels, compiled or from the cache; 0 for those that are not wanted.
 

@@ -27,7 +27,7 @@ try:
 except ImportError:  # not POSIX: the cache works without the lock, processes may compile twice
     fcntl = None
 
-__all__ = ["cache_folder", "kernel", "resolve_threads", "run_rows", "set_compile_listener"]
+__all__ = ["cache_folder", "is_cached", "kernel", "resolve_threads", "run_rows", "set_compile_listener"]
 
 log = logging.getLogger(__name__)
 
@@ -153,6 +153,12 @@ def kernel(function):
     if _folder is not None and not numba.config.DISABLE_JIT:
         compiled._cache = _Cache(function)
     return compiled
+
+
+def is_cached(function):
+    """Whether a kernel has been compiled into the cache on disk."""
+    cache = getattr(function, "_cache", None)
+    return isinstance(cache, _Cache) and Path(cache._cache_file._index_path).exists()
 
 
 def resolve_threads(threads=None):

@@ -14,6 +14,7 @@ import numpy as np
 from upramp.kernels._flags import DO_NOT_USE, SATURATED
 from upramp.kernels._jit import kernel
 from upramp.kernels._median import lane_median, sort_lanes
+from upramp.kernels._rows import fill_row
 
 __all__ = ["detect_jumps_tile", "jump_scratch", "medians_of_jumps"]
 
@@ -72,9 +73,9 @@ def _load_differences(values, data, gdq, gain, unused, k0, k1, magnitude, r, lef
 def _survey(low, high, total, values, n):
     """Smallest and largest value and sum of every column; the sum is not finite if any value is not."""
     zero = np.float32(0)
-    low[:] = np.float32(np.inf)
-    high[:] = np.float32(-np.inf)
-    total[:] = np.float32(0)
+    fill_row(low, np.float32(np.inf))
+    fill_row(high, np.float32(-np.inf))
+    fill_row(total, np.float32(0))
     for j in range(n):
         v = values[j, : low.size]
         for x in range(low.size):

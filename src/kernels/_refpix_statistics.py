@@ -8,6 +8,7 @@ import numpy as np
 
 from upramp.kernels._flags import DO_NOT_USE
 from upramp.kernels._jit import kernel
+from upramp.kernels._rows import fill_row
 
 __all__ = ["AMPLIFIER", "BORDER", "SIZE", "edge_vectors_block", "single_amplifier_block"]
 
@@ -77,7 +78,7 @@ def _amplifier_offsets(offset, rows, rows_dq, column0, odd_even, limit, scratch)
             for x in range(start + parity, stop, step):
                 offset[x] = mean
         if not usable:
-            offset[start:stop] = 0
+            fill_row(offset[start:stop], 0.0)
 
 
 @kernel

@@ -6,9 +6,13 @@ from upramp.kernels._flags import DO_NOT_USE, SATURATED
 from upramp.kernels._jit import kernel
 
 __all__ = [
+    "ERR",
     "LARGEST_VARIANCE",
     "POWER_LIMITS",
+    "SLOPE",
     "UNUSABLE",
+    "VAR_POISSON",
+    "VAR_RNOISE",
     "fit_flagged_pixel",
     "good_groups",
     "weight_offset",
@@ -23,6 +27,9 @@ UNUSABLE = DO_NOT_USE | SATURATED
 
 LARGEST_VARIANCE = 1.0e6  # [(DN/s)^2]; larger ones are reported as 0 (reference behaviour)
 POWER_LIMITS = (5.0, 10.0, 20.0, 50.0, 100.0)  # signal-to-noise ratios where the power of the weights changes
+
+# Rows of the results.
+SLOPE, ERR, VAR_POISSON, VAR_RNOISE = 0, 1, 2, 3
 
 # What one integration of a pixel is:
 _RAMP = 0
@@ -47,20 +54,20 @@ def good_groups(gdq, i, tolerated):
 
 
 @kernel
-def _kind(gdq, zeroframe, suppress, i, r, column):
+def _kind(gdq, zeroframe, suppress, i):
     """Which of the four cases an integration of a pixel is."""
     if suppress != 0:
         return _SUPPRESSED if good_groups(gdq, i, PERSISTENCE) == 1 else _RAMP
     good = good_groups(gdq, i, 0)
     if good == 1 and gdq[i, 0] == 0:
         return _FIRST_GROUP
-    if good == 0 and zeroframe.size > 0 and zeroframe[i, r, column] != 0:
+    if good == 0 and zeroframe.size > 0 and zeroframe[i] != 0:
         return _ZEROFRAME
     return _RAMP
 
 
 @kernel
-def _load(ramp, flags, gdq, data, zeroframe, kind, start, i, r, column):
+def _load(ramp, flags, gdq, data, zeroframe, kind, start, i):
     """Copy one ramp and its flags. Saturated samples become NaN.
 
     Returns the numbers of unusable and of saturated groups, and all flags that occur, also in a group that the
@@ -80,7 +87,7 @@ def _load(ramp, flags, gdq, data, zeroframe, kind, start, i, r, column):
         ramp[k] = np.nan if (q & SATURATED) != 0 else data[i, k]
         bits |= q
         if k == 0 and kind == _ZEROFRAME:
-            ramp[k] = zeroframe[i, r, column]
+            ramp[k] = zeroframe[i]
             q = 0
         flags[k] = q
     if kind == _ZEROFRAME:
@@ -197,13 +204,13 @@ def _sum_inverse_read_variances(flags, gain, rn, time):
 
 @kernel
 def _reciprocal(total):
-    """Variance from a sum of inverse variances: 0 if it is too large to mean anything."""
-    variance = 1.0 / total if total > 0 else 0.0
+    """Variance from a sum of inverse variances: 0 if it is too large to mean anything, NaN if the noise is NaN."""
+    variance = 1.0 / total if total != 0 else 0.0
     return 0.0 if variance >= LARGEST_VARIANCE else variance
 
 
 @kernel
-def _median_rate(gdq, data, medians, zeroframe, kinds, n_groups, dark, times, r, column):
+def _median_rate(gdq, data, medians, zeroframe, kinds, n_groups, dark, times):
     """Photon rate P [DN/s] of a pixel: mean over the integrations of their median rates, plus dark current."""
     total = 0.0
     for i in range(kinds.size):
@@ -211,7 +218,7 @@ def _median_rate(gdq, data, medians, zeroframe, kinds, n_groups, dark, times, r,
         if (gdq[i, 0] & SATURATED) == 0:
             first = float(data[i, 0])
         if kinds[i] == _ZEROFRAME:
-            first = float(zeroframe[i, r, column])
+            first = float(zeroframe[i])
         if n_groups == 1 or kinds[i] == _FIRST_GROUP:
             total += first / times[2]
         elif kinds[i] == _ZEROFRAME:
@@ -225,7 +232,7 @@ def _median_rate(gdq, data, medians, zeroframe, kinds, n_groups, dark, times, r,
 
 
 @kernel
-def _restore_charge_loss(var_rnoise, var_rnoise_i, gdq, gain, rn, kinds, times, flags, r, column):
+def _restore_charge_loss(results, gdq, gain, rn, kinds, times, flags):
     """Read variances of a pixel as if the groups left out for charge migration had been used."""
     total = 0.0
     touched = False
@@ -238,13 +245,14 @@ def _restore_charge_loss(var_rnoise, var_rnoise_i, gdq, gain, rn, kinds, times, 
                 found = True
         if found:
             by_read = _sum_inverse_read_variances(flags, gain, rn, (times[0], _lone_time(kinds[i], times)))
-            var_rnoise_i[i, r, column] = _reciprocal(by_read)
+            results[i, VAR_RNOISE] = _reciprocal(by_read)
             total += by_read
             touched = True
-        elif var_rnoise_i[i, r, column] > 0:
-            total += 1.0 / float(var_rnoise_i[i, r, column])
+        elif results[i, VAR_RNOISE] > 0:
+            # The stored number is what the reference combines, rounded as it is.
+            total += 1.0 / float(np.float32(results[i, VAR_RNOISE]))
     if touched and total > 0:
-        var_rnoise[r, column] = _reciprocal(total)
+        results[kinds.size, VAR_RNOISE] = _reciprocal(total)
 
 
 @kernel
@@ -257,8 +265,8 @@ def _lone_time(kind, times):
 
 @kernel
 def fit_flagged_pixel(
-    rate,
-    rateints,
+    results,
+    bits,
     gdq,
     data,
     pixel_bits,
@@ -274,26 +282,25 @@ def fit_flagged_pixel(
     ramp,
     flags,
     kinds,
-    r,
-    column,
 ):
-    """Fit one pixel, ``data`` and ``gdq`` (nint, ngroup), and write its results; ``kinds`` says what it took them for.
+    """Fit one pixel, ``data`` and ``gdq`` (nint, ngroup).
 
+    ``results`` (nint + 1, 4) gets slope, error and the two variances, ``bits`` (nint + 1) the flags, of the integrations
+    and last of the exposure; ``kinds`` says what the integrations were taken for. ``zeroframe`` (nint) may be empty.
     ``times`` are those of a group, a frame and a lone first group; the rest as in `fit_ramps_tile`.
     """
-    slope, err, var_p, var_r, dq = rate
-    slope_i, err_i, var_p_i, var_r_i, dq_i = rateints
     n = ramp.size
+    ni = kinds.size
     if not gain > 0:
         pixel_bits |= NO_GAIN_VALUE | DO_NOT_USE
-    for i in range(kinds.size):
-        kinds[i] = _kind(gdq, zeroframe, suppress, i, r, column)
-    photons = _median_rate(gdq, data, medians, zeroframe, kinds, n, dark, times, r, column)
+    for i in range(ni):
+        kinds[i] = _kind(gdq, zeroframe, suppress, i)
+    photons = _median_rate(gdq, data, medians, zeroframe, kinds, n, dark, times)
     by_read_all, by_photons_all, slopes_all = 0.0, 0.0, 0.0
     n_unusable, n_full, all_bits = 0, 0, 0
-    for i in range(kinds.size):
-        n_bad, n_saturated, bits = _load(ramp, flags, gdq, data, zeroframe, kinds[i], start, i, r, column)
-        result = pixel_bits | (bits & (JUMP_DET | PERSISTENCE))
+    for i in range(ni):
+        n_bad, n_saturated, found = _load(ramp, flags, gdq, data, zeroframe, kinds[i], start, i)
+        result = pixel_bits | (found & (JUMP_DET | PERSISTENCE))
         by_read, by_photons, by_both, slopes = 0.0, 0.0, 0.0, 0.0
         if (flags[0] & SATURATED) != 0:
             result |= UNUSABLE
@@ -307,28 +314,28 @@ def fit_flagged_pixel(
         slopes_all += slopes
         usable = (result & UNUSABLE) == 0
         variance = _reciprocal(by_read)
-        slope_i[i, r, column] = slopes * variance if usable else np.nan
-        var_p_i[i, r, column] = _reciprocal(by_photons) if usable else 0.0
-        var_r_i[i, r, column] = variance if usable else 0.0
-        both = 1.0 / by_both if by_both > 0 else 0.0
-        err_i[i, r, column] = np.sqrt(both) if usable and both <= LARGEST_VARIANCE else 0.0
+        both = 1.0 / by_both if by_both != 0 else 0.0
+        results[i, SLOPE] = slopes * variance if usable else np.nan
+        results[i, ERR] = 0.0 if not usable or both > LARGEST_VARIANCE else np.sqrt(both)
+        results[i, VAR_POISSON] = _reciprocal(by_photons) if usable else 0.0
+        results[i, VAR_RNOISE] = variance if usable else 0.0
         n_unusable += (result & DO_NOT_USE) != 0
         n_full += (result & SATURATED) != 0
-        all_bits |= bits | (SATURATED if n_saturated > 0 else 0)
-        dq_i[i, r, column] = result | (SATURATED if n_saturated > 0 else 0)
+        all_bits |= found | (SATURATED if n_saturated > 0 else 0)
+        bits[i] = result | (SATURATED if n_saturated > 0 else 0)
     result = pixel_bits | (all_bits & (JUMP_DET | PERSISTENCE))
-    result |= DO_NOT_USE if n_unusable == kinds.size else 0
-    result |= SATURATED if n_full == kinds.size else 0
+    result |= DO_NOT_USE if n_unusable == ni else 0
+    result |= SATURATED if n_full == ni else 0
     usable = (result & UNUSABLE) == 0
     variance_r = _reciprocal(by_read_all)
     variance_p = _reciprocal(by_photons_all)
-    slope[r, column] = slopes_all * variance_r if usable else np.nan
-    var_p[r, column] = variance_p if usable else 0.0
-    var_r[r, column] = variance_r if usable else 0.0
-    err[r, column] = np.sqrt(variance_p + variance_r) if usable else 0.0
-    dq[r, column] = result | (all_bits & SATURATED)
+    results[ni, SLOPE] = slopes_all * variance_r if usable else np.nan
+    results[ni, ERR] = np.sqrt(variance_p + variance_r) if usable else 0.0
+    results[ni, VAR_POISSON] = variance_p if usable else 0.0
+    results[ni, VAR_RNOISE] = variance_r if usable else 0.0
+    bits[ni] = result | (all_bits & SATURATED)
     if (all_bits & CHARGELOSS) != 0:
-        _restore_charge_loss(var_r, var_r_i, gdq, gain, rn, kinds, times, flags, r, column)
+        _restore_charge_loss(results, gdq, gain, rn, kinds, times, flags)
 
 
 @kernel

@@ -15,6 +15,7 @@ from upramp.kernels._jit import run_rows
 from upramp.kernels._layout import ShapeError
 from upramp.kernels.fused import (
     JUMP_MISSING,
+    OPERATIONS,
     SATURATED_MISSING,
     UNUSED_MISSING,
     CompiledChain,
@@ -26,7 +27,7 @@ from upramp.kernels.fused import (
     RawSamples,
     Work,
     calibrate_rows,
-    operations_of,
+    operations_needed,
 )
 from upramp.kernels.jump import DECLINED, SIGMA_CLIP, SIGMA_CLIP_ALL, _after_jump_limits, choose_mode
 from upramp.kernels.ramp_fit import RampFit, RatePlanes, segment_weights
@@ -50,7 +51,7 @@ TILE_BYTES = 400_000
 BLOCK_ROWS = 32
 
 
-class WholeFrameRule(Exception):  # noqa: N818 - it is no error: the caller goes stepwise
+class WholeFrameRule(Exception):
     """A rule about a whole frame applies, which the fused schedule cannot judge: the caller goes stepwise.
 
     Nothing that has been written is valid.
@@ -270,6 +271,8 @@ def calibrate(
         Size of the tiles' ramps [bytes] and rows of a block; results do not depend on them.
     after_block : callable, optional
         Called with the first and last row of each finished block.
+    before_compiling : callable, optional
+        Called with the names of the kernels that are needed, e.g. `upramp.kernels.warmup.compile_kernels`.
 
     Returns
     -------
@@ -319,6 +322,9 @@ def calibrate(
     work = Work(samples, compiled, Outputs(rate, integrations, ramp))
     record = np.zeros(1, c.record_dtype(Work))[0]
     c.fill_record(record, work)
+    wanted = operations_needed(work)
+    if before_compiling is not None:
+        before_compiling(wanted)
     seen = np.zeros((ni, ng), np.uint8)
     counts = np.zeros(ny, np.int64)
     halo = _halo(chain)
@@ -328,7 +334,7 @@ def calibrate(
     run_rows(
         calibrate_rows,
         ny,
-        operations_of(work),
+        OPERATIONS.addresses(wanted),
         record,
         seen,
         counts,

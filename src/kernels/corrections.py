@@ -15,14 +15,14 @@ from upramp.kernels.jump import JumpParameters
 
 __all__ = [
     "NO_PLANE",
-    "PixelCapacitance",
-    "ReferenceMeasurement",
     "DarkCurrent",
     "FrameScale",
     "InterPixelCapacitance",
     "JumpDetection",
     "Linearity",
+    "PixelCapacitance",
     "RampFitting",
+    "ReferenceMeasurement",
     "ReferencePixels",
     "Saturation",
     "StaticMask",

@@ -48,6 +48,7 @@ from upramp.kernels.jump import (
     spread_cores_tile,
 )
 from upramp.kernels.linearity import linearize_tile, prepare_coefficients_tile
+from upramp.kernels.ramp_fit import fit_ramps_tile
 from upramp.kernels.refpix import subtract_corrections_tile
 from upramp.kernels.saturation import (
     apply_partial_tile,
@@ -56,7 +57,6 @@ from upramp.kernels.saturation import (
     mark_partial_tile,
     prepare_threshold_tile,
 )
-from upramp.kernels.ramp_fit import fit_ramps_tile
 from upramp.kernels.superbias import subtract_bias_tile
 
 UNUSED_MISSING = 1  # some pixel of the group lacks DO_NOT_USE
@@ -358,8 +358,22 @@ def _subtract_signals(ops, tile, a, superbias, refpix, linearity, dark):
         flags = _flag_plane(ops, tile, superbias.flags)
         call(ops, "subtract_bias", (tile.data, tile.pdq, bias, flags, a.first, a.last, a.left, a.right))
     if refpix.active:
-        call(ops, "subtract_corrections", (tile.data, _vectors(refpix.by_column), _vectors(refpix.by_row), refpix.columns_first, tile.row, tile.column,
-            a.first, a.last, a.left, a.right))  # fmt: skip
+        call(
+            ops,
+            "subtract_corrections",
+            (
+                tile.data,
+                _vectors(refpix.by_column),
+                _vectors(refpix.by_row),
+                refpix.columns_first,
+                tile.row,
+                tile.column,
+                a.first,
+                a.last,
+                a.left,
+                a.right,
+            ),
+        )
     if linearity.active:
         coefficients = _float_plane(ops, tile, linearity.coefficients, linearity.coefficients.planes)
         flags = _flag_plane(ops, tile, linearity.flags)
@@ -388,16 +402,67 @@ def _flag_jumps(ops, tile, area, op, counts):
     a = _grown(area, 1, tile)
     unused = np.zeros(tile.data.shape[:2], np.uint8)
     call(ops, "flag_bad_gain", (tile.pdq, gain, area.first, area.last, area.left, area.right))
-    call(ops, "detect_jumps", (tile.gdq, tile.data, gain, noise, unused, op.mode, op.threshold, op.four_group_threshold,
-        op.three_group_threshold, op.nframes, a.first, a.last, a.left, a.right))  # fmt: skip
+    call(
+        ops,
+        "detect_jumps",
+        (
+            tile.gdq,
+            tile.data,
+            gain,
+            noise,
+            unused,
+            op.mode,
+            op.threshold,
+            op.four_group_threshold,
+            op.three_group_threshold,
+            op.nframes,
+            a.first,
+            a.last,
+            a.left,
+            a.right,
+        ),
+    )
     call(ops, "count_jumps", (counts[tile.row :], tile.gdq, area.first, area.last, area.left, area.right))
     if op.flag_neighbors:
-        call(ops, "mark_cores", (tile.marks, tile.gdq, tile.data, gain, noise, unused, op.min_neighbor_sigma, op.max_neighbor_sigma,
-            op.nframes, a.first, a.last, a.left, a.right))  # fmt: skip
+        call(
+            ops,
+            "mark_cores",
+            (
+                tile.marks,
+                tile.gdq,
+                tile.data,
+                gain,
+                noise,
+                unused,
+                op.min_neighbor_sigma,
+                op.max_neighbor_sigma,
+                op.nframes,
+                a.first,
+                a.last,
+                a.left,
+                a.right,
+            ),
+        )
         call(ops, "spread_cores", (tile.gdq, tile.marks, area.first, area.last, area.left, area.right))
     if op.after_groups_1 > 0 or op.after_groups_2 > 0:
-        call(ops, "flag_after_jumps", (tile.gdq, tile.data, gain, unused, op.after_electrons_1, op.after_electrons_2, op.after_groups_1,
-            op.after_groups_2, area.first, area.last, area.left, area.right))  # fmt: skip
+        call(
+            ops,
+            "flag_after_jumps",
+            (
+                tile.gdq,
+                tile.data,
+                gain,
+                unused,
+                op.after_electrons_1,
+                op.after_electrons_2,
+                op.after_groups_1,
+                op.after_groups_2,
+                area.first,
+                area.last,
+                area.left,
+                area.right,
+            ),
+        )
     call(ops, "clear_bad_jumps", (tile.gdq, area.first, area.last, area.left, area.right))
 
 
@@ -451,11 +516,41 @@ def _fit_and_store(ops, tile, area, op, rate, integrations):
     cubes = np.empty((4, ni, h, w), np.float32)
     dq = np.empty((1, h, w), np.uint32)
     dq_i = np.empty((ni, h, w), np.uint32)
-    call(ops, "fit_ramps", (planes[0, 0], planes[1, 0], planes[2, 0], planes[3, 0], dq[0],
-        cubes[0], cubes[1], cubes[2], cubes[3], dq_i,
-        tile.gdq, tile.data, tile.pdq, gain, noise, np.empty((0, 0, 0), np.float32), dark, array_at(op.weights.address, (op.weights.n0,), np.float64),
-        0, ng, op.suppress, op.noise_scale, op.group_time, op.frame_time, op.first_time,
-        area.first, area.last, area.left, area.right))  # fmt: skip
+    call(
+        ops,
+        "fit_ramps",
+        (
+            planes[0, 0],
+            planes[1, 0],
+            planes[2, 0],
+            planes[3, 0],
+            dq[0],
+            cubes[0],
+            cubes[1],
+            cubes[2],
+            cubes[3],
+            dq_i,
+            tile.gdq,
+            tile.data,
+            tile.pdq,
+            gain,
+            noise,
+            np.empty((0, 0, 0), np.float32),
+            dark,
+            array_at(op.weights.address, (op.weights.n0,), np.float64),
+            0,
+            ng,
+            op.suppress,
+            op.noise_scale,
+            op.group_time,
+            op.frame_time,
+            op.first_time,
+            area.first,
+            area.last,
+            area.left,
+            area.right,
+        ),
+    )
     _store_planes(ops, rate, planes, dq, area, tile, op.gain_factor)
     _store_planes(ops, integrations, cubes, dq_i, area, tile, op.gain_factor)
 
@@ -465,8 +560,21 @@ def _store_ramp(ops, target, tile, area):
     """The calibrated ramp of the area, into its product."""
     ni, ng = tile.data.shape[:2]
     h, w = tile.pdq.shape
-    call(ops, "encode_float", (target.data, tile.data.reshape((ni * ng, h, w)), 0, area.first, area.last, area.left, area.right,
-        tile.row, tile.column))  # fmt: skip
+    call(
+        ops,
+        "encode_float",
+        (
+            target.data,
+            tile.data.reshape((ni * ng, h, w)),
+            0,
+            area.first,
+            area.last,
+            area.left,
+            area.right,
+            tile.row,
+            tile.column,
+        ),
+    )
     call(
         ops, "encode_bytes", (target.gdq, tile.gdq, area.first, area.last, area.left, area.right, tile.row, tile.column)
     )
@@ -537,8 +645,15 @@ def calibrate_rows(first, last, ops, work, seen, counts, halo, width):
         _calibrate_tile(ops, tile, area, chain, outputs, seen, counts)
 
 
-def operations_of(work):
-    """Addresses of the tile operations that a `Work` needs; the others are not compiled."""
+def driver_types():
+    """Argument types of `calibrate_rows`."""
+    work = from_dtype(c.record_dtype(Work))
+    seen = types.Array(types.uint8, 2, "C")
+    return (_I, _I, OPERATIONS.type, work, seen, _COUNTS, _I, _I)
+
+
+def operations_needed(work):
+    """Names of the tile operations that a `Work` needs."""
     chain = work.chain
     wanted = {"decode_raw", "decode_float", "decode_flags", "merge_dq"}
     groups = (
@@ -560,4 +675,4 @@ def operations_of(work):
     )
     for active, names in groups:
         wanted.update(names if active else ())
-    return OPERATIONS.addresses(wanted)
+    return wanted

@@ -31,6 +31,7 @@ from upramp.kernels._jump_search import (
     medians_of_jumps,
 )
 from upramp.kernels._layout import ShapeError, as_canonical, check_shape, writable_copy
+from upramp.kernels._rows import fill_row
 from upramp.kernels._tiles import require_in_place, run_tile
 
 __all__ = [
@@ -130,7 +131,7 @@ def mark_cores_tile(
     for r in range(first, last):
         for i in range(data.shape[0]):
             for k in range(data.shape[1]):
-                marks[i, k, r, left:right] = 0
+                fill_row(marks[i, k, r, left:right], np.uint8(0))
         for start in range(left, right, width):
             stop = min(start + width, right)
             if not medians_of_jumps(medians, wanted, values, queue, data, gdq, gain, unused, r, start, stop):

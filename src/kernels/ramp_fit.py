@@ -27,11 +27,16 @@ from upramp.kernels._flags import DO_NOT_USE, SATURATED
 from upramp.kernels._jit import kernel
 from upramp.kernels._layout import ShapeError, as_canonical, check_shape, writable_copy
 from upramp.kernels._median import lane_median, sort_lanes
+from upramp.kernels._rows import copy_row, fill_row
 from upramp.kernels._segments import (
+    ERR,
     LARGEST_VARIANCE,
     PERSISTENCE,
     POWER_LIMITS,
+    SLOPE,
     UNUSABLE,
+    VAR_POISSON,
+    VAR_RNOISE,
     fit_flagged_pixel,
     good_groups,
     weight_offset,
@@ -134,8 +139,8 @@ def _take_piece(
         for k in range(values.shape[1]):
             q = gdq[i, start + k, r, left:right]
             y = data[i, start + k, r, left:right]
-            values[i, k, :n] = y
-            flags[i, k, :n] = q
+            copy_row(values[i, k, :n], y)
+            copy_row(flags[i, k, :n], q)
             for x in range(n):
                 bits[x] |= q[x]
             for x in range(n):
@@ -199,10 +204,10 @@ def _slopes(slope, power, other, values, gain, rn, weights, n):
     for x in range(n):
         lowest = power[x] if power[x] < lowest else lowest
         highest = power[x] if power[x] > highest else highest
-    slope[:n] = 0.0
+    fill_row(slope[:n], 0.0)
     # Neighbouring pixels share one or two powers: a pass for each is faster than looking weights up per pixel.
     for index in range(int(lowest), int(highest) + 1):
-        other[:n] = 0.0
+        fill_row(other[:n], 0.0)
         for j in range(half):
             c = weights[base + index * half + j]
             a = values[j, :n]
@@ -228,26 +233,38 @@ def _variances(vp, vr, poisson, dark, gain, rn, n_integrations, n, group_time, r
 
 
 @kernel
-def _write_rates(planes, slope, vp, vr, pdq, err_limit, r, left):
-    """Write one row of pixels with one segment in every integration; loops of few arrays, so that they vectorise."""
-    right = left + vp.size
-    out = planes[0][r, left:right]
-    for x in range(vp.size):
-        out[x] = slope[x]
-    out = planes[1][r, left:right]
-    for x in range(vp.size):
-        both = vp[x] + vr[x]
-        out[x] = np.sqrt(both) if both <= err_limit else 0.0
-    out = planes[2][r, left:right]
-    for x in range(vp.size):
-        out[x] = vp[x] if 0 < vp[x] < LARGEST_VARIANCE else 0.0
-    out = planes[3][r, left:right]
-    for x in range(vp.size):
-        out[x] = vr[x]
-    q = pdq[r, left:right]
-    bits = planes[4][r, left:right]
-    for x in range(vp.size):
-        bits[x] = q[x]
+def _combine_clean(results, bits, pdq, vp, vr):
+    """Results of pixels with one segment in every integration; slopes of the integrations are there already."""
+    ni = results.shape[0] - 1
+    n = vp.size
+    for i in range(ni):
+        err, p, q = results[i, ERR, :n], results[i, VAR_POISSON, :n], results[i, VAR_RNOISE, :n]
+        for x in range(n):
+            both = vp[x] + vr[x]
+            err[x] = np.sqrt(both) if both <= LARGEST_VARIANCE else 0.0
+        for x in range(n):
+            p[x] = vp[x] if 0 < vp[x] < LARGEST_VARIANCE else 0.0
+        copy_row(q, vr)
+        copy_row(bits[i, :n], pdq)
+    slope, err, p, q = (
+        results[ni, SLOPE, :n],
+        results[ni, ERR, :n],
+        results[ni, VAR_POISSON, :n],
+        results[ni, VAR_RNOISE, :n],
+    )
+    fill_row(slope, 0.0)
+    for i in range(ni):
+        one = results[i, SLOPE, :n]
+        for x in range(n):
+            slope[x] += one[x]
+    for x in range(n):
+        slope[x] /= ni
+        mean = vp[x] / ni
+        p[x] = mean if 0 < mean < LARGEST_VARIANCE else 0.0
+        q[x] = vr[x] / ni
+    for x in range(n):
+        err[x] = np.sqrt(p[x] + q[x])
+    copy_row(bits[ni, :n], pdq)
 
 
 @kernel
@@ -290,22 +307,22 @@ def fit_ramps_tile(
     ``noise_scale`` is sqrt(2 nframes); times are float64 holding float32 values, ``first_time`` that of a lone first
     group. ``pdq`` is read only; bad gains need not be flagged in it.
     """
-    rate = (slope, err, var_poisson, var_rnoise, dq)
-    rateints = (slope_i, err_i, var_poisson_i, var_rnoise_i, dq_i)
     times = (group_time, frame_time, first_time)
-    n_integrations = data.shape[0]
+    ni = data.shape[0]
     n_groups = stop - start
     careful = np.empty(_PIECE, np.bool_)
     rn = np.empty(_PIECE, np.float32)
     ordered = np.empty((n_groups, _PIECE), np.float32)
     rows = np.zeros((4, _PIECE), np.float64)
-    medians = np.empty((n_integrations, _PIECE), np.float64)
-    slopes = np.empty((n_integrations, _PIECE), np.float64)
+    medians = np.empty((ni, _PIECE), np.float64)
+    results = np.empty((ni + 1, 4, _PIECE), np.float64)
+    bits = np.empty((ni + 1, _PIECE), np.uint32)
     ramp = np.empty(n_groups, np.float64)
     ramp_flags = np.empty(n_groups, np.uint8)
-    values = np.empty((n_integrations, n_groups, _PIECE), np.float32)
-    flags = np.empty((n_integrations, n_groups, _PIECE), np.uint8)
-    kinds = np.empty(n_integrations, np.int64)
+    values = np.empty((ni, n_groups, _PIECE), np.float32)
+    flags = np.empty((ni, n_groups, _PIECE), np.uint8)
+    kinds = np.empty(ni, np.int64)
+    first_reads = np.empty(ni if zeroframe.size > 0 else 0, np.float32)
     poisson, dark = rows[2], rows[3]
     for r in range(first, last):
         for a in range(left, right, _PIECE):
@@ -314,35 +331,26 @@ def fit_ramps_tile(
             _take_piece(
                 values, flags, careful, rn, data, gdq, pdq, gain, read_noise, start, noise_scale, group_time, r, a, b
             )
-            poisson[:] = 0.0
+            fill_row(poisson, 0.0)
             if average_dark.size > 0:
                 for x in range(n):
                     dark[x] = average_dark[r, a + x]
             if n_groups > 1:
-                vp, vr = rows[0, :n], rows[1, :n]  # the first two rows are scratch of _slopes before that
-                for i in range(n_integrations):
+                vp, vr = rows[0, :n], rows[1, :n]  # scratch of _slopes before that
+                for i in range(ni):
                     _median_rates(medians[i], ordered, careful, values[i], flags[i], group_time, n)
-                    _slopes(slopes[i], vp, vr, values[i], gain[r, a:b], rn, weights, n)
+                    _slopes(results[i, SLOPE], vp, vr, values[i], gain[r, a:b], rn, weights, n)
                     for x in range(n):
                         poisson[x] += medians[i, x]
-                _variances(vp, vr, poisson, dark, gain, rn, n_integrations, n_groups, group_time, r, a)
-                for i in range(n_integrations):
-                    planes = (slope_i[i], err_i[i], var_poisson_i[i], var_rnoise_i[i], dq_i[i])
-                    _write_rates(planes, slopes[i], vp, vr, pdq, LARGEST_VARIANCE, r, a)
-                for i in range(1, n_integrations):
-                    for x in range(n):
-                        slopes[0, x] += slopes[i, x]
-                for x in range(n):
-                    slopes[0, x] /= n_integrations
-                    mean = vp[x] / n_integrations
-                    vp[x] = mean if 0 < mean < LARGEST_VARIANCE else 0.0
-                    vr[x] /= n_integrations
-                _write_rates(rate, slopes[0], vp, vr, pdq, np.inf, r, a)
+                _variances(vp, vr, poisson, dark, gain, rn, ni, n_groups, group_time, r, a)
+                _combine_clean(results, bits, pdq[r, a:b], vp, vr)
             for x in range(n):
                 if careful[x]:
+                    for i in range(first_reads.size):
+                        first_reads[i] = zeroframe[i, r, a + x]
                     fit_flagged_pixel(
-                        rate,
-                        rateints,
+                        results[:, :, x],
+                        bits[:, x],
                         flags[:, :, x],
                         values[:, :, x],
                         pdq[r, a + x],
@@ -350,7 +358,7 @@ def fit_ramps_tile(
                         float(rn[x]),
                         dark[x],
                         medians[:, x],
-                        zeroframe,
+                        first_reads,
                         weights,
                         start,
                         suppress,
@@ -358,10 +366,20 @@ def fit_ramps_tile(
                         ramp,
                         ramp_flags,
                         kinds,
-                        r,
-                        a + x,
                     )
                     write_back(gdq, kinds, start, r, a + x)
+            # The results of clean and careful pixels leave together, row by row.
+            for i in range(ni):
+                copy_row(slope_i[i, r, a:b], results[i, SLOPE])
+                copy_row(err_i[i, r, a:b], results[i, ERR])
+                copy_row(var_poisson_i[i, r, a:b], results[i, VAR_POISSON])
+                copy_row(var_rnoise_i[i, r, a:b], results[i, VAR_RNOISE])
+                copy_row(dq_i[i, r, a:b], bits[i])
+            copy_row(slope[r, a:b], results[ni, SLOPE])
+            copy_row(err[r, a:b], results[ni, ERR])
+            copy_row(var_poisson[r, a:b], results[ni, VAR_POISSON])
+            copy_row(var_rnoise[r, a:b], results[ni, VAR_RNOISE])
+            copy_row(dq[r, a:b], bits[ni])
 
 
 def choose_groups(gdq, *, suppress_one_group=True, miri=False):

@@ -14,6 +14,17 @@ from upramp.steps.group_scale import GroupScaleStep
 from upramp.steps.ipc import IPCStep
 from upramp.steps.jump import JumpStep
 from upramp.steps.linearity import LinearityStep
+from upramp.steps.not_available import (
+    ChargeMigrationStep,
+    CleanFlickerNoiseStep,
+    EmiCorrStep,
+    FirstFrameStep,
+    LastFrameStep,
+    PersistenceStep,
+    PictureFrameStep,
+    ResetStep,
+    RscdStep,
+)
 from upramp.steps.ramp_fit import RampFitStep
 from upramp.steps.refpix import RefPixStep
 from upramp.steps.saturation import SaturationStep
@@ -34,6 +45,9 @@ RAMP_STEPS = {
     "jump": "jump",
 }
 
+# Steps of the near-infrared chain that can only be skipped.
+ABSENT_STEPS = ("charge_migration", "picture_frame", "clean_flicker_noise", "persistence")
+
 
 class Detector1Pipeline(Pipeline):
     """Calibrate the ramps of a near-infrared exposure and fit their slopes.
@@ -46,16 +60,25 @@ class Detector1Pipeline(Pipeline):
     save_calibrated_ramp = boolean(default=False)  # Save the ramp before the fit, suffix ramp
     schedule = option('auto', 'fused', 'stepwise', default='auto')  # One pass through the data, or step by step
     """
-    step_defs = {
+    step_defs = {  # noqa: RUF012 - the form of the base class
         "group_scale": GroupScaleStep,
         "dq_init": DQInitStep,
+        "emicorr": EmiCorrStep,
         "saturation": SaturationStep,
         "ipc": IPCStep,
         "superbias": SuperBiasStep,
         "refpix": RefPixStep,
+        "rscd": RscdStep,
+        "firstframe": FirstFrameStep,
+        "lastframe": LastFrameStep,
         "linearity": LinearityStep,
         "dark_current": DarkCurrentStep,
+        "reset": ResetStep,
+        "persistence": PersistenceStep,
+        "charge_migration": ChargeMigrationStep,
         "jump": JumpStep,
+        "picture_frame": PictureFrameStep,
+        "clean_flicker_noise": CleanFlickerNoiseStep,
         "ramp_fit": RampFitStep,
         "gain_scale": GainScaleStep,
     }
@@ -152,6 +175,8 @@ class Detector1Pipeline(Pipeline):
                 raise WholeFrameRule("every pixel has an IPC kernel of its own")
             if found[field] is not None:
                 step.record_complete(ramp)
+        for key in ABSENT_STEPS:
+            getattr(self, key).run(ramp)
         self.ramp_fit.reference_files_used, self.gain_scale.reference_files_used = [], []
         found["fit"] = self.ramp_fit.correction(ramp)
         if found["fit"] is None:
@@ -174,7 +199,7 @@ class Detector1Pipeline(Pipeline):
             else:
                 factor = self.gain_scale.scaling(product)
         chain = dataclasses.replace(chain, gain_factor=factor)
-        ni, ng, ny, nx = ramp.shape
+        ni, _, ny, nx = ramp.shape
         models = {"rate": rate, "rateints": rateints}
         shapes = {
             "rate": dict.fromkeys(executor.RATE_ARRAYS.values(), (ny, nx)),
@@ -219,7 +244,7 @@ class Detector1Pipeline(Pipeline):
         return product
 
     def _run_stepwise(self, ramp):
-        for key in RAMP_STEPS:
+        for key in (*RAMP_STEPS, *ABSENT_STEPS):
             ramp = getattr(self, key).run(ramp)
         if self.save_calibrated_ramp:
             self.save_model(ramp, "ramp")

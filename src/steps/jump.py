@@ -22,7 +22,7 @@ class JumpStep(RampStep):
     rejection_threshold             = float(default=4.0, min=0)   # Threshold for a jump, sigma
     three_group_rejection_threshold = float(default=6.0, min=0)   # Threshold with two usable differences, sigma
     four_group_rejection_threshold  = float(default=5.0, min=0)   # Threshold with three usable differences, sigma
-    maximum_cores                   = string(default='1')         # Accepted; the number of threads is set by UPRAMP_THREADS
+    maximum_cores                   = string(default='1')         # Accepted; UPRAMP_THREADS sets the threads
     flag_4_neighbors                = boolean(default=True)       # Flag the four neighbours of a jump
     max_jump_to_flag_neighbors      = float(default=1000)         # Jumps from here on flag no neighbours, sigma
     min_jump_to_flag_neighbors      = float(default=10)           # Jumps up to here flag no neighbours, sigma
@@ -109,7 +109,7 @@ class JumpStep(RampStep):
         ni, ng, ny, nx = shape or model.shape
         groups = ni * ng - n_unused_groups - ni
         if groups >= 1:
-            seconds = model.meta.exposure.group_time * groups * ny * nx
+            seconds = model.meta.exposure.group_time * groups * (ny * nx)
             model.meta.exposure.primary_cosmic_rays = 1000.0 * n_primary / seconds
             model.meta.exposure.extended_emission_events = 0.0
 

@@ -26,7 +26,7 @@ class RampFitStep(RampStep):
     suppress_one_group = boolean(default=True)    # Give no slope to ramps with a single good group
     firstgroup         = integer(default=None)    # First group to use, from 0
     lastgroup          = integer(default=None)    # Last group to use, inclusive
-    maximum_cores      = string(default='1')      # Accepted; the number of threads is set by UPRAMP_THREADS
+    maximum_cores      = string(default='1')      # Accepted; UPRAMP_THREADS sets the threads
     """
 
     def check_supported(self):

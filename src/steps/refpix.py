@@ -37,12 +37,11 @@ class RefPixStep(RampStep):
         """Amplifiers and side pixels follow from the detector and from the place of the exposure on it."""
         if self.refpix_algorithm == "sirs":
             raise UnsupportedModeError("refpix_algorithm='sirs' is not implemented; use refpix_algorithm='median'")
-        detector, xstart, ystart, noutputs = require(
+        detector, xstart, ystart = require(
             ramp,
             DETECTOR="meta.instrument.detector",
             SUBSTRT1="meta.subarray.xstart",
             SUBSTRT2="meta.subarray.ystart",
-            NOUTPUTS="meta.exposure.noutputs",
         )
         if detector not in ORIENTATION:
             raise UnsupportedModeError(f"DETECTOR is {detector}; refpix knows {', '.join(ORIENTATION)}")
@@ -50,7 +49,8 @@ class RefPixStep(RampStep):
             detector=detector,
             row0=ystart - 1,
             column0=xstart - 1,
-            noutputs=noutputs,
+            # The guiders do not say; like every other subarray that is not read by four outputs they have one.
+            noutputs=ramp.meta.exposure.noutputs or 1,
             subarray=ramp.meta.subarray.name,
             parameters={
                 "odd_even_columns": self.odd_even_columns,

@@ -1,0 +1,312 @@
+"""The figures of a report: each section yields rows, which are printed, stored and shown in the README."""
+
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks import floor, measure, ours, peer, shapes
+
+FULL, SMALL, SERIES = "nircam_full_2x10", "nircam_sub160_4x7", "nircam_tso_120x5"
+EIGHT, STRIPE = "nircam_full_8x10", "nircam_tso_4x5"
+DATA_LIMIT = 1_500_000  # kB of private memory for the exposure that is larger
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure: medians of wall times [s] and peaks of resident memory [bytes]; None: not measured."""
+
+    measure: str
+    mode: str
+    seconds: float
+    peer: float | None = None
+    floor: float | None = None
+    peak: int | None = None
+    peak_anonymous: int | None = None
+    peer_peak: int | None = None
+    note: str = ""
+
+    @property
+    def peer_ratio(self):
+        """How many times faster than the peer."""
+        return None if self.peer is None else self.peer / self.seconds
+
+    @property
+    def floor_ratio(self):
+        """How many times the streaming floor."""
+        return None if self.floor is None else self.seconds / self.floor
+
+    @classmethod
+    def of(cls, stored):
+        """A row from a report."""
+        return cls(**{item.name: stored[item.name] for item in fields(cls)})
+
+
+class Peers:
+    """Figures of the peer, measured when they are asked for and stored in the cache folder with date and machine.
+
+    ``use``: "run" measures; "stored" takes what an earlier run has stored, and measures what it has not; "none".
+    """
+
+    def __init__(self, use, repeats, folder):
+        self.use, self.repeats, self.path = use, repeats, Path(folder) / "peer.json"
+        self.fresh = set()
+
+    def functions_and_pipeline(self, case):
+        """As `peer.run_pipeline`; None without the peer."""
+        return self._get(f"pipeline {case.mode.name}", lambda: peer.run_pipeline(case, self.repeats))
+
+    def strun(self, case):
+        """``seconds`` of every run and ``peak`` [bytes]; None without the peer."""
+
+        def run():
+            with tempfile.TemporaryDirectory() as folder:
+                command = peer.strun_command(case, folder)
+                runs = [measure.run_process(command, case.environment) for _ in range(self.repeats)]
+            return {"seconds": [one.seconds for one in runs], "peak": max(one.peak for one in runs)}
+
+        return self._get(f"strun {case.mode.name}", run)
+
+    def _get(self, key, run):
+        if self.use == "none":
+            return None
+        stored = json.loads(self.path.read_text()) if self.path.exists() else {}
+        if key not in stored or (self.use == "run" and key not in self.fresh):
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            stored[key] = {"date": now, "machine": measure.machine(), "figures": run()}
+            self.path.write_text(json.dumps(stored, indent=1))
+            self.fresh.add(key)
+        return stored[key]["figures"]
+
+
+class Session:
+    """What the sections share: the exposures, the peer's figures and the number of repeats."""
+
+    def __init__(self, modes, cache, repeats, use_peer, peer_repeats):
+        self.cases = shapes.prepare(modes, cache)
+        self.repeats = repeats
+        self.peers = Peers(use_peer, peer_repeats, cache)
+
+    def median(self, function, setup=None):
+        """Median time of a function that has run once before."""
+        return median(measure.times(function, self.repeats, setup))
+
+    def file_floor(self, case):
+        """Median time to read the raw file and write files as large as the products."""
+        with tempfile.TemporaryDirectory(dir=case.products) as folder:
+            written = {Path(folder) / path.name: size for path, size in ours.product_sizes(case).items()}
+            floor.stream_files([case.raw], written)
+            return self.median(lambda: floor.stream_files([case.raw], written))
+
+    def timed_chain(self, mode, **options):
+        """(median time, call) of the chain on arrays."""
+        call = ours.ChainCall(self.cases[mode], **options)
+        call()
+        return self.median(call), call
+
+
+def kernels(session, mode):
+    """Every kernel against the peer's function on the same arrays."""
+    case = session.cases[mode]
+    theirs = session.peers.functions_and_pipeline(case)
+    for call in ours.kernel_calls(case):
+        call.run()
+        call.restore()
+        _, peak = measure.peak_growth(call.run)
+        seconds = session.median(call.run, call.restore)
+        lowest = session.median(lambda call=call: floor.stream_arrays(call.reads, call.writes))
+        found = theirs and theirs["kernels"].get(call.name)
+        yield Row(
+            f"kernel {call.name}",
+            mode,
+            seconds,
+            peer=found and median(found["seconds"]),
+            floor=lowest,
+            peak=peak,
+            peer_peak=found and found["peak"],
+        )
+
+
+def chain(session, mode):
+    """All kernels in one pass, arrays to arrays, against the sum of the peer's functions."""
+    case = session.cases[mode]
+    seconds, call = session.timed_chain(mode)
+    _, peak = measure.peak_growth(call)
+    lowest = session.median(lambda: floor.stream_arrays([call.exposure.raw], call.written))
+    theirs = session.peers.functions_and_pipeline(case)
+    total = theirs and sum(median(found["seconds"]) for found in theirs["kernels"].values())
+    yield Row("chain, arrays to arrays", mode, seconds, peer=total, floor=lowest, peak=peak)
+
+
+def pipeline(session, mode):
+    """File to files in one process."""
+    case = session.cases[mode]
+    ours.run_pipeline(case)
+    seconds = session.median(lambda: ours.run_pipeline(case))
+    _, peak = measure.peak_growth(lambda: ours.run_pipeline(case))
+    theirs = session.peers.functions_and_pipeline(case)
+    lowest = session.file_floor(case)
+    yield Row("file to files", mode, seconds, theirs and median(theirs["pipeline"]), lowest, peak)
+
+
+def strun(session, mode, with_peer=True):
+    """The command line as a whole process."""
+    case = session.cases[mode]
+    measure.run_process(ours.strun_command(case), case.environment)
+    runs = [measure.run_process(ours.strun_command(case), case.environment) for _ in range(session.repeats)]
+    theirs = session.peers.strun(case) if with_peer else None
+    yield Row(
+        "strun",
+        mode,
+        median(one.seconds for one in runs),
+        peer=theirs and median(theirs["seconds"]),
+        floor=session.file_floor(case),
+        peak=max(one.peak for one in runs),
+        peak_anonymous=max(one.peak_anonymous for one in runs),
+        peer_peak=theirs and theirs["peak"],
+    )
+
+
+def _per_sample(session, mode, seconds):
+    return f"{1e9 * seconds / session.cases[mode].mode.samples:.2f} ns per sample"
+
+
+def integrations(session):
+    """Time against the number of integrations, file to files."""
+    for count in shapes.INTEGRATION_COUNTS:
+        mode = f"nircam_full_{count}x10"
+        case = session.cases[mode]
+        ours.run_pipeline(case)
+        seconds = session.median(lambda case=case: ours.run_pipeline(case))
+        yield Row("file to files", mode, seconds, note=_per_sample(session, mode, seconds))
+
+
+def cosmic_rays(session):
+    """Time against the part of the ramps that are hit, arrays to arrays."""
+    first = None
+    for mode in shapes.MODES.values():
+        if mode.ramps_hit is None:
+            continue
+        seconds, _ = session.timed_chain(mode.name)
+        first = first or seconds
+        yield Row("chain, arrays to arrays", mode.name, seconds, note=f"{seconds / first:.2f} x the time without hits")
+
+
+def threads(session, mode=FULL):
+    """One thread and two: the chain, with a comparison of every bit, and file to files."""
+    case = session.cases[mode]
+    one, first = session.timed_chain(mode, threads=1)
+    two, second = session.timed_chain(mode, threads=2)
+    pairs = zip(first.written, second.written, strict=True)
+    same = all(np.array_equal(a.view(np.uint32), b.view(np.uint32)) for a, b in pairs)
+    bits = "the same bits" if same else "DIFFERENT BITS"
+    yield Row("chain, 1 thread", mode, one)
+    yield Row("chain, 2 threads", mode, two, note=f"{one / two:.2f} x faster than with 1, {bits}")
+    seconds = {}
+    for count in ("1", "2"):
+        with ours.environment(UPRAMP_THREADS=count):
+            ours.run_pipeline(case)
+            seconds[count] = session.median(lambda: ours.run_pipeline(case))
+    yield Row("file to files, 1 thread", mode, seconds["1"])
+    note = f"{seconds['1'] / seconds['2']:.2f} x faster than with 1"
+    yield Row("file to files, 2 threads", mode, seconds["2"], note=note)
+
+
+def first_run(session, mode=FULL):
+    """``strun`` with an empty kernel cache."""
+    case = session.cases[mode]
+    with tempfile.TemporaryDirectory() as folder:
+        run = measure.run_process(ours.strun_command(case), case.environment | {"UPRAMP_CACHE_DIR": folder})
+    yield Row("strun, first run ever", mode, run.seconds, peak=run.peak, peak_anonymous=run.peak_anonymous)
+
+
+def large(session, mode=shapes.LARGE):
+    """An exposure larger than the private memory allowed; its products are removed."""
+    case = session.cases[mode]
+    run = measure.run_process(ours.strun_command(case), case.environment, data_limit=DATA_LIMIT)
+    for path in ours.product_sizes(case):
+        path.unlink()
+    note = f"{case.raw.stat().st_size / 1e9:.1f} GB of raw data under ulimit -d {DATA_LIMIT}; "
+    note += _per_sample(session, mode, run.seconds)
+    yield Row("strun", mode, run.seconds, peak=run.peak, peak_anonymous=run.peak_anonymous, note=note)
+
+
+class Section(NamedTuple):
+    """A part of the report: title, names of the modes it needs, and the function of a session that yields its rows."""
+
+    title: str
+    modes: tuple
+    rows: Callable
+
+
+def _each(function, modes, **options):
+    return lambda session: (row for mode in modes for row in function(session, mode, **options))
+
+
+def _eight_integrations(session):
+    yield from strun(session, EIGHT, with_peer=False)
+
+
+_SHOWN = (FULL, SMALL, SERIES)
+_COUNTS = tuple(f"nircam_full_{count}x10" for count in shapes.INTEGRATION_COUNTS)
+_HITS = tuple(mode.name for mode in shapes.MODES.values() if mode.ramps_hit is not None)
+
+SECTIONS = {
+    "pipeline": Section("File to files in one process", _SHOWN, _each(pipeline, _SHOWN)),
+    "strun": Section("The command line as a whole process", (FULL,), _each(strun, (FULL,))),
+    "chain": Section("All kernels in one pass, arrays to arrays", _SHOWN, _each(chain, _SHOWN)),
+    "kernels": Section("Each kernel on the arrays that it meets in the chain", (FULL,), _each(kernels, (FULL,))),
+    "eight": Section("Memory with eight integrations", (EIGHT,), _eight_integrations),
+    "integrations": Section("Time against integrations", _COUNTS, integrations),
+    "cosmic-rays": Section("Time against cosmic rays (part of the ramps hit)", _HITS, cosmic_rays),
+    "threads": Section("One thread and two", (FULL,), threads),
+    "first-run": Section("First run, empty kernel cache", (FULL,), first_run),
+    "large": Section("Larger than the memory allowed", (shapes.LARGE,), large),
+}
+
+QUICK_SECTIONS = {
+    "pipeline": Section("File to files in one process", (SMALL,), _each(pipeline, (SMALL,))),
+    "chain": Section("All kernels in one pass, arrays to arrays", (SMALL,), _each(chain, (SMALL,))),
+    "kernels": Section("Each kernel on the arrays that it meets in the chain", (STRIPE,), _each(kernels, (STRIPE,))),
+}
+
+
+def measure_sections(sections, session, show):
+    """Measure sections one after another.
+
+    Parameters
+    ----------
+    sections : dict of str to Section
+    session : Session
+    show : callable
+        Called with each title and each row as they come.
+
+    Returns
+    -------
+    dict
+        The report: ``date``, ``machine``, ``versions``, ``repeats``, and ``sections``, each with title and rows.
+    """
+    report = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": measure.machine(),
+        "versions": {name: version(name) for name in ("upramp", "numba", "numpy")},
+        "repeats": session.repeats,
+        "sections": {},
+    }
+    if session.peers.use != "none":
+        report["versions"] |= {name: version(name) for name in ("jwst", "stcal")}
+    for name, section in sections.items():
+        show(section.title)
+        rows = []
+        for row in section.rows(session):
+            show(row)
+            rows.append(asdict(row) | {"peer_ratio": row.peer_ratio, "floor_ratio": row.floor_ratio})
+        report["sections"][name] = {"title": section.title, "rows": rows}
+    return report

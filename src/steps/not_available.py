@@ -1,0 +1,158 @@
+"""Steps of stage 1 that are not implemented: their parameters are accepted, asking them to run is not.
+
+Parameter files written for the whole pipeline name these steps, nearly always to skip them.
+"""
+
+from upramp.errors import UnsupportedModeError
+from upramp.framework import Step
+
+__all__ = [
+    "ChargeMigrationStep",
+    "CleanFlickerNoiseStep",
+    "EmiCorrStep",
+    "FirstFrameStep",
+    "LastFrameStep",
+    "NotAvailableStep",
+    "PersistenceStep",
+    "PictureFrameStep",
+    "ResetStep",
+    "RscdStep",
+]
+
+
+class NotAvailableStep(Step):
+    """A step that is not implemented: it can only be skipped."""
+
+    spec = """
+    skip = boolean(default=True)  # Must be True: the step is not implemented
+    """
+
+    def wanted_reference_types(self):
+        """None: nothing is done with them."""
+        return []
+
+    def check_supported(self):
+        """Refuse to run.
+
+        Raises
+        ------
+        UnsupportedModeError
+            Always; only steps that are not skipped are asked.
+        """
+        raise UnsupportedModeError(f"{self.name}: this step is not implemented yet; set skip=True")
+
+    def process(self, data):
+        """Refuse to run, as `check_supported` does."""
+        self.check_supported()
+
+
+class ChargeMigrationStep(NotAvailableStep):
+    """Leave out groups in which charge migrates to neighbouring pixels."""
+
+    class_alias = "charge_migration"
+    spec = """
+    signal_threshold = float(default=25000)  # Charge migrates from here on, DN
+    """
+
+
+class PictureFrameStep(NotAvailableStep):
+    """Subtract the thermal pattern at the edges of the detector."""
+
+    class_alias = "picture_frame"
+    reference_file_types = ("pictureframe",)
+    spec = """
+    mask_science_regions = boolean(default=True)   # Leave out regions with spectra
+    n_sigma              = float(default=2.0)      # Limit of the background, sigma
+    save_mask            = boolean(default=False)  # Save the mask of the background
+    save_correction      = boolean(default=False)  # Save what is subtracted
+    """
+
+
+class CleanFlickerNoiseStep(NotAvailableStep):
+    """Subtract 1/f noise that is measured on the background."""
+
+    class_alias = "clean_flicker_noise"
+    reference_file_types = ("flat", "pastasoss")
+    spec = """
+    autoparam            = boolean(default=False)  # Choose parameters after the exposure
+    fit_method           = option('fft', 'median', default='median')  # How the noise is fitted
+    fit_by_channel       = boolean(default=False)  # Every amplifier by itself
+    background_method    = option('median', 'model', 'median_image', None, default='median')  # How the background is
+    background_box_size  = int_list(min=2, max=2, default=None)  # Box of the background model, pixels
+    mask_science_regions = boolean(default=False)  # Leave out regions with spectra
+    apply_flat_field     = boolean(default=False)  # Divide by the flat field before the fit
+    n_sigma              = float(default=2.0)      # Limit of the background, sigma
+    fit_histogram        = boolean(default=False)  # Sigma from a fit to the histogram
+    single_mask          = boolean(default=True)   # One mask for all integrations
+    user_mask            = string(default=None)    # Mask of the user's own
+    save_mask            = boolean(default=False)  # Save the mask
+    save_background      = boolean(default=False)  # Save the background
+    save_noise           = boolean(default=False)  # Save the noise
+    """
+
+
+class PersistenceStep(NotAvailableStep):
+    """Flag pixels that remember bright sources."""
+
+    class_alias = "persistence"
+    spec = """
+    save_persistence       = string(default=None)    # File for the times of persistence
+    persistence_time       = integer(default=None)   # For how long pixels are flagged, s
+    dn_threshold           = float(default=None)     # Level from which pixels remember, DN
+    persistence_array_file = string(default=None)    # Times of persistence from earlier exposures
+    persistence_dnu        = boolean(default=False)  # Flag DO_NOT_USE too
+    """
+
+
+class _MiriStep(NotAvailableStep):
+    """A step of the MIRI chain: near-infrared exposures never meet it, whatever its parameters."""
+
+    def check_supported(self):
+        """Nothing to refuse here: the pipeline refuses MIRI exposures as such."""
+
+
+class EmiCorrStep(_MiriStep):
+    """MIRI: subtract electromagnetic interference."""
+
+    class_alias = "emicorr"
+    reference_file_types = ("emicorr",)
+    spec = """
+    algorithm                 = option('sequential', 'joint', default='joint')  # How the waves are fitted
+    nints_to_phase            = integer(default=None)     # Integrations to find the phase
+    nbins                     = integer(default=None)     # Bins of a wave
+    scale_reference           = boolean(default=True)     # Scale the reference wave to the data
+    onthefly_corr_freq        = float_list(default=None)  # Frequencies, Hz
+    use_n_cycles              = integer(default=3)        # Cycles to find the phase
+    fit_ints_separately       = boolean(default=False)    # Every integration by itself
+    user_supplied_reffile     = string(default=None)      # Use override_emicorr instead
+    save_intermediate_results = boolean(default=False)    # Save a reference that is made on the fly
+    """
+
+
+class FirstFrameStep(_MiriStep):
+    """MIRI: leave out the first group."""
+
+    class_alias = "firstframe"
+    spec = """
+    bright_use_group1 = boolean(default=True)  # Keep it where the third group is saturated
+    """
+
+
+class LastFrameStep(_MiriStep):
+    """MIRI: leave out the last group."""
+
+    class_alias = "lastframe"
+
+
+class ResetStep(_MiriStep):
+    """MIRI: subtract the reset anomaly."""
+
+    class_alias = "reset"
+    reference_file_types = ("reset",)
+
+
+class RscdStep(_MiriStep):
+    """MIRI: leave out groups that the reset disturbs."""
+
+    class_alias = "rscd"
+    reference_file_types = ("rscd",)

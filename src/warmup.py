@@ -1,0 +1,119 @@
+"""The command ``upramp warmup``: compile all kernels ahead, so that the first real run need not wait.
+
+Tiny exposures go through the pipeline in both schedules. So every kernel is compiled with the types that it has in real
+runs, and its code is left in the cache on disk.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+__all__ = ["main", "warm_up"]
+
+# What decides which kernels run: where reference pixels are and how they are read; frames in a group; coupling.
+_EXPOSURES = (
+    {"window": (1, 1, 2048, 16), "noutputs": 4, "readpatt": "SHALLOW4", "frame_divisor": 2},
+    {"window": (1, 1, 32, 32), "noutputs": 1, "ipc": 0.005},
+)
+_GROUPS = 5
+
+
+def warm_up(listener=None):
+    """Compile every kernel of the pipeline that is not in the cache.
+
+    Parameters
+    ----------
+    listener : callable, optional
+        Called with the name of each kernel before it is compiled.
+
+    Returns
+    -------
+    int
+        Number of kernels that were compiled.
+    """
+    from upramp.framework import logs
+    from upramp.kernels import fused
+    from upramp.kernels._jit import set_compile_listener
+
+    names = []
+
+    def announce(name):
+        names.append(name)
+        if listener is not None:
+            listener(name)
+
+    before = set_compile_listener(announce)
+    try:
+        fused.OPERATIONS.addresses()
+        with (
+            tempfile.TemporaryDirectory(prefix="upramp-warmup-") as folder,
+            logs.configured(logs.LogOptions(level="ERROR")),
+        ):
+            for number, mode in enumerate(_EXPOSURES):
+                _calibrate(mode, Path(folder, str(number)))
+    finally:
+        set_compile_listener(before)
+    return len(names)
+
+
+def _calibrate(mode, folder):
+    """Simulate a tiny exposure and calibrate it in both schedules, without CRDS."""
+    from upramp.pipelines import Detector1Pipeline
+    from upramp.simulate import SimulationConfig, Window, make_references, simulate_exposure, write_exposure
+
+    values = mode | {"subarray": "GENERIC", "window": Window(*mode["window"])}
+    config = SimulationConfig(nints=2, ngroups=_GROUPS, **values)
+    references = make_references(config, folder / "references")
+    raw = write_exposure(simulate_exposure(config), folder / "tiny_uncal.fits")
+    for schedule in ("fused", "stepwise"):
+        steps = {}
+        for key, step in Detector1Pipeline.step_defs.items():
+            kinds = [kind for kind in step.reference_file_types if kind in references]
+            steps[key] = {f"override_{kind}": str(references[kind]) for kind in kinds}
+        steps["ipc"]["skip"] = "ipc" not in references
+        Detector1Pipeline(schedule=schedule, steps=steps).run(str(raw))
+
+
+def main(argv):
+    """Run the command.
+
+    Parameters
+    ----------
+    argv : list of str
+        Arguments after ``upramp warmup``.
+
+    Returns
+    -------
+    int
+        Exit status: 1 if compiled kernels cannot be kept, because no folder is writable.
+    """
+    argparse.ArgumentParser(
+        prog="upramp warmup",
+        description="Compile all kernels ahead and keep them on disk, so that the first real run need not wait. "
+        "The environment variable UPRAMP_CACHE_DIR sets the folder.",
+    ).parse_args(argv)
+    console = Console()
+    with console.status("Loading") as status:
+        from upramp.kernels._jit import CACHE_VARIABLE, cache_folder
+
+        if cache_folder() is None:
+            console.print(f"No folder for compiled kernels is writable; set {CACHE_VARIABLE}.", highlight=False)
+            return 1
+        console.print(f"Kernels are kept in {cache_folder()}", soft_wrap=True, highlight=False)
+        started = time.perf_counter()
+        count = 0
+
+        def show(name):
+            nonlocal count
+            count += 1
+            status.update(f"Compiling kernel {count}: {name}")
+
+        warm_up(show)
+    if count:
+        console.print(f"Compiled {count} kernels in {time.perf_counter() - started:.0f} s.", highlight=False)
+    else:
+        console.print("All kernels were compiled already.", highlight=False)
+    return 0

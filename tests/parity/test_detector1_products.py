@@ -1,0 +1,161 @@
+"""Products of the whole pipeline against those that the peer makes of the same file and references."""
+
+import shutil
+import warnings
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+pytest.importorskip("jwst", reason="the peer is not installed")
+
+pytestmark = pytest.mark.parity
+
+SMALL = ("sub160", "grouped", "one-group", "two-groups", "divisor", "stripe4", "stripe1", "corner", "series")
+RATES = ("rate", "rateints")
+
+# Keywords of the peer's products whose values are not ours.
+OTHER_VALUES = {
+    "DATE": "time of writing",
+    "CAL_VER": "version of the software, which is upramp",
+    "CAL_VCS": "revision of the software, which is upramp",
+}
+# Keywords that say how FITS files are laid out, and are the same only if the ASDF trees are.
+LAYOUT = {
+    "XTENSION",
+    "SIMPLE",
+    "BITPIX",
+    "NAXIS",
+    "NAXIS1",
+    "NAXIS2",
+    "PCOUNT",
+    "GCOUNT",
+    "TFIELDS",
+    "TFORM1",
+    "TTYPE1",
+}
+
+
+def arrays_of(path):
+    """Arrays of a product by HDU, tables as they are."""
+    with fits.open(path) as hdus:
+        return {hdu.name: np.array(hdu.data) for hdu in hdus if hdu.data is not None and hdu.name != "ASDF"}
+
+
+def is_table(array):
+    return array.dtype.names is not None
+
+
+def check_arrays(theirs, ours, trusted):
+    """Rates within 1e-5 for 99.999 % of the trusted pixels, NaN in the same places, flags identical."""
+    assert list(ours) == list(theirs)
+    error = np.nan_to_num(theirs["ERR"]).astype(np.float64)
+    for name, expected in theirs.items():
+        found = ours[name]
+        assert (found.dtype, found.shape) == (expected.dtype, expected.shape), name
+        if is_table(expected):
+            assert found.tobytes() == expected.tobytes(), name
+        elif expected.dtype.kind == "f":
+            np.testing.assert_array_equal(np.isnan(found), np.isnan(expected), name)
+            np.testing.assert_array_equal(np.isinf(found), np.isinf(expected), name)
+            scale = np.abs(expected.astype(np.float64))
+            if name == "SCI":
+                scale = np.maximum(scale, error)
+            with np.errstate(invalid="ignore"):
+                difference = np.abs(found - expected.astype(np.float64))
+            assert (trusted & (difference > 1e-5 * scale)).mean() <= 1e-5, name
+            assert not (difference > 1e-3 * scale).any(), name
+        else:
+            assert (found != expected).mean() <= 1e-6, name
+
+
+def trusted_pixels(arrays):
+    """All but those without superbias: their rate is a small difference of samples 8000 DN large (deviations.md)."""
+    return (arrays["DQ"] & 2**22) == 0
+
+
+@pytest.mark.parametrize("kind", RATES)
+@pytest.mark.parametrize("name", SMALL)
+def test_rates(small_runs, name, kind):
+    theirs = arrays_of(small_runs.product("jwst", name, kind))
+    ours = arrays_of(small_runs.product("upramp", f"{name}-fused", kind))
+    check_arrays(theirs, ours, trusted_pixels(theirs))
+    assert 0 < np.isnan(theirs["SCI"]).mean() < 1
+
+
+@pytest.mark.parametrize("kind", RATES)
+@pytest.mark.parametrize("name", ["full", "full-grouped"])
+def test_full_frame(full_runs, name, kind):
+    theirs = arrays_of(full_runs.product("jwst", name, kind))
+    ours = arrays_of(full_runs.product("upramp", name, kind))
+    assert theirs["SCI"].shape[-2:] == (2048, 2048)
+    check_arrays(theirs, ours, trusted_pixels(theirs))
+    check_headers(full_runs.product("jwst", name, kind), full_runs.product("upramp", name, kind))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_calibrated_ramp(small_runs, name):
+    theirs = arrays_of(small_runs.product("jwst", name, "ramp"))
+    ours = arrays_of(small_runs.product("upramp", name, "ramp"))
+    assert list(ours) == list(theirs)
+    for hdu, expected in theirs.items():
+        if is_table(expected) or expected.dtype.kind != "f":
+            assert ours[hdu].tobytes() == expected.tobytes(), hdu
+        else:
+            np.testing.assert_allclose(ours[hdu], expected, rtol=1e-6, atol=1e-2, err_msg=hdu)
+
+
+@pytest.mark.parametrize("kind", [*RATES, "ramp"])
+@pytest.mark.parametrize("name", SMALL)
+def test_schedules_agree_bit_by_bit(small_runs, name, kind):
+    stepwise = arrays_of(small_runs.product("upramp", f"{name}-stepwise", kind))
+    for other in (name,) if kind == "ramp" else (name, f"{name}-fused"):
+        arrays = arrays_of(small_runs.product("upramp", other, kind))
+        assert arrays.keys() == stepwise.keys()
+        for hdu, expected in stepwise.items():
+            assert arrays[hdu].tobytes() == expected.tobytes(), (other, hdu)
+
+
+def check_headers(their_path, our_path):
+    """Same HDUs; every keyword of the peer, with its value, in the same order."""
+    with fits.open(their_path) as theirs, fits.open(our_path) as ours:
+        assert [hdu.name for hdu in ours] == [hdu.name for hdu in theirs]
+        for their_hdu, our_hdu in zip(theirs, ours, strict=True):
+            if their_hdu.name == "ASDF":
+                continue
+            expected = [card for card in their_hdu.header.cards if card.keyword not in ("", "COMMENT", "HISTORY")]
+            keywords = [card.keyword for card in expected]
+            assert [k for k in our_hdu.header if k in set(keywords)] == keywords, their_hdu.name
+            wrong = {
+                card.keyword: (card.value, our_hdu.header[card.keyword])
+                for card in expected
+                if card.keyword not in OTHER_VALUES and our_hdu.header[card.keyword] != card.value
+            }
+            assert not wrong, (their_hdu.name, wrong)
+
+
+@pytest.mark.parametrize("kind", [*RATES, "ramp"])
+@pytest.mark.parametrize("name", SMALL)
+def test_headers(small_runs, name, kind):
+    theirs = small_runs.product("jwst", name, kind)
+    check_headers(theirs, small_runs.product("upramp", name, kind))
+    if kind != "ramp":
+        check_headers(theirs, small_runs.product("upramp", f"{name}-fused", kind))
+
+
+@pytest.mark.parametrize("kind", [*RATES, "ramp"])
+@pytest.mark.parametrize("name", ["sub160", "grouped"])
+def test_peer_opens_and_validates(small_runs, tmp_path, name, kind):
+    from stdatamodels.jwst import datamodels
+
+    path = shutil.copy(small_runs.product("upramp", name, kind), tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with datamodels.open(path) as model, datamodels.open(small_runs.product("jwst", name, kind)) as theirs:
+            assert type(model) is type(theirs)
+            model.validate()
+            expected, found = theirs.to_flat_dict(include_arrays=False), model.to_flat_dict(include_arrays=False)
+            model.save(tmp_path / "again.fits")
+    own = ("meta.calibration_software", "meta.date", "meta.filename", "cal_logs", "meta.asdf", "asdf", "history")
+    expected = {key: value for key, value in expected.items() if not key.startswith(own)}
+    assert {key: found.get(key) for key in expected} == expected

@@ -1,0 +1,223 @@
+"""The pipeline: which schedule it takes and why, what it saves, what it leaves alone."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from upramp.errors import ConfigError, UnsupportedModeError
+from upramp.models import RampModel
+from upramp.pipelines import Detector1Pipeline
+
+
+def arrays_of(path):
+    """Arrays of a file by HDU."""
+    with fits.open(path) as hdus:
+        return {hdu.name: np.array(hdu.data) for hdu in hdus if hdu.data is not None and hdu.name != "ASDF"}
+
+
+def assert_same_bits(first, second):
+    one, other = arrays_of(first), arrays_of(second)
+    assert list(one) == list(other)
+    for name in one:
+        assert one[name].tobytes() == other[name].tobytes(), name
+
+
+def changed_reference(small, folder, reftype, change):
+    path = Path(shutil.copy(small.references[reftype], folder / f"{reftype}.fits"))
+    with fits.open(path, mode="update") as hdus:
+        change(hdus)
+    return str(path)
+
+
+@pytest.fixture
+def run(small, workdir, caplog):
+    """Run the pipeline with the references of the small exposure; the log is in ``caplog``."""
+
+    def run(data=None, steps=None, **pars):
+        caplog.set_level(logging.INFO, logger="upramp")
+        pars = {"steps": small.steps(**(steps or {})), "save_results": True, "configure_log": False} | pars
+        return Detector1Pipeline.call(str(small.path) if data is None else data, **pars)
+
+    return run
+
+
+def test_a_file_takes_the_fused_schedule(run, workdir, caplog):
+    result = run()
+    assert "Schedule: fused" in caplog.text
+    assert sorted(path.name for path in workdir.iterdir()) == ["x_rate.fits", "x_rateints.fits"]
+    assert result.meta.filename == "x_rate.fits"
+    np.testing.assert_array_equal(result.data, fits.getdata("x_rate.fits", "SCI"))
+
+
+@pytest.mark.parametrize(
+    ("steps", "pars", "reason"),
+    [
+        ({}, {"schedule": "stepwise"}, "as asked for"),
+        ({"jump": {"save_results": True}}, {}, "the result of jump is to be saved"),
+        ({"linearity": {"output_file": "mine.fits"}}, {}, "the result of linearity is to be saved"),
+        ({"superbias": {"post_hooks": ["true"]}}, {}, "superbias has hooks"),
+        ({"ramp_fit": {"firstgroup": 1}}, {}, "ramp_fit uses part of the groups"),
+        ({"ramp_fit": {"skip": True}}, {}, "ramp_fit is skipped"),
+    ],
+    ids=["asked", "save_results", "output_file", "hooks", "firstgroup", "no-fit"],
+)
+def test_why_stepwise(run, caplog, steps, pars, reason):
+    run(steps=steps, **pars)
+    assert f"Schedule: stepwise ({reason})" in caplog.text
+    if "schedule" not in pars:
+        with pytest.raises(UnsupportedModeError, match=f"schedule=fused is not possible: {reason}"):
+            run(steps=steps, schedule="fused")
+
+
+@pytest.mark.parametrize(
+    ("steps", "pars"),
+    [({"ramp_fit": {"suppress_one_group": False}}, {}), ({}, {"save_calibrated_ramp": True})],
+    ids=["single-groups", "ramp"],
+)
+def test_zeroframe_is_needed(small_zeroframe, caplog, steps, pars):
+    caplog.set_level(logging.INFO, logger="upramp")
+    Detector1Pipeline.call(str(small_zeroframe.path), steps=small_zeroframe.steps(**steps), configure_log=False, **pars)
+    assert "Schedule: stepwise (the ZEROFRAME is needed)" in caplog.text
+
+
+def test_a_model_in_memory_stays_as_it_is(run, small, caplog):
+    ramp = RampModel(small.path)
+    ramp.data = ramp.data + 0
+    before = ramp.data.copy()
+    result = run(ramp)
+    assert "Schedule: stepwise (the input is not a raw exposure on disk)" in caplog.text
+    np.testing.assert_array_equal(ramp.data, before)
+    assert not ramp.groupdq.any() and ramp.meta.cal_step.dq_init is None
+    from_file = run(small.path)
+    np.testing.assert_array_equal(result.data, from_file.data)
+
+
+def test_schedules_agree_bit_by_bit(run):
+    for schedule in ("fused", "stepwise"):
+        run(schedule=schedule, output_dir=schedule, save_calibrated_ramp=True)
+    for name in ("x_rate.fits", "x_rateints.fits", "x_ramp.fits"):
+        assert_same_bits(Path("fused", name), Path("stepwise", name))
+    with fits.open("fused/x_rate.fits") as fused, fits.open("stepwise/x_rate.fits") as stepwise:
+        different = {"DATE"}
+        headers = [
+            [card for card in hdus[0].header.cards if card.keyword not in different] for hdus in (fused, stepwise)
+        ]
+        assert list(map(str, headers[0])) == list(map(str, headers[1]))
+
+
+def test_fused_in_memory(run, workdir):
+    rate = run(save_results=False, schedule="fused")
+    assert list(workdir.iterdir()) == []
+    run(schedule="stepwise")
+    np.testing.assert_array_equal(rate.data, fits.getdata("x_rate.fits", "SCI"))
+
+
+def test_result_of_a_sub_step_is_saved(run, workdir):
+    run(steps={"jump": {"save_results": True}, "dark_current": {"output_dir": "d", "save_results": True}})
+    assert sorted(path.name for path in workdir.iterdir()) == ["d", "x_jump.fits", "x_rate.fits", "x_rateints.fits"]
+    header = fits.getheader("x_jump.fits")
+    assert (header["S_JUMP"], header["S_DARK"], header.get("S_RAMP")) == ("COMPLETE", "COMPLETE", None)
+    assert fits.getheader("d/x_dark_current.fits")["S_DARK"] == "COMPLETE"
+
+
+def test_hook_replaces_the_ramp(run, tmp_path, monkeypatch):
+    (tmp_path / "hooks_of_a_test.py").write_text(
+        "def double(model):\n    model.data = 2 * model.data\n    return model\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    plain = run(save_results=False)
+    doubled = run(save_results=False, steps={"jump": {"post_hooks": ["hooks_of_a_test.double"]}})
+    good = (plain.dq == 0) & (doubled.dq == 0)
+    assert good.sum() > 50
+    np.testing.assert_allclose(doubled.data[good], 2 * plain.data[good], rtol=0.02, atol=1)
+
+
+@pytest.mark.parametrize("schedule", ["fused", "stepwise"])
+def test_status_of_every_step_is_recorded(run, schedule):
+    run(schedule=schedule, steps={"superbias": {"skip": True}})
+    header = fits.getheader("x_rate.fits")
+    skipped = {"S_GRPSCL", "S_IPC", "S_SUPERB", "S_CHGMIG", "S_PCTFRM", "S_CLNFNS", "S_PERSIS", "S_GANSCL"}
+    complete = {"S_DQINIT", "S_SATURA", "S_REFPIX", "S_LINEAR", "S_DARK", "S_JUMP", "S_RAMP"}
+    assert {key: header.get(key) for key in skipped} == dict.fromkeys(skipped, "SKIPPED")
+    assert {key: header.get(key) for key in complete} == dict.fromkeys(complete, "COMPLETE")
+
+
+def test_without_ramp_fit_the_result_is_the_ramp(run, workdir):
+    result = run(steps={"ramp_fit": {"skip": True}})
+    assert isinstance(result, RampModel)
+    assert [path.name for path in workdir.iterdir()] == ["x_ramp.fits"]
+    assert fits.getheader("x_ramp.fits")["S_RAMP"] == "SKIPPED"
+
+
+def test_every_pixel_unusable_is_done_step_by_step(run, small, tmp_path, caplog):
+    """A group that nobody can use changes the fit of all pixels; the fused pass notices it at the end only."""
+
+    def change(hdus):
+        hdus["DQ"].data[:] |= hdus["DQ_DEF"].data["VALUE"][hdus["DQ_DEF"].data["NAME"] == "DO_NOT_USE"][0]
+
+    mask = changed_reference(small, tmp_path, "mask", change)
+    result = run(steps={"dq_init": {"override_mask": mask}})
+    assert "Starting again step by step" in caplog.text
+    assert np.isnan(result.data).all()
+    assert (result.dq & 1).all()
+    assert sorted(path.name for path in Path().iterdir()) == ["x_rate.fits", "x_rateints.fits"]
+
+
+def test_everything_saturated_from_the_start_gives_no_product(run, small, tmp_path, workdir, caplog):
+    def change(hdus):
+        hdus["SCI"].data[:] = 1
+        hdus["DQ"].data[:] = 0
+
+    saturation = changed_reference(small, tmp_path, "saturation", change)
+    result = run(steps={"saturation": {"override_saturation": saturation}})
+    assert result is None
+    assert "No ramp can be fitted" in caplog.text
+    assert list(workdir.iterdir()) == []
+
+
+def test_pixelwise_ipc_is_done_step_by_step(run, small, tmp_path, caplog):
+    path = tmp_path / "ipc.fits"
+    kernel = np.zeros((3, 3, 12, 16), np.float32)
+    kernel[1, 1] = 1
+    hdus = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(kernel, name="SCI")])
+    hdus[0].header.update(DATAMODL="IPCModel", REFTYPE="IPC", INSTRUME="NIRCAM")
+    hdus.writeto(path)
+    result = run(steps={"ipc": {"skip": False, "override_ipc": str(path)}})
+    assert "every pixel has an IPC kernel of its own" in caplog.text
+    assert result.meta.cal_step.ipc == "COMPLETE"
+    np.testing.assert_array_equal(result.data, run().data)
+
+
+PARAMETERS = """
+name = "Detector1Pipeline"
+class = "upramp.pipelines.Detector1Pipeline"
+[steps]
+  [[emicorr]]
+    skip = True
+  [[reset]]
+  [[lastframe]]
+    skip = False
+  [[persistence]]
+    skip = True
+    persistence_time = 2000
+  [[charge_migration]]
+    skip = {skip}
+    signal_threshold = 20000
+"""
+
+
+def test_parameter_files_may_name_steps_that_are_not_there(run, tmp_path):
+    path = tmp_path / "pars.cfg"
+    path.write_text(PARAMETERS.format(skip=True))
+    run(config_file=str(path))
+    assert fits.getheader("x_rate.fits")["S_CHGMIG"] == "SKIPPED"
+    path.write_text(PARAMETERS.format(skip=False))
+    with pytest.raises(UnsupportedModeError, match="charge_migration: this step is not implemented"):
+        run(config_file=str(path), output_dir="other")
+    path.write_text(PARAMETERS.format(skip=True).replace("persistence_time", "persistence_tim"))
+    with pytest.raises(ConfigError, match="persistence_tim"):
+        run(config_file=str(path))
