@@ -11,14 +11,13 @@ Symbols, sources and the NaN rule are those of `jump`.
 
 import numpy as np
 
-from upramp.kernels._flags import DO_NOT_USE, SATURATED
+from upramp.kernels._flags import DO_NOT_USE, JUMP_DET, SATURATED
 from upramp.kernels._jit import kernel
 from upramp.kernels._median import lane_median, sort_lanes
 from upramp.kernels._rows import fill_row
 
 __all__ = ["detect_jumps_tile", "jump_scratch", "medians_of_jumps"]
 
-JUMP_DET = 1 << 2
 UNUSABLE = DO_NOT_USE | SATURATED
 
 DECLINED = -1  # too few usable groups: nothing is looked for

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from upramp.kernels._flags import DO_NOT_USE, SATURATED
+from upramp.kernels._flags import CHARGELOSS, DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, PERSISTENCE, SATURATED
 from upramp.kernels._jit import kernel
 
 __all__ = [
@@ -19,10 +19,6 @@ __all__ = [
     "write_back",
 ]
 
-JUMP_DET = 1 << 2
-PERSISTENCE = 1 << 5
-CHARGELOSS = 1 << 7
-NO_GAIN_VALUE = 1 << 19
 UNUSABLE = DO_NOT_USE | SATURATED
 
 LARGEST_VARIANCE = 1.0e6  # [(DN/s)^2]; larger ones are reported as 0 (reference behaviour)
@@ -285,7 +281,7 @@ def fit_flagged_pixel(
 ):
     """Fit one pixel, ``data`` and ``gdq`` (nint, ngroup).
 
-    ``results`` (nint + 1, 4) gets slope, error and the two variances, ``bits`` (nint + 1) the flags, of the integrations
+    ``results`` (nint + 1, 4) gets slope, error and two variances, ``bits`` (nint + 1) the flags, of the integrations
     and last of the exposure; ``kinds`` says what the integrations were taken for. ``zeroframe`` (nint) may be empty.
     ``times`` are those of a group, a frame and a lone first group; the rest as in `fit_ramps_tile`.
     """

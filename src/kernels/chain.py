@@ -49,6 +49,7 @@ __all__ = ["Calibrated", "Chain", "WholeFrameRule", "calibrate"]
 # share of margin, a narrower one is read from a nearer cache. Measured: benchmarks/test_tiles.py.
 TILE_BYTES = 400_000
 BLOCK_ROWS = 32
+_SAMPLE_BYTES = 6  # float32, group flags, marks
 
 
 class WholeFrameRule(Exception):
@@ -250,8 +251,61 @@ def _as_targets(planes):
     return RateTargets(*floats, as_bits(planes.dq, np.uint32, writable=True))
 
 
+def _outputs(chain, out, ramp_out, shape):
+    """Where results go: (`Outputs`, RampFit of new arrays or None)."""
+    ni, _, ny, nx = shape
+    fit = None
+    if chain.fit is None:
+        rate = integrations = _as_targets(_empty_planes((0, 1, 1)))
+    else:
+        if out is None:
+            out = fit = RampFit(_empty_planes((ny, nx)), _empty_planes((ni, ny, nx)))
+        rate, integrations = _as_targets(out.rate), _as_targets(out.integrations)
+    if ramp_out is None:
+        dtypes = (np.float32, np.uint8, np.uint32)
+        ramp_out = RampPlanes(*(np.empty((0, 1, 1), dtype) for dtype in dtypes))
+    ramp = RampPlanes(
+        as_bits(ramp_out.data, np.float32, writable=True),
+        as_bits(ramp_out.gdq, np.uint8, writable=True),
+        as_bits(ramp_out.pdq, np.uint32, writable=True),
+    )
+    return Outputs(rate, integrations, ramp), fit
+
+
+def _compiled_chain(chain, samples, shape, threads):
+    """The chain as compiled code takes it; measures the reference pixels."""
+    return CompiledChain(
+        chain.mask or c.StaticMask(),
+        chain.saturation or c.Saturation(),
+        chain.ipc or c.InterPixelCapacitance(),
+        chain.superbias or c.SuperBias(),
+        measure_reference_pixels(samples, chain, shape, threads),
+        chain.linearity or c.Linearity(),
+        chain.dark or c.DarkCurrent(),
+        _jump_rules(chain.jump, shape),
+        _fit_rules(chain.fit, shape[1], chain.gain_factor),
+    )
+
+
+def _tile_width(shape, halo, block, tile_bytes):
+    """Columns of a tile whose ramps, flags and marks take about so many bytes."""
+    ni, ng, ny, nx = shape
+    rows = min(block, ny) + 2 * halo
+    width = tile_bytes // (_SAMPLE_BYTES * ni * ng * rows) - 2 * halo
+    return min(nx, max(32, width // 16 * 16))
+
+
 def calibrate(
-    raw, chain, *, out=None, ramp_out=None, threads=None, tile_bytes=None, block=BLOCK_ROWS, after_block=None
+    raw,
+    chain,
+    *,
+    out=None,
+    ramp_out=None,
+    threads=None,
+    tile_bytes=TILE_BYTES,
+    block=BLOCK_ROWS,
+    after_block=None,
+    before_compiling=None,
 ):
     """Calibrate a raw exposure in one pass.
 
@@ -272,7 +326,7 @@ def calibrate(
     after_block : callable, optional
         Called with the first and last row of each finished block.
     before_compiling : callable, optional
-        Called with the names of the kernels that are needed, e.g. `upramp.kernels.warmup.compile_kernels`.
+        Called with the names of the kernels that are needed, see `upramp.kernels.warmup.compile_kernels`.
 
     Returns
     -------
@@ -292,34 +346,9 @@ def calibrate(
     _check(raw, chain, shape)
     scale = chain.scale.factor if chain.scale is not None else 1.0
     samples = RawSamples(as_bits(raw, np.uint16), ny, nx, float(scale))
-    fit = None
-    if chain.fit is None:
-        nothing = _as_targets(_empty_planes((0, 1, 1)))
-        rate = integrations = nothing
-    else:
-        if out is None:
-            out = fit = RampFit(_empty_planes((ny, nx)), _empty_planes((ni, ny, nx)))
-        rate, integrations = _as_targets(out.rate), _as_targets(out.integrations)
-    ramp_out = ramp_out or RampPlanes(
-        np.empty((0, 1, 1), np.float32), np.empty((0, 1, 1), np.uint8), np.empty((0, 1, 1), np.uint32)
-    )
-    ramp = RampPlanes(
-        as_bits(ramp_out.data, np.float32, writable=True),
-        as_bits(ramp_out.gdq, np.uint8, writable=True),
-        as_bits(ramp_out.pdq, np.uint32, writable=True),
-    )
-    compiled = CompiledChain(
-        chain.mask or c.StaticMask(),
-        chain.saturation or c.Saturation(),
-        chain.ipc or c.InterPixelCapacitance(),
-        chain.superbias or c.SuperBias(),
-        measure_reference_pixels(samples, chain, shape, threads),
-        chain.linearity or c.Linearity(),
-        chain.dark or c.DarkCurrent(),
-        _jump_rules(chain.jump, shape),
-        _fit_rules(chain.fit, ng, chain.gain_factor),
-    )
-    work = Work(samples, compiled, Outputs(rate, integrations, ramp))
+    outputs, fit = _outputs(chain, out, ramp_out, shape)
+    # Records hold addresses: `work` keeps the arrays alive until the kernels are done.
+    work = Work(samples, _compiled_chain(chain, samples, shape, threads), outputs)
     record = np.zeros(1, c.record_dtype(Work))[0]
     c.fill_record(record, work)
     wanted = operations_needed(work)
@@ -328,23 +357,11 @@ def calibrate(
     seen = np.zeros((ni, ng), np.uint8)
     counts = np.zeros(ny, np.int64)
     halo = _halo(chain)
-    tile_rows = min(block, ny) + 2 * halo
-    width = (tile_bytes or TILE_BYTES) // (6 * ni * ng * tile_rows) - 2 * halo
-    width = min(nx, max(32, width // 16 * 16))
-    run_rows(
-        calibrate_rows,
-        ny,
-        OPERATIONS.addresses(wanted),
-        record,
-        seen,
-        counts,
-        halo,
-        width,
-        threads=threads,
-        block=block,
-        after_block=after_block,
-    )
-    _judge_whole_frames(seen, compiled)
+    addresses = OPERATIONS.addresses(wanted)
+    width = _tile_width(shape, halo, block, tile_bytes)
+    arguments = (addresses, record, seen, counts, halo, width)
+    run_rows(calibrate_rows, ny, *arguments, threads=threads, block=block, after_block=after_block)
+    _judge_whole_frames(seen, work.chain)
     return Calibrated(fit, int(counts.sum()))
 
 

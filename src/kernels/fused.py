@@ -30,7 +30,7 @@ from upramp.kernels._bits import (
     encode_float_tile,
 )
 from upramp.kernels._calls import Table, call, call_counting
-from upramp.kernels._flags import DO_NOT_USE, SATURATED
+from upramp.kernels._flags import DO_NOT_USE, JUMP_DET, SATURATED
 from upramp.kernels._jit import kernel
 from upramp.kernels._rows import fill_row
 from upramp.kernels.dark import average_frames_tile, subtract_dark_tile
@@ -38,7 +38,6 @@ from upramp.kernels.dq_init import init_dq_tile, merge_dq_tile
 from upramp.kernels.gain_scale import scale_rates_tile
 from upramp.kernels.ipc import convolve_tile
 from upramp.kernels.jump import (
-    JUMP_DET,
     clear_bad_jumps_tile,
     count_jumps_tile,
     detect_jumps_tile,

@@ -16,12 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from upramp.kernels._flags import DO_NOT_USE
+from upramp.kernels._flags import DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE
 from upramp.kernels._jit import kernel
 from upramp.kernels._jump_search import (
     DECLINED,
     ITERATIVE,
-    JUMP_DET,
     SIGMA_CLIP,
     SIGMA_CLIP_ALL,
     SINGLE_PASS,
@@ -56,7 +55,6 @@ __all__ = [
     "spread_cores_tile",
 ]
 
-NO_GAIN_VALUE = 1 << 19
 DECLINED_COUNT = -99  # the count of primary cosmic rays when nothing was looked for (reference behaviour)
 
 

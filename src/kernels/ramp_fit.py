@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from upramp.kernels._flags import DO_NOT_USE, SATURATED
+from upramp.kernels._flags import DO_NOT_USE, JUMP_DET, SATURATED
 from upramp.kernels._jit import kernel
 from upramp.kernels._layout import ShapeError, as_canonical, check_shape, writable_copy
 from upramp.kernels._median import lane_median, sort_lanes
@@ -43,7 +43,7 @@ from upramp.kernels._segments import (
     write_back,
 )
 from upramp.kernels._tiles import require_in_place, run_tile
-from upramp.kernels.jump import JUMP_DET, common_flags
+from upramp.kernels.jump import common_flags
 
 __all__ = [
     "RampFit",

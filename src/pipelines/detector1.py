@@ -248,10 +248,10 @@ class Detector1Pipeline(Pipeline):
             ramp = getattr(self, key).run(ramp)
         if self.save_calibrated_ramp:
             self.save_model(ramp, "ramp")
-        rate, rateints = self.ramp_fit.run(ramp) if not self.ramp_fit.skip else (ramp, None)
+        rate, rateints = (self.ramp_fit.run(ramp), None) if self.ramp_fit.skip else self.ramp_fit.run(ramp)
         if rateints is None:
             self.suffix = "ramp"
-            return rate
+            return None if rate is None else self.gain_scale.record_skip(rate, "there are no slopes")
         self.gain_scale.suffix = "gain_scale"
         rate = self.gain_scale.run(rate)
         self.gain_scale.suffix = "gain_scaleints"

@@ -45,7 +45,7 @@ def test_products(demo):
 def test_picture(demo):
     from matplotlib.image import imread
 
-    folder, stem, printed = demo
+    _, stem, printed = demo
     assert f"Picture: {stem}.png" in printed
     picture = imread(f"{stem}.png")
     assert min(picture.shape[:2]) > 500

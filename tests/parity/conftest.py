@@ -183,7 +183,8 @@ def _write_user_files(folder):
     rng = np.random.default_rng(1)
     flags = np.where(rng.random((160, 160)) < 0.01, 1 | 2**11, 0).astype(np.uint32)
     fits.HDUList([fits.PrimaryHDU(flags)]).writeto(folder / "user_dq.fits")
-    kernel = np.broadcast_to(deconvolution_kernel(0.005)[:, :, None, None], (3, 3, 64, 64))
+    # The corner lies in the first rows of the detector; the peer wants a kernel for all columns.
+    kernel = np.broadcast_to(deconvolution_kernel(0.005)[:, :, None, None], (3, 3, 64, 2048))
     kernel = (kernel * rng.uniform(0.99, 1.01, kernel.shape)).astype(np.float32)
     hdus = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(kernel, name="SCI")])
     hdus[0].header.update(DATAMODL="IPCModel", TELESCOP="JWST", REFTYPE="IPC", INSTRUME="NIRCAM", DETECTOR="NRCA4")
