@@ -35,19 +35,20 @@ def warm_up(listener=None):
         Number of kernels that were compiled.
     """
     from upramp.framework import logs
-    from upramp.kernels import fused
     from upramp.kernels._jit import set_compile_listener
+    from upramp.kernels.warmup import compile_kernels
 
-    names = []
+    late = []  # compiled when the pipeline came to them
 
     def announce(name):
-        names.append(name)
+        late.append(name)
         if listener is not None:
             listener(name)
 
-    before = set_compile_listener(announce)
+    before = set_compile_listener(listener)
     try:
-        fused.OPERATIONS.addresses()
+        count = compile_kernels()
+        set_compile_listener(announce)
         with (
             tempfile.TemporaryDirectory(prefix="upramp-warmup-") as folder,
             logs.configured(logs.LogOptions(level="ERROR")),
@@ -56,7 +57,7 @@ def warm_up(listener=None):
                 _calibrate(mode, Path(folder, str(number)))
     finally:
         set_compile_listener(before)
-    return len(names)
+    return count + len(late)
 
 
 def _calibrate(mode, folder):
@@ -104,14 +105,7 @@ def main(argv):
             return 1
         console.print(f"Kernels are kept in {cache_folder()}", soft_wrap=True, highlight=False)
         started = time.perf_counter()
-        count = 0
-
-        def show(name):
-            nonlocal count
-            count += 1
-            status.update(f"Compiling kernel {count}: {name}")
-
-        warm_up(show)
+        count = warm_up(lambda name: status.update(f"Compiling {name}"))
     if count:
         console.print(f"Compiled {count} kernels in {time.perf_counter() - started:.0f} s.", highlight=False)
     else:

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import shutil
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,6 +32,7 @@ selects them, the products (*_rate.fits, *_rateints.fits, *_ramp.fits), the log 
 Files of an earlier demo are replaced.
 """
 _STARS_PER_MEGAPIXEL = 300
+_LEAST_COSMIC_RAYS = 200  # to be expected in the exposure
 
 
 def _parser():
@@ -55,21 +57,20 @@ def _parser():
 
 
 def _configuration(arguments):
-    """A field of stars with cosmic rays.
+    """A field of stars with cosmic rays, more of them than there are where the exposure is short.
 
     The interior subarrays have no reference pixels, so nothing could take away drifts of the amplifiers and 1/f noise;
     they are off.
     """
-    config = SimulationConfig(
-        subarray=arguments.subarray,
-        nints=arguments.nints,
-        ngroups=arguments.ngroups,
-        seed=arguments.seed,
-        star_flux=(100.0, 3.0e4),
-    ).without("refpix", "one-over-f")
+    mode = {name: getattr(arguments, name) for name in ("subarray", "nints", "ngroups", "seed")}
+    config = SimulationConfig(star_flux=(100.0, 3.0e4), **mode).without("refpix", "one-over-f")
     ny, nx = config.geometry.shape
-    values = {name: getattr(config, name) for name in config.__dataclass_fields__}
-    return SimulationConfig(**values | {"star_count": max(12, round(_STARS_PER_MEGAPIXEL * ny * nx / 1e6))})
+    seconds = config.nints * config.frames_per_integration * config.frame_time
+    return replace(
+        config,
+        star_count=max(12, round(_STARS_PER_MEGAPIXEL * ny * nx / 1e6)),
+        cosmic_ray_rate=max(config.cosmic_ray_rate, _LEAST_COSMIC_RAYS / (ny * nx * seconds)),
+    )
 
 
 def _simulate(config, folder):

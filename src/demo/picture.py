@@ -80,6 +80,7 @@ def _draw_slopes(figure, axes, calibration):
     sky = np.nanmedian(rate)
     sigma = 1.4826 * np.nanmedian(np.abs(rate - sky))
     low, high = sky - _SKY_SIGMAS * sigma, max(np.nanpercentile(rate, _BRIGHTEST), sky + 10 * sigma)
+    axes.set_facecolor("#808080")  # shows where there is no slope
     image = axes.imshow(
         rate,
         origin="lower",
@@ -87,7 +88,6 @@ def _draw_slopes(figure, axes, calibration):
         cmap="inferno",
         norm=ImageNormalize(vmin=low, vmax=high, stretch=AsinhStretch(_ASINH_LINEAR), clip=False),
     )
-    image.cmap.set_bad("#808080")
     axes.set(title="slope (asinh scale)", xlabel="x [pixel]", ylabel="y [pixel]")
     ticks = [tick for tick in (0, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if low < tick < high]
     bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.02, ticks=ticks, extend="max")

@@ -111,10 +111,8 @@ def _next_segment(flags, k):
 
 @kernel
 def _segment_slope(ramp, first, last, gain, rn, weights, time):
-    """Slope [DN/s] of one segment."""
+    """Slope [DN/s] of one segment of two groups or more."""
     n = last - first
-    if n == 1:
-        return ramp[first] / time
     if n == 2:
         return (ramp[first + 1] - ramp[first]) / time
     if rn == 0:
@@ -146,55 +144,58 @@ def _read_variance(n, gain, rn, time):
 
 
 @kernel
-def _longest_segment(flags):
-    """Number of groups of the longest segment."""
-    longest = 0
-    first, last = _next_segment(flags, 0)
-    while first < last:
-        longest = max(longest, last - first)
-        first, last = _next_segment(flags, last)
-    return longest
-
-
-@kernel
 def _combine_segments(ramp, flags, gain, rn, photons, weights, time):
     """Sums over the segments of an integration: 1/vr, 1/vp, 1/(vp+vr), slope/vr.
 
-    Segments of one group count only if there is no longer one, and then only the first.
+    Segments of one group count only if there is no longer one, and then only the first. ``time`` is that of a group,
+    and that of a lone one.
     """
-    longest = _longest_segment(flags)
     by_read, by_photons, by_both, slopes = 0.0, 0.0, 0.0, 0.0
+    lone = -1
+    longer = False
     first, last = _next_segment(flags, 0)
     while first < last:
         n = last - first
-        if n > 1 or longest == 1:
-            t = time[1] if n == 1 else time[0]
-            vr = _read_variance(n, gain, rn, t)
-            vp = photons / (t * gain * max(n - 1, 1))
-            by_read += 1.0 / vr
+        if n == 1:
+            lone = first if lone < 0 else lone
+        else:
+            longer = True
+            vr = _read_variance(n, gain, rn, time[0])
+            vp = photons / (time[0] * gain * (n - 1))
+            weight = 1.0 / vr
+            by_read += weight
             by_photons += 1.0 / vp if vp > 0 else 0.0
             by_both += 1.0 / (vp + vr)
-            slopes += _segment_slope(ramp, first, last, gain, rn, weights, t) / vr
-        if longest == 1:
-            break
+            slopes += _segment_slope(ramp, first, last, gain, rn, weights, time[0]) * weight
         first, last = _next_segment(flags, last)
+    if lone >= 0 and not longer:
+        vr = _read_variance(1, gain, rn, time[1])
+        vp = photons / (time[1] * gain)
+        by_read = 1.0 / vr
+        by_photons = 1.0 / vp if vp > 0 else 0.0
+        by_both = 1.0 / (vp + vr)
+        slopes = ramp[lone] / time[1] * by_read
     return by_read, by_photons, by_both, slopes
 
 
 @kernel
 def _sum_inverse_read_variances(flags, gain, rn, time):
     """The first of the sums of `_combine_segments`, but without segments whose variance is 0 (reference behaviour)."""
-    longest = _longest_segment(flags)
     total = 0.0
+    found = False
+    longer = False
     first, last = _next_segment(flags, 0)
     while first < last:
         n = last - first
-        vr = _read_variance(n, gain, rn, time[1] if n == 1 else time[0])
-        if vr > 0 and (n > 1 or longest == 1):
-            total += 1.0 / vr
-        if longest == 1:
-            break
+        found = True
+        if n > 1:
+            longer = True
+            vr = _read_variance(n, gain, rn, time[0])
+            total += 1.0 / vr if vr > 0 else 0.0
         first, last = _next_segment(flags, last)
+    if found and not longer:
+        vr = _read_variance(1, gain, rn, time[1])
+        total = 1.0 / vr if vr > 0 else 0.0
     return total
 
 
@@ -263,6 +264,7 @@ def _lone_time(kind, times):
 def fit_flagged_pixel(
     results,
     bits,
+    broken,
     gdq,
     data,
     pixel_bits,
@@ -281,6 +283,9 @@ def fit_flagged_pixel(
 ):
     """Fit one pixel, ``data`` and ``gdq`` (nint, ngroup).
 
+    ``broken`` (nint) is 0 for integrations without any flag or NaN of a pixel without any defect: they are one segment,
+    whose slope stands in ``results`` already.
+
     ``results`` (nint + 1, 4) gets slope, error and two variances, ``bits`` (nint + 1) the flags, of the integrations
     and last of the exposure; ``kinds`` says what the integrations were taken for. ``zeroframe`` (nint) may be empty.
     ``times`` are those of a group, a frame and a lone first group; the rest as in `fit_ramps_tile`.
@@ -290,15 +295,22 @@ def fit_flagged_pixel(
     if not gain > 0:
         pixel_bits |= NO_GAIN_VALUE | DO_NOT_USE
     for i in range(ni):
-        kinds[i] = _kind(gdq, zeroframe, suppress, i)
+        kinds[i] = _RAMP if broken[i] == 0 else _kind(gdq, zeroframe, suppress, i)
     photons = _median_rate(gdq, data, medians, zeroframe, kinds, n, dark, times)
     by_read_all, by_photons_all, slopes_all = 0.0, 0.0, 0.0
     n_unusable, n_full, all_bits = 0, 0, 0
     for i in range(ni):
-        n_bad, n_saturated, found = _load(ramp, flags, gdq, data, zeroframe, kinds[i], start, i)
+        n_bad, n_saturated, found = 0, 0, 0
+        if broken[i] != 0:
+            n_bad, n_saturated, found = _load(ramp, flags, gdq, data, zeroframe, kinds[i], start, i)
         result = pixel_bits | (found & (JUMP_DET | PERSISTENCE))
         by_read, by_photons, by_both, slopes = 0.0, 0.0, 0.0, 0.0
-        if (flags[0] & SATURATED) != 0:
+        if broken[i] == 0:
+            by_read = 1.0 / _read_variance(n, gain, rn, times[0])
+            by_photons = times[0] * gain * (n - 1) / photons if photons > 0 else 0.0
+            by_both = by_read * by_photons / (by_read + by_photons) if photons > 0 else by_read
+            slopes = results[i, SLOPE] * by_read
+        elif (flags[0] & SATURATED) != 0:
             result |= UNUSABLE
         elif n_bad == n:
             result |= UNUSABLE if n_saturated == n else DO_NOT_USE

@@ -59,6 +59,8 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 _PIECE = 256  # columns done together
+# Rows of scratch are a little longer: at a power of two apart they would compete for the same cache lines.
+_ROW = _PIECE + 16
 
 
 class RatePlanes(NamedTuple):
@@ -123,19 +125,28 @@ def select_groups_tile(gdq, firstgroup, lastgroup, first, last, left, right):
 
 @kernel
 def _take_piece(
-    values, flags, careful, rn, data, gdq, pdq, gain, read_noise, start, noise_scale, group_time, r, left, right
+    values, flags, broken, careful, rn, data, gdq, pdq, gain, read_noise, start, noise_scale, group_time, r, left, right
 ):
-    """Copy a piece of a row; ``rn`` is its noise of one group [e-], ``careful`` marks those not plainly good.
+    """Copy a piece of a row; ``rn`` is its noise of one group [e-].
 
-    The copy lies densely: the groups of a full frame are a power of two apart, and compete for the same cache lines.
+    ``broken`` marks the integrations of pixels that are not plainly good, ``careful`` pixels with any of them. The copy
+    lies densely: the groups of a full frame are a power of two apart, and compete for the same cache lines.
     """
     n = right - left
     g = gain[r, left:right]
     s = read_noise[r, left:right]
     p = pdq[r, left:right]
-    bits = np.zeros(n, np.uint8)
-    total = np.zeros(n, np.float32)
+    total = np.empty(n, np.float32)
+    # Read variances near the limit where the reference drops them are left to the careful path.
+    largest = np.sqrt(LARGEST_VARIANCE / 12) * group_time
+    for x in range(n):
+        rn[x] = np.float32(float(s[x]) * (float(g[x]) / noise_scale))
+        plain = (p[x] & UNUSABLE) == 0 and g[x] > 0 and rn[x] > 0 and float(rn[x]) < largest * float(g[x])
+        careful[x] = 0 if plain and values.shape[1] > 1 else 1
     for i in range(data.shape[0]):
+        bits = broken[i, :n]
+        copy_row(bits, careful)
+        fill_row(total, np.float32(0))
         for k in range(values.shape[1]):
             q = gdq[i, start + k, r, left:right]
             y = data[i, start + k, r, left:right]
@@ -145,13 +156,11 @@ def _take_piece(
                 bits[x] |= q[x]
             for x in range(n):
                 total[x] += y[x]
-    # Read variances near the limit where the reference drops them are left to the careful path.
-    largest = np.sqrt(LARGEST_VARIANCE / 12) * group_time
-    for x in range(n):
-        rn[x] = np.float32(float(s[x]) * (float(g[x]) / noise_scale))
-        plain = bits[x] == 0 and (p[x] & UNUSABLE) == 0 and total[x] - total[x] == 0
-        plain = plain and g[x] > 0 and rn[x] > 0 and float(rn[x]) < largest * float(g[x])
-        careful[x] = not plain or values.shape[1] < 2
+        for x in range(n):
+            bits[x] |= np.uint8(0) if total[x] - total[x] == 0 else np.uint8(1)
+    for i in range(data.shape[0]):
+        for x in range(n):
+            careful[x] |= broken[i, x]
 
 
 @kernel
@@ -179,7 +188,7 @@ def _median_rates(medians, ordered, careful, values, flags, group_time, n):
     for x in range(n):
         medians[x] = 0.5 * (float(low[x]) + float(high[x])) / group_time
     for x in range(n):
-        if careful[x] and counts[x] < rows:
+        if careful[x] != 0 and counts[x] < rows:
             medians[x] = lane_median(ordered, x, 0, int(counts[x])) / group_time if counts[x] > 0 else np.nan
 
 
@@ -310,17 +319,18 @@ def fit_ramps_tile(
     times = (group_time, frame_time, first_time)
     ni = data.shape[0]
     n_groups = stop - start
-    careful = np.empty(_PIECE, np.bool_)
+    careful = np.empty(_PIECE, np.uint8)
+    broken = np.empty((ni, _ROW), np.uint8)
     rn = np.empty(_PIECE, np.float32)
-    ordered = np.empty((n_groups, _PIECE), np.float32)
-    rows = np.zeros((4, _PIECE), np.float64)
-    medians = np.empty((ni, _PIECE), np.float64)
-    results = np.empty((ni + 1, 4, _PIECE), np.float64)
-    bits = np.empty((ni + 1, _PIECE), np.uint32)
+    ordered = np.empty((n_groups, _ROW), np.float32)
+    rows = np.zeros((4, _ROW), np.float64)
+    medians = np.empty((ni, _ROW), np.float64)
+    results = np.empty((ni + 1, 4, _ROW), np.float64)
+    bits = np.empty((ni + 1, _ROW), np.uint32)
     ramp = np.empty(n_groups, np.float64)
     ramp_flags = np.empty(n_groups, np.uint8)
-    values = np.empty((ni, n_groups, _PIECE), np.float32)
-    flags = np.empty((ni, n_groups, _PIECE), np.uint8)
+    values = np.empty((ni, n_groups, _ROW), np.float32)
+    flags = np.empty((ni, n_groups, _ROW), np.uint8)
     kinds = np.empty(ni, np.int64)
     first_reads = np.empty(ni if zeroframe.size > 0 else 0, np.float32)
     poisson, dark = rows[2], rows[3]
@@ -329,7 +339,22 @@ def fit_ramps_tile(
             b = min(a + _PIECE, right)
             n = b - a
             _take_piece(
-                values, flags, careful, rn, data, gdq, pdq, gain, read_noise, start, noise_scale, group_time, r, a, b
+                values,
+                flags,
+                broken,
+                careful,
+                rn,
+                data,
+                gdq,
+                pdq,
+                gain,
+                read_noise,
+                start,
+                noise_scale,
+                group_time,
+                r,
+                a,
+                b,
             )
             fill_row(poisson, 0.0)
             if average_dark.size > 0:
@@ -345,12 +370,13 @@ def fit_ramps_tile(
                 _variances(vp, vr, poisson, dark, gain, rn, ni, n_groups, group_time, r, a)
                 _combine_clean(results, bits, pdq[r, a:b], vp, vr)
             for x in range(n):
-                if careful[x]:
+                if careful[x] != 0:
                     for i in range(first_reads.size):
                         first_reads[i] = zeroframe[i, r, a + x]
                     fit_flagged_pixel(
                         results[:, :, x],
                         bits[:, x],
+                        broken[:, x],
                         flags[:, :, x],
                         values[:, :, x],
                         pdq[r, a + x],

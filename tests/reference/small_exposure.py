@@ -56,8 +56,9 @@ class SmallExposure:
 def make_small_exposure(folder, **changes):
     """Simulate 2 integrations of 6 groups of a (12, 16) window with bad pixels; ``changes`` to the configuration."""
     folder.mkdir(parents=True, exist_ok=True)
-    values = {"subarray": "GENERIC", "window": Window(945, 945, 16, 12), "ngroups": 6, "star_count": 3}
-    config = SimulationConfig(**(values | {"star_flux": (5e4, 2e6), "cosmic_ray_rate": 1e-2} | changes))
+    values = {"subarray": "GENERIC", "window": Window(945, 945, 16, 12), "ngroups": 6, "dead_fraction": 0.03}
+    values |= {"star_count": 3, "star_flux": (5e4, 2e6), "cosmic_ray_rate": 1e-2}
+    config = SimulationConfig(**(values | changes))
     exposure = simulate_exposure(config)
     references = make_references(config, folder / "references", defects=DEFECTS)
     return SmallExposure(config, write_exposure(exposure, folder / "x_uncal.fits"), references)

@@ -1,0 +1,162 @@
+"""What single steps do besides calling their kernel."""
+
+import logging
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from upramp import steps
+from upramp.errors import ReferenceFileError, UnsupportedModeError
+from upramp.models import CubeModel, DarkModel, ImageModel, RampModel
+from upramp.steps.not_available import LastFrameStep, PersistenceStep
+from upramp.steps.ramp_step import require
+
+
+def test_user_supplied_flags_are_added(small, ramp, tmp_path):
+    flags = np.zeros((12, 16), np.uint32)
+    flags[3, 4], flags[5, 6] = 1, 2**11
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(flags, name="DQ")]).writeto(tmp_path / "mine.fits")
+    plain = steps.DQInitStep.call(ramp, **small.of("dq_init"))
+    result = steps.DQInitStep.call(ramp, user_supplied_dq=str(tmp_path / "mine.fits"), **small.of("dq_init"))
+    np.testing.assert_array_equal(result.pixeldq, plain.pixeldq | flags)
+    assert (result.groupdq[:, :, 3, 4] & 1).all()
+
+
+@pytest.mark.parametrize("shape", [(11, 16), None])
+def test_user_supplied_flags_of_another_shape(small, ramp, tmp_path, shape):
+    image = None if shape is None else np.zeros(shape, np.uint32)
+    fits.PrimaryHDU(image).writeto(tmp_path / "mine.fits")
+    with pytest.raises(ReferenceFileError, match=r"mine\.fits.*expected \(12, 16\)"):
+        steps.DQInitStep.call(ramp, user_supplied_dq=str(tmp_path / "mine.fits"), **small.of("dq_init"))
+
+
+@pytest.mark.parametrize(
+    ("nframes", "divisor", "reason"),
+    [(None, 4, "NFRAMES is not in the header"), (4, None, "FRMDIVSR is not"), (4, 4, "both 4")],
+)
+def test_group_scale_says_why_not(ramp, caplog, nframes, divisor, reason):
+    caplog.set_level(logging.WARNING, logger="upramp")
+    ramp.meta.exposure.nframes, ramp.meta.exposure.frame_divisor = nframes, divisor
+    result = steps.GroupScaleStep.call(ramp, configure_log=False)
+    assert result.meta.cal_step.group_scale == "SKIPPED" and reason in caplog.text
+    np.testing.assert_array_equal(result.data, ramp.data)
+
+
+def test_group_scale(ramp):
+    ramp.meta.exposure.nframes, ramp.meta.exposure.frame_divisor = 3, 4
+    result = steps.GroupScaleStep.call(ramp)
+    assert result.meta.cal_step.group_scale == "COMPLETE"
+    np.testing.assert_allclose(result.data, ramp.data * 4 / 3, rtol=2e-7)
+
+
+def test_saturation_does_without_superbias(small, ramp):
+    result = steps.SaturationStep.call(ramp, **small.of("saturation") | {"override_superbias": "N/A"})
+    assert result.meta.cal_step.saturation == "COMPLETE"
+
+
+def test_dark_output_is_the_dark_that_was_subtracted(small, ramp, workdir):
+    result = steps.DarkCurrentStep.call(ramp, dark_output="used.fits", **small.of("dark_current"))
+    dark = DarkModel(workdir / "used.fits")
+    assert dark.data.shape == (6, 12, 16)
+    np.testing.assert_allclose(ramp.data - result.data, np.broadcast_to(dark.data, ramp.shape), atol=4e-3)
+    assert np.abs(dark.data).max() > 0
+
+
+def test_average_dark_current(small, ramp):
+    result = steps.DarkCurrentStep.call(ramp, average_dark_current=0.25, **small.of("dark_current"))
+    assert result.average_dark_current.shape == (12, 16)
+    assert (result.average_dark_current == np.float32(0.25)).all()
+    assert (steps.DarkCurrentStep.call(ramp, **small.of("dark_current")).average_dark_current == 0).all()
+
+
+def test_dark_of_longer_groups_is_not_for_this_exposure(small, ramp, tmp_path, caplog):
+    caplog.set_level(logging.WARNING, logger="upramp")
+    dark = DarkModel(small.references["dark"])
+    dark.meta.exposure.nframes = 8
+    dark.save(tmp_path / "dark.fits")
+    result = steps.DarkCurrentStep.call(ramp, override_dark=str(tmp_path / "dark.fits"), configure_log=False)
+    assert result.meta.cal_step.dark_sub == "SKIPPED"
+    assert "the dark has NFRAMES 8 and GROUPGAP 0, more than the exposure (1 and 0)" in caplog.text
+    np.testing.assert_array_equal(result.data, ramp.data)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 2), (3, 3, 5, 5)])
+def test_ipc_kernel_of_no_use(ramp, tmp_path, shape):
+    hdus = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(np.ones(shape, np.float32), name="SCI")])
+    hdus[0].header["DATAMODL"] = "IPCModel"
+    hdus.writeto(tmp_path / "ipc.fits")
+    with pytest.raises(ReferenceFileError, match="IPC reference"):
+        steps.IPCStep.call(ramp, override_ipc=str(tmp_path / "ipc.fits"))
+
+
+def test_inverse_linearity_of_averaged_groups_is_refused(ramp, small, tmp_path):
+    ramp.meta.exposure.nframes = 4
+    with fits.open(small.references["linearity"]) as hdus:
+        hdus.append(fits.ImageHDU(hdus["COEFFS"].data, name="INV_COEFFS"))
+        hdus.writeto(tmp_path / "linearity.fits")
+    with pytest.raises(UnsupportedModeError, match="INV_COEFFS"):
+        steps.LinearityStep.call(ramp, override_linearity=str(tmp_path / "linearity.fits"))
+
+
+def test_jump_needs_three_groups(ramp, small, caplog):
+    caplog.set_level(logging.WARNING, logger="upramp")
+    short = RampModel(ramp.data[:, :2].copy())
+    short.update(ramp)
+    result = steps.JumpStep.call(short, configure_log=False, **small.of("jump"))
+    assert result.meta.cal_step.jump == "SKIPPED"
+    assert "the exposure has 2 groups; 3 are needed" in caplog.text
+
+
+def test_jump_counts_primary_cosmic_rays(ramp, small):
+    ramp.data = np.broadcast_to(1000 + 10 * np.arange(6, dtype=np.float32)[:, None, None], ramp.shape).copy()
+    ramp.data[0, 3:, 5, 5] += 5000
+    result = steps.JumpStep.call(ramp, **small.of("jump"))
+    assert (result.groupdq[0, 3, 5, 5], result.groupdq[1, 3, 5, 5]) == (4, 0)
+    seconds = ramp.meta.exposure.group_time * 10 * 12 * 16
+    assert result.meta.exposure.primary_cosmic_rays == pytest.approx(1000 / seconds)
+
+
+def test_ramp_fit_gives_two_models(ramp, small):
+    rate, rateints = steps.RampFitStep.call(ramp, **small.of("ramp_fit"))
+    assert isinstance(rate, ImageModel) and isinstance(rateints, CubeModel)
+    assert rate.data.shape == (12, 16) and rateints.data.shape == (2, 12, 16)
+    assert rate.meta.bunit_data == rateints.meta.bunit_err == "DN/s"
+    assert rate.meta.cal_step.ramp_fit == "COMPLETE"
+    np.testing.assert_array_equal(rateints.int_times, ramp.int_times)
+    assert not ramp.groupdq.any()
+
+
+@pytest.mark.parametrize("reftype", ["gain", "readnoise"])
+def test_ramp_fit_without_reference(ramp, small, reftype):
+    result, nothing = steps.RampFitStep.call(ramp, **small.of("ramp_fit") | {f"override_{reftype}": "N/A"})
+    assert nothing is None
+    assert isinstance(result, RampModel) and result.meta.cal_step.ramp_fit == "SKIPPED"
+
+
+def test_gain_scale(small, ramp):
+    rate, _ = steps.RampFitStep.call(ramp, **small.of("ramp_fit"))
+    unscaled = steps.GainScaleStep.call(rate, **small.of("gain_scale"))
+    assert unscaled.meta.cal_step.gain_scale == "SKIPPED"
+    rate.meta.exposure.gain_factor = 2.0
+    scaled = steps.GainScaleStep.call(rate, **small.of("gain_scale"))
+    np.testing.assert_array_equal(scaled.data, 2 * rate.data)
+    np.testing.assert_array_equal(scaled.err, 2 * rate.err)
+    np.testing.assert_array_equal(scaled.var_poisson, 4 * rate.var_poisson)
+    np.testing.assert_array_equal(scaled.dq, rate.dq)
+
+
+def test_steps_that_are_not_there(ramp):
+    for step_class in (PersistenceStep, LastFrameStep):
+        step = step_class()
+        assert step.skip and step.wanted_reference_types() == []
+    with pytest.raises(UnsupportedModeError, match="PersistenceStep: this step is not implemented yet"):
+        PersistenceStep.call(ramp)
+
+
+def test_require_names_every_missing_keyword(ramp):
+    ramp.meta.exposure.nframes = None
+    with pytest.raises(Exception, match=r"x_uncal\.fits lacks NFRAMES \(meta\.exposure\.nframes\), TGR") as raised:
+        ramp.meta.exposure.group_time = None
+        require(ramp, NFRAMES="meta.exposure.nframes", TGROUP="meta.exposure.group_time")
+    assert type(raised.value).__name__ == "MissingKeywordError"
