@@ -23,7 +23,7 @@ FUNCTIONS = {
     "jump": ("jwst.jump.jump_step", "detect_jumps_data"),
     "ramp_fit": ("stcal.ramp_fitting.ramp_fit", "ramp_fit_data"),
 }
-_STRUN = "import sys; from stpipe.cli.strun import main; sys.exit(main())"
+_STRUN = "import sys; from stpipe._cli.strun import main; sys.exit(main())"
 
 
 def run_pipeline(case, repeats):

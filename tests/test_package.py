@@ -7,13 +7,18 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import upramp
+from upramp.cli import main
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "src"
@@ -90,6 +95,40 @@ print(*names)
 def test_schemas_are_found_in_the_wheel(installed):
     code = "from upramp.models import RampModel; print(RampModel((1, 2, 3, 4)).groupdq.shape)"
     assert installed("python", "-c", code) == "(1, 2, 3, 4)\n"
+
+
+def _add_required(requirements, found):
+    """Add the distributions that are required, and those that they require, by normalised name."""
+    for requirement in map(Requirement, requirements):
+        name = canonicalize_name(requirement.name)
+        if name not in found and (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
+            found.add(name)
+            _add_required(metadata.requires(name) or (), found)
+
+
+def test_declared_dependencies_are_enough(tmp_path):
+    """An exposure is calibrated, with references from CRDS, while packages that only the tests need are hidden."""
+    required = {"upramp"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    _add_required(project["dependencies"], required)
+    hidden = [
+        module
+        for module, names in metadata.packages_distributions().items()
+        if required.isdisjoint(map(canonicalize_name, names))
+    ]
+    assert {"jwst", "stcal", "stpipe", "pytest"} <= set(hidden)
+    assert main(["simulate", str(tmp_path), "--subarray", "SUB64P", "--nints", "1", "--ngroups", "4"]) == 0
+    (raw,) = tmp_path.glob("*_uncal.fits")
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({hidden!r}))
+from upramp.framework.strun import main
+sys.exit(main(["calwebb_detector1", {str(raw)!r}]))
+"""
+    environment = os.environ | {"CRDS_PATH": str(tmp_path / "crds")}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert raw.with_name(raw.name.replace("uncal", "rate")).is_file()
 
 
 def _imports(path):

@@ -1,8 +1,11 @@
 """The command ``upramp warmup``."""
 
+import logging
 import subprocess
 import sys
 
+from upramp.framework import strun
+from upramp.kernels import _jit
 from upramp.kernels._jit import cache_folder
 
 RUN = [sys.executable, "-c", "import sys; from upramp.cli import main; sys.exit(main(['warmup']))"]
@@ -29,3 +32,19 @@ def test_without_a_cache_it_says_so(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
     assert "set UPRAMP_CACHE_DIR" in done.stdout
+
+
+def test_strun_says_once_that_it_compiles(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(_jit, "_folder", tmp_path)
+    caplog.set_level(logging.INFO, "upramp")
+    listener = _jit.set_compile_listener(None)
+    with strun._compile_notice():
+        for offset in (1, 2):
+
+            @_jit.kernel
+            def add(x, offset=offset):
+                return x + offset
+
+            assert add(1) == 1 + offset
+    assert [record.message for record in caplog.records] == [strun.COMPILE_MESSAGE]
+    assert _jit.set_compile_listener(listener) is None

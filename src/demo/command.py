@@ -163,7 +163,7 @@ def _summary(runs, rays, slopes):
     add("  start", f"{last.seconds - last.calibration_seconds:.2f} s", "imports, parameters, references from CRDS")
     note = "step by step" if last.schedule == "stepwise" else "all steps in one pass, file to files"
     add("  calibration", f"{last.calibration_seconds:.2f} s", note)
-    for name, seconds in last.step_seconds.items():
+    for name, seconds in last.step_seconds.items() if last.schedule == "stepwise" else ():
         add(f"    {name}", f"{seconds:.2f} s", "")
     table.add_section()
     add("cosmic rays injected", f"{rays.injected:,}", f"{rays.visible:,} of them between two usable groups")

@@ -6,10 +6,11 @@ takes a few seconds, besides the kernels themselves. A call costs nothing measur
 inlined, and its argument types must be declared: `Table` checks every call against them when the caller is compiled.
 """
 
-from collections import namedtuple
+from types import SimpleNamespace
 
 import numba
-from numba import types
+import numpy as np
+from numba import from_dtype, types
 from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
@@ -22,27 +23,25 @@ _DECLARED = {}
 class Table:
     """Kernels that other compiled code calls by address: name -> kernel and its argument types.
 
+    Their addresses go into compiled code as a record. (A named tuple made here would do but for the cache on disk: its
+    class is another one in every process, and then so is the signature of every kernel that takes it.)
+
     Parameters
     ----------
-    name : str
-        Name of the tuple type that holds the addresses; one per process.
     **kernels : (function, argument types)
+        Names are unique in the process.
     """
 
-    def __init__(self, name, **kernels):
+    def __init__(self, **kernels):
         self._kernels = kernels
-        self._type = namedtuple(name, kernels)
-        _DECLARED[name] = kernels
+        self._dtype = np.dtype([(name, np.int64) for name in kernels])
+        self.type = from_dtype(self._dtype)
+        _DECLARED.update(kernels)
 
     @property
     def names(self):
         """Names of the kernels."""
         return list(self._kernels)
-
-    @property
-    def type(self):
-        """Type of the tuple of addresses in compiled code."""
-        return types.NamedUniTuple(types.int64, len(self._kernels), self._type)
 
     def function(self, name):
         """The kernel of that name."""
@@ -51,7 +50,8 @@ class Table:
     def compile(self, name):
         """Compile a kernel, or load it from the cache."""
         function, argument_types = self._kernels[name]
-        function.compile(argument_types)
+        if argument_types not in function.overloads:
+            function.compile(argument_types)
 
     def addresses(self, wanted=None):
         """Addresses of the kernels, compiled or from the cache; 0 for those that are not wanted.
@@ -59,13 +59,15 @@ class Table:
         Without compilation (NUMBA_DISABLE_JIT) the functions themselves, which `call` then calls.
         """
         if numba.config.DISABLE_JIT:
-            return self._type(*(function for function, _ in self._kernels.values()))
-        chosen = self._kernels if wanted is None else wanted
-        return self._type(*(_address(*self._kernels[name]) if name in chosen else 0 for name in self._kernels))
+            return SimpleNamespace(**{name: function for name, (function, _) in self._kernels.items()})
+        record = np.zeros(1, self._dtype)[0]
+        for name in self._kernels if wanted is None else wanted:
+            self.compile(name)
+            record[name] = _address(*self._kernels[name])
+        return record
 
 
 def _address(function, argument_types):
-    function.compile(argument_types)
     compiled = function.overloads[argument_types]
     return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
 
@@ -74,8 +76,8 @@ def _typed(result, table, name, arguments):
     """Signature of the intrinsic; the types of the call must be those that were declared."""
     if not isinstance(name, types.StringLiteral):
         raise TypingError("the name of the kernel must be a literal")
-    table_name, given = table.instance_class.__name__, tuple(types.unliteral(one) for one in arguments.types)
-    declared = _DECLARED[table_name][name.literal_value][1]
+    given = tuple(types.unliteral(one) for one in arguments.types)
+    declared = _DECLARED[name.literal_value][1]
     if given != declared:
         raise TypingError(f"{name.literal_value} is called with {given}; declared are {declared}")
     return result(table, name, types.Tuple(given))
@@ -83,7 +85,8 @@ def _typed(result, table, name, arguments):
 
 def _generate(context, builder, signature, values):
     table, name, argument_types = signature.args[0], signature.args[1].literal_value, signature.args[2].types
-    address = builder.extract_value(values[0], table.instance_class._fields.index(name))
+    field = cgutils.get_record_member(builder, values[0], table.offset(name), context.get_data_type(types.int64))
+    address = context.unpack_value(builder, types.int64, field)
     convention = context.call_conv
     kind = convention.get_function_type(signature.return_type, argument_types)
     function = builder.inttoptr(address, kind.as_pointer())

@@ -173,7 +173,6 @@ _VECTORS = types.Array(types.float64, 3, "C")
 _BITS = from_dtype(PLANE)
 
 OPERATIONS = Table(
-    "TileOperations",
     decode_raw=(decode_raw_tile, (_DATA, _BITS, _I, _N, _I, _I)),
     decode_float=(decode_float_tile, (_CUBE, _BITS, _I, _I, _I)),
     decode_flags=(decode_flags_tile, (_FLAGS, _BITS, _I, _I)),

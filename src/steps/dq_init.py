@@ -4,11 +4,14 @@ import numpy as np
 
 from upramp.errors import ReferenceFileError
 from upramp.kernels._bits import as_bits
-from upramp.kernels.corrections import StaticMask
+from upramp.kernels.corrections import NO_PLANE, StaticMask
 from upramp.models import MaskModel
 from upramp.steps.ramp_step import RampStep, plane
 
 __all__ = ["DQInitStep"]
+
+# Exposures of the guiders, whose own models have flags of another kind than a ramp.
+GUIDE_STAR_TYPES = ("FGS_ID-IMAGE", "FGS_ID-STACK", "FGS_ACQ1", "FGS_ACQ2", "FGS_TRACK", "FGS_FINEGUIDE")
 
 
 class DQInitStep(RampStep):
@@ -21,11 +24,17 @@ class DQInitStep(RampStep):
     """
 
     def correction(self, ramp):
-        """Pixel flags of the mask; DO_NOT_USE pixels have no good group."""
+        """Pixel flags of the mask, except for guide stars; DO_NOT_USE pixels have no good group."""
         reference = self.open_reference(ramp, "mask", MaskModel)
         if reference is None:
             return None
         mask = plane(reference, "dq", ramp, np.uint32)
+        if ramp.meta.exposure.type in GUIDE_STAR_TYPES:
+            self.log.warning(
+                "EXP_TYPE is %s: the ramp of a guide-star exposure gets no flags from the mask (reference behaviour)",
+                ramp.meta.exposure.type,
+            )
+            return StaticMask(True, NO_PLANE)
         if self.user_supplied_dq is None:
             return StaticMask(True, mask)
         return StaticMask(True, self._with_user_flags(mask, ramp.shape[-2:]))

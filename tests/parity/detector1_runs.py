@@ -46,25 +46,18 @@ def run_pipeline(package, job):
 def run_steps(package, job):
     """Run steps one after the other in memory and save the arrays after each."""
     _, steps, models = map(importlib.import_module, PACKAGES[package])
-    model = models.RampModel(job["input"])
+    results = (models.RampModel(job["input"]),)
     for number, (key, pars) in enumerate(job["pars"].items()):
-        step = getattr(steps, STEP_CLASSES[key])
-        if isinstance(model, tuple):
-            results = tuple(step.call(one, **pars) for one in model)
-        else:
-            results = step.call(model, **pars)
-        model = results
+        step_class = getattr(steps, STEP_CLASSES[key])
+        # Not `call`, which would look for parameters of every step in CRDS.
+        results = [step_class(**pars).run(one) for one in results]
+        results = results[0] if isinstance(results[0], tuple) else results
         arrays = {}
-        for index, one in enumerate(results if isinstance(results, tuple) else (results,)):
-            for name in ARRAYS:
-                value = getattr(one, name, None) if one is not None else None
-                if value is not None:
-                    arrays[f"{name}{index or ''}"] = np.asarray(value)
-            if one is not None:
-                status = one.meta.cal_step
-                arrays[f"status{index or ''}"] = np.array(
-                    getattr(status, "dark_sub" if key == "dark_current" else key, None) or "None"
-                )
+        for index, model in enumerate(results):
+            present = {name: getattr(model, name, None) for name in ARRAYS}
+            status = getattr(model.meta.cal_step, "dark_sub" if key == "dark_current" else key, None)
+            present["status"] = str(status)
+            arrays |= {f"{name}{index or ''}": np.asarray(v) for name, v in present.items() if v is not None}
         np.savez(Path(job["out"], f"{number:02d}_{key}.npz"), **arrays)
 
 

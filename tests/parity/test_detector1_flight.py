@@ -77,7 +77,7 @@ def test_guider_exposure(flight, kind):
                 np.testing.assert_allclose(found, hdu.data, rtol=1e-5, atol=1e-4, err_msg=hdu.name)
             else:
                 np.testing.assert_array_equal(found, hdu.data, hdu.name)
-        assert np.isfinite(theirs["SCI"].data).mean() > 0.9
+        assert np.isfinite(theirs["SCI"].data).mean() > 0.99
         different = {"DATE", "CAL_VER", "CAL_VCS"}
         header = {k: v for k, v in theirs[0].header.items() if k not in different and k not in ("", "COMMENT")}
         assert {k: ours[0].header.get(k) for k in header} == header
@@ -93,6 +93,6 @@ def test_flags_of_real_references(file, name):
 
     ours = getattr(models, name)(DATA / file)
     with getattr(datamodels, name)(DATA / file) as theirs:
-        assert theirs.dq.any()
+        assert fits.getdata(DATA / file, "DQ").any()
         np.testing.assert_array_equal(ours.dq, theirs.dq)
         np.testing.assert_array_equal(ours.data, theirs.data)

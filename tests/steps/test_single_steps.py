@@ -23,6 +23,14 @@ def test_user_supplied_flags_are_added(small, ramp, tmp_path):
     assert (result.groupdq[:, :, 3, 4] & 1).all()
 
 
+def test_guide_star_ramps_get_no_flags_from_the_mask(small, ramp, caplog):
+    caplog.set_level(logging.WARNING, logger="upramp")
+    ramp.meta.exposure.type = "FGS_ACQ1"
+    result = steps.DQInitStep.call(ramp, configure_log=False, **small.of("dq_init"))
+    assert result.meta.cal_step.dq_init == "COMPLETE" and "EXP_TYPE is FGS_ACQ1" in caplog.text
+    assert not result.pixeldq.any() and not result.groupdq.any()
+
+
 @pytest.mark.parametrize("shape", [(11, 16), None])
 def test_user_supplied_flags_of_another_shape(small, ramp, tmp_path, shape):
     image = None if shape is None else np.zeros(shape, np.uint32)
