@@ -126,7 +126,7 @@ from upramp.framework.strun import main
 sys.exit(main(["calwebb_detector1", {str(raw)!r}]))
 """
     environment = os.environ | {"CRDS_PATH": str(tmp_path / "crds")}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert raw.with_name(raw.name.replace("uncal", "rate")).is_file()
 

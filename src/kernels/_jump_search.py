@@ -32,7 +32,8 @@ _LANES = 64  # ramps that are sorted together
 @kernel
 def _piece_width(depth):
     """Columns done together: their scratch, ``depth`` rows of float32, shall stay near the processor."""
-    return min(512, max(64, 16384 // max(depth, 1) // 16 * 16))
+    # Rows that are a power of two apart would compete for the same cache lines.
+    return min(240, max(48, 8192 // max(depth, 1) // 16 * 16))
 
 
 @kernel

@@ -47,7 +47,7 @@ __all__ = ["Calibrated", "Chain", "WholeFrameRule", "calibrate"]
 
 # Bytes of a tile's ramps, flags and marks. Half of the L2 cache of today's processors; a wider tile has a smaller
 # share of margin, a narrower one is read from a nearer cache. Measured: benchmarks/test_tiles.py.
-TILE_BYTES = 400_000
+TILE_BYTES = 10_000_000
 BLOCK_ROWS = 32
 _SAMPLE_BYTES = 6  # float32, group flags, marks
 

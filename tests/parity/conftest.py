@@ -211,7 +211,7 @@ def _write_user_files(folder):
 
 @pytest.fixture(scope="session")
 def small_runs(tmp_path_factory):
-    """`SMALL` through the pipelines and `STEP_RUNS` step by step."""
+    """`SMALL` through the pipelines and `STEP_RUNS` step by step; the files, 760 MB, are removed at the end."""
     folder = tmp_path_factory.mktemp("small")
     _write_exposures(folder, SMALL)
     _write_user_files(folder)
@@ -228,7 +228,8 @@ def small_runs(tmp_path_factory):
     for name, steps in HOPELESS.items():
         pars = {"steps": _in_folder(steps, folder), "save_calibrated_ramp": name == "saturated"}
         jobs += [_job(folder, package, "pipeline", "corner", name, pars) for package in ("jwst", "upramp")]
-    return _run(folder, jobs)
+    yield _run(folder, jobs)
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
