@@ -33,7 +33,7 @@ _LANES = 64  # ramps that are sorted together
 def _piece_width(depth):
     """Columns done together: their scratch, ``depth`` rows of float32, shall stay near the processor."""
     # Rows that are a power of two apart would compete for the same cache lines.
-    return min(240, max(48, 8192 // max(depth, 1) // 16 * 16))
+    return min(240, max(48, 65536 // max(depth, 1) // 16 * 16))
 
 
 @kernel

@@ -45,10 +45,10 @@ from upramp.kernels.superbias import subtract_bias_tile
 
 __all__ = ["Calibrated", "Chain", "WholeFrameRule", "calibrate"]
 
-# Bytes of a tile's ramps, flags and marks. Half of the L2 cache of today's processors; a wider tile has a smaller
-# share of margin, a narrower one is read from a nearer cache. Measured: benchmarks/test_tiles.py.
-TILE_BYTES = 10_000_000
-BLOCK_ROWS = 32
+# Bytes of a tile: its ramps, flags and marks. Long rows matter more than the nearest cache: every loop over a
+# row has a cost of its own. Measured: benchmarks/test_tiles.py.
+TILE_BYTES = 12_000_000
+BLOCK_ROWS = 16  # rows of a tile without its margin
 _SAMPLE_BYTES = 6  # float32, group flags, marks
 
 

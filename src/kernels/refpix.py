@@ -102,14 +102,22 @@ class ReferenceCorrected(NamedTuple):
 
 @kernel
 def subtract_corrections_tile(data, by_column, by_row, columns_first, row0, column0, first, last, left, right):
-    """Subtract both vectors in float64 and round once; the tile's origin is (row0, column0) of their frame."""
+    """Subtract both vectors in float64 and round once; the tile's origin is (row0, column0) of their frame.
+
+    The first group of the first integration is also rounded in between (reference behaviour; it shows where the bias
+    was NaN, so that the samples are large).
+    """
     for i in range(data.shape[0]):
         for g in range(data.shape[1]):
             of_column = by_column[i, g, column0 + left : column0 + right]
             for r in range(first, last):
                 row = data[i, g, r, left:right]
                 of_row = by_row[i, g, row0 + r]
-                if columns_first:
+                if i == 0 and g == 0:
+                    for x in range(row.size):
+                        early, late = (of_column[x], of_row) if columns_first else (of_row, of_column[x])
+                        row[x] = np.float64(row[x] - np.float32(early)) - late
+                elif columns_first:
                     for x in range(row.size):
                         row[x] = (row[x] - of_column[x]) - of_row
                 else:

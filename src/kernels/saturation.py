@@ -80,8 +80,10 @@ def find_first_saturated_tile(saturated_from, data, threshold, first, last, left
             for g in range(ngroups - 1, -1, -1):
                 row = data[i, g, r, left:right]
                 group = np.int32(g)
+                none = np.int32(ngroups)
                 for x in range(s.size):
-                    s[x] = group if row[x] >= t[x] else s[x]
+                    # A minimum, for a store that only some lanes make is many times slower (vmaskmov).
+                    s[x] = min(s[x], group if row[x] >= t[x] else none)
 
 
 @kernel
@@ -117,8 +119,17 @@ def flag_saturated_tile(gdq, data, saturated_from, grow, first, last, left, righ
     for i in range(data.shape[0]):
         for r in range(first, last):
             _smallest_in_box(smallest, column_smallest, saturated_from[i], grow, r, left, right)
+            earliest = smallest[0]
+            for x in range(smallest.size):
+                earliest = min(earliest, smallest[x])
             fill_row(seen, np.uint8(0))
-            for g in range(data.shape[1]):
+            for g in range(min(earliest, data.shape[1])):
+                row = data[i, g, r, left:right]
+                q = gdq[i, g, r, left:right]
+                for x in range(q.size):
+                    q[x] |= np.uint8(AD_FLOOR | DO_NOT_USE) if row[x] <= 0 else np.uint8(0)
+                    seen[x] |= q[x]
+            for g in range(earliest, data.shape[1]):
                 row = data[i, g, r, left:right]
                 q = gdq[i, g, r, left:right]
                 for x in range(q.size):
