@@ -182,6 +182,7 @@ def edge_vectors_block(
     length,
     side_gain,
     limit,
+    single_first,
 ):
     """Both vectors of frames first ... last - 1; all arrays have the amplifiers along their last axis."""
     ny, nx = columns.shape[1], rows.shape[2]
@@ -202,6 +203,10 @@ def edge_vectors_block(
                 shift = offset[column] if 0 <= column < nx else 0.0
                 for r in range(ny):
                     side[r, x] = columns[frame, r, s * BORDER + x] - shift
+                if single_first and frame == 0:
+                    # The first group is single precision up to here (reference behaviour).
+                    for r in range(ny):
+                        side[r, x] = columns[frame, r, s * BORDER + x] - np.float32(shift)
             dq = columns_dq[:, s * BORDER : (s + 1) * BORDER]
             _running_median(medians[s], side, dq, row0, before, length, window)
         for r in range(ny):

@@ -21,8 +21,8 @@ and one along the rows of the image, so that a first pass reads the reference pi
 subtracts. Mirroring an axis changes nothing (but for a median over an even number of rows, which is not centred),
 so only exchanging the axes is left of the eight orientations.
 
-Source: reference behaviour. Differs from it: means and medians are float64 throughout, where the reference computes
-the first group of an exposure, and all of a single-amplifier subarray, in float32. Not done here: IRS2 readout,
+Source: reference behaviour. Differs from it: means are float64 throughout, where the reference takes those of the first
+group of an exposure, and all of a single-amplifier subarray, in float32. Not done here: IRS2 readout,
 striped subarrays, MIRI, the SIRS kernels.
 """
 
@@ -212,6 +212,7 @@ def edge_corrections(
     side_smoothing_length=11,
     side_gain=1.0,
     siglimit=3.0,
+    single_first=True,
     threads=None,
 ):
     """Corrections of a full frame, or of a subarray read by four amplifiers, from its edges.
@@ -234,6 +235,9 @@ def edge_corrections(
         Factor of the drift.
     siglimit : float
         Limit of the clipped means [standard deviations].
+    single_first : bool
+        The first frame is in single precision until the drift is measured, as the first group of a ramp is (reference
+        behaviour); a ZEROFRAME is not.
     threads : int or None
         Number of threads; None for all cores.
 
@@ -283,6 +287,7 @@ def edge_corrections(
         length,
         float(side_gain),
         float(siglimit),
+        bool(single_first),
         threads=threads,
         block=1,
     )
@@ -389,12 +394,14 @@ def _check_place(row0, column0, ny, nx):
         )
 
 
-def _corrections_of(ramp, pixeldq, detector, row0, column0, noutputs, subarray, parameters, threads):
+def _corrections_of(ramp, pixeldq, detector, row0, column0, noutputs, subarray, parameters, threads, single_first=True):
     """Corrections of a whole ramp by the method that its subarray needs."""
     fast_axis, slow_axis = ORIENTATION[detector]
     if pixeldq.shape == (SIZE, SIZE) or noutputs == 4:
         edges = cut_edges(ramp, pixeldq, row0, column0)
-        return edge_corrections(edges, fast_axis, slow_axis, row0, column0, threads=threads, **parameters)
+        return edge_corrections(
+            edges, fast_axis, slow_axis, row0, column0, single_first=single_first, threads=threads, **parameters
+        )
     positions = reference_positions(pixeldq, subarray in EDGELESS_SUBARRAYS)
     return single_amplifier_corrections(
         ramp[:, :, *positions],
@@ -448,7 +455,7 @@ def correct_reference_pixels_in_place(
     corrections = _corrections_of(data, *place)
     run_tile(subtract_corrections_tile, data, *corrections, 0, 0, threads=threads)
     if zeroframe is not None:
-        corrections = _corrections_of(zeroframe[:, np.newaxis], *place)
+        corrections = _corrections_of(zeroframe[:, np.newaxis], *place, single_first=False)
         run_tile(subtract_corrections_zeroframe_tile, zeroframe, *corrections, 0, 0, threads=threads)
 
 

@@ -50,8 +50,8 @@ def running_median(values, good, length):
     return out
 
 
-def correct_group(frame, good, odd_even, sides, length, gain, limit):
-    """Full frame in detector orientation."""
+def correct_group(frame, good, odd_even, sides, length, gain, limit, is_first):
+    """Full frame in detector orientation; the first group of all is rounded to float32 between the two parts."""
     frame = frame.astype(float)
     for amplifier in range(4):
         signals = {}
@@ -66,7 +66,10 @@ def correct_group(frame, good, odd_even, sides, length, gain, limit):
             signals[parity] = (columns, np.mean(ends) if ends else None)
         if all(signal is not None for _, signal in signals.values()):
             for columns, signal in signals.values():
-                frame[:, columns] -= signal
+                if is_first:
+                    frame[:, columns] = np.float32(frame[:, columns]) - np.float32(signal)
+                else:
+                    frame[:, columns] -= signal
     if sides:
         with np.errstate(all="ignore"):
             left = running_median(frame[:, :4], good[:, :4], length)
@@ -84,8 +87,10 @@ def correct_single_amplifier(frame, good, odd_even, limit):
     return frame if None in means else frame - np.array(means)[parity]
 
 
-def correct(data, pixeldq, orientation, row0, column0, amplifiers, odd_even, sides, length, gain, limit):
-    """A ramp of any size; returns float32."""
+def correct(
+    data, pixeldq, orientation, row0, column0, amplifiers, odd_even, sides, length, gain, limit, single_first=True
+):
+    """A ramp of any size, or (not ``single_first``) ZEROFRAMEs; returns float32."""
     ny, nx = pixeldq.shape
     inside = np.s_[row0 : row0 + ny, column0 : column0 + nx]
     flags = np.full((2048, 2048), DO_NOT_USE, np.uint32)
@@ -98,7 +103,7 @@ def correct(data, pixeldq, orientation, row0, column0, amplifiers, odd_even, sid
         image[inside] = data[index]
         frame = to_detector(image, *orientation)
         if amplifiers == 4:
-            frame = correct_group(frame, good, odd_even, sides, length, gain, limit)
+            frame = correct_group(frame, good, odd_even, sides, length, gain, limit, single_first and index == (0, 0))
         else:
             frame = correct_single_amplifier(frame, good & ((flags & REFERENCE_PIXEL) != 0), odd_even, limit)
         out[index] = to_image(frame, *orientation)[inside]
