@@ -22,7 +22,7 @@ __all__ = ["COMPILE_MESSAGE", "main", "run_command"]
 
 log = logging.getLogger(__name__)
 
-COMPILE_MESSAGE = "Compiling kernels (first run only; about 20 s)"
+COMPILE_MESSAGE = "Compiling kernels (first run only; about half a minute)"
 
 _WIDTH = 70
 _RESERVED = ("debug", "logcfg", "verbose", "log-level", "log-file", "log-stream")

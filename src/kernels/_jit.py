@@ -104,7 +104,7 @@ class _Cache(FunctionCache):
     def load_overload(self, sig, target_context):
         found = super().load_overload(sig, target_context)
         if found is None:
-            _announce(self._name)
+            _announce(self._py_func.__name__)
         return found
 
     def save_overload(self, sig, data):

@@ -20,7 +20,7 @@ SCRIPT = textwrap.dedent(
     _jit.set_compile_listener(compiled.append)
     raw = np.arange(24, dtype=np.uint16).reshape(1, 2, 3, 4)
     out = np.zeros((1, 2, 3, 4), np.float32)
-    _bits.decode_raw_tile(out, _bits.as_bits(raw, np.uint16), 2, 1.0, 0, 0)
+    _bits.decode_raw_tile(out, _bits.as_bits(raw, np.uint16).record(), 2, 1.0, 0, 0)
     assert (out == raw).all()
     print(len(compiled), _jit.cache_folder())
     """
