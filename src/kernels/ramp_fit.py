@@ -277,6 +277,16 @@ def _combine_clean(results, bits, pdq, vp, vr):
 
 
 @kernel
+def _store_row(slope, err, var_poisson, var_rnoise, dq, results, bits, r, left, right):
+    """Write a piece of a row of the exposure, or of one integration."""
+    copy_row(slope[r, left:right], results[SLOPE])
+    copy_row(err[r, left:right], results[ERR])
+    copy_row(var_poisson[r, left:right], results[VAR_POISSON])
+    copy_row(var_rnoise[r, left:right], results[VAR_RNOISE])
+    copy_row(dq[r, left:right], bits)
+
+
+@kernel
 def fit_ramps_tile(
     slope,
     err,
@@ -396,16 +406,10 @@ def fit_ramps_tile(
                     write_back(gdq, kinds, start, r, a + x)
             # The results of clean and careful pixels leave together, row by row.
             for i in range(ni):
-                copy_row(slope_i[i, r, a:b], results[i, SLOPE])
-                copy_row(err_i[i, r, a:b], results[i, ERR])
-                copy_row(var_poisson_i[i, r, a:b], results[i, VAR_POISSON])
-                copy_row(var_rnoise_i[i, r, a:b], results[i, VAR_RNOISE])
-                copy_row(dq_i[i, r, a:b], bits[i])
-            copy_row(slope[r, a:b], results[ni, SLOPE])
-            copy_row(err[r, a:b], results[ni, ERR])
-            copy_row(var_poisson[r, a:b], results[ni, VAR_POISSON])
-            copy_row(var_rnoise[r, a:b], results[ni, VAR_RNOISE])
-            copy_row(dq[r, a:b], bits[ni])
+                _store_row(
+                    slope_i[i], err_i[i], var_poisson_i[i], var_rnoise_i[i], dq_i[i], results[i], bits[i], r, a, b
+                )
+            _store_row(slope, err, var_poisson, var_rnoise, dq, results[ni], bits[ni], r, a, b)
 
 
 def choose_groups(gdq, *, suppress_one_group=True, miri=False):
