@@ -272,14 +272,14 @@ def _outputs(chain, out, ramp_out, shape):
     return Outputs(rate, integrations, ramp), fit
 
 
-def _compiled_chain(chain, samples, shape, threads):
-    """The chain as compiled code takes it; measures the reference pixels."""
+def _compiled_chain(chain, shape):
+    """The chain as compiled code takes it; the reference pixels are still to be measured."""
     return CompiledChain(
         chain.mask or c.StaticMask(),
         chain.saturation or c.Saturation(),
         chain.ipc or c.InterPixelCapacitance(),
         chain.superbias or c.SuperBias(),
-        measure_reference_pixels(samples, chain, shape, threads),
+        c.ReferencePixels(chain.refpix is not None),
         chain.linearity or c.Linearity(),
         chain.dark or c.DarkCurrent(),
         _jump_rules(chain.jump, shape),
@@ -348,12 +348,14 @@ def calibrate(
     samples = RawSamples(as_bits(raw, np.uint16), ny, nx, float(scale))
     outputs, fit = _outputs(chain, out, ramp_out, shape)
     # Records hold addresses: `work` keeps the arrays alive until the kernels are done.
-    work = Work(samples, _compiled_chain(chain, samples, shape, threads), outputs)
-    record = np.zeros(1, c.record_dtype(Work))[0]
-    c.fill_record(record, work)
+    work = Work(samples, _compiled_chain(chain, shape), outputs)
     wanted = operations_needed(work)
     if before_compiling is not None:
         before_compiling(wanted)
+    measured = measure_reference_pixels(samples, chain, shape, threads)
+    work = work._replace(chain=work.chain._replace(refpix=measured))
+    record = np.zeros(1, c.record_dtype(Work))[0]
+    c.fill_record(record, work)
     seen = np.zeros((ni, ng), np.uint8)
     counts = np.zeros(ny, np.int64)
     halo = _halo(chain)
