@@ -16,7 +16,7 @@ from upramp.kernels._jit import kernel
 from upramp.kernels._median import lane_median, sort_lanes
 from upramp.kernels._rows import fill_row
 
-__all__ = ["detect_jumps_tile", "jump_scratch", "medians_of_jumps"]
+__all__ = ["columns_with_jumps", "detect_jumps_tile", "jump_scratch", "next_jumps"]
 
 UNUSABLE = DO_NOT_USE | SATURATED
 
@@ -324,8 +324,97 @@ def _judge_lanes(
 
 
 @kernel
+def columns_with_jumps(bits, gdq, r, left, right):
+    """Collect in ``bits`` (right - left) the flags of all groups after the first; returns whether there is a jump."""
+    fill_row(bits, np.uint8(0))
+    for i in range(gdq.shape[0]):
+        for k in range(1, gdq.shape[1]):
+            q = gdq[i, k, r, left:right]
+            for x in range(q.size):
+                bits[x] |= q[x]
+    found = np.uint8(0)
+    for x in range(bits.size):
+        found = np.uint8(found | bits[x])
+    return (found & JUMP_DET) != 0
+
+
+@kernel
+def jump_scratch(n_differences):
+    """Scratch of `next_jumps`: lanes, medians, differences and the same sorted."""
+    lanes = np.empty(_LANES, np.int64)
+    medians = np.empty(_LANES, np.float64)
+    # Zeros: lanes that are not taken are sorted with the others.
+    return lanes, medians, np.zeros((n_differences, _LANES), np.float32), np.zeros((n_differences, _LANES), np.float32)
+
+
+@kernel
+def next_jumps(lanes, medians, values, queue, bits, start, data, gdq, gain, unused, r, left):
+    """Take the next pixels of a row with a jump flag and the medians [e-] of all their usable differences.
+
+    Pixels are looked for in ``bits`` from ``start`` on, and put into ``lanes``. ``values`` gets their differences, for
+    pairs of groups that are not ``unused``; unusable ones are NaN. Returns the number of pixels and where to go on.
+    """
+    n_lanes = 0
+    x = start
+    while x < bits.size and n_lanes < lanes.size:
+        if (bits[x] & JUMP_DET) != 0:
+            lanes[n_lanes] = x
+            n_lanes += 1
+        x += 1
+    infinity = np.float32(np.inf)
+    nan = np.float32(np.nan)
+    for lane in range(n_lanes):
+        column = left + lanes[lane]
+        g = gain[r, column]
+        n, count = 0, 0
+        for i in range(data.shape[0]):
+            before = data[i, 0, r, column] * g
+            bad = gdq[i, 0, r, column]
+            for k in range(1, data.shape[1]):
+                after = data[i, k, r, column] * g
+                q = gdq[i, k, r, column]
+                if (unused[i, k - 1] | unused[i, k]) == 0:
+                    v = after - before if ((bad | q) & UNUSABLE) == 0 else nan
+                    values[n, lane] = v
+                    queue[n, lane] = v if v == v else infinity
+                    count += v == v
+                    n += 1
+                before, bad = after, q
+        medians[lane] = count
+    if n_lanes > 0:
+        sort_lanes(queue, n, min((n_lanes + 15) // 16 * 16, lanes.size))
+    for lane in range(n_lanes):
+        count = int(medians[lane])
+        medians[lane] = lane_median(queue, lane, 0, count) if count > 0 else np.nan
+    return n_lanes, x
+
+
+@kernel
+def _mark_cores(marks, found, scratch, gdq, data, gain, read_noise, unused, limits, nframes, r, left):
+    """Mark the jumps of a piece of a row that are to flag their neighbours."""
+    lanes, medians, values, queue = scratch
+    x = 0
+    while x < found.size:
+        n_lanes, x = next_jumps(lanes, medians, values, queue, found, x, data, gdq, gain, unused, r, left)
+        for lane in range(n_lanes):
+            column = left + lanes[lane]
+            noise = read_noise[r, column] * gain[r, column]
+            sigma = np.sqrt(abs(medians[lane]) + float(noise * noise) / nframes)
+            j = 0
+            for i in range(data.shape[0]):
+                for k in range(1, data.shape[1]):
+                    if (unused[i, k - 1] | unused[i, k]) != 0:
+                        continue
+                    if (gdq[i, k, r, column] & JUMP_DET) != 0 and sigma > 0:
+                        ratio = abs(float(values[j, lane]) - medians[lane]) / sigma
+                        marks[i, k, r, column] = ratio > limits[0] and ratio < limits[1]
+                    j += 1
+
+
+@kernel
 def detect_jumps_tile(
     gdq,
+    marks,
     data,
     gain,
     read_noise,
@@ -335,15 +424,18 @@ def detect_jumps_tile(
     four_group_threshold,
     three_group_threshold,
     nframes,
+    min_sigma,
+    max_sigma,
     first,
     last,
     left,
     right,
 ):
-    """Set JUMP_DET in ``gdq`` of the region.
+    """Set JUMP_DET in ``gdq`` of the region, and ``marks`` (like ``gdq``) to 1 for jumps that flag their neighbours.
 
     ``unused`` (nint, ngroup) uint8 is 1 for groups that have DO_NOT_USE in every pixel of the detector: it only
-    saves time, and zeros are always right. ``mode`` and ``nframes`` are integers, thresholds float64 [sigma].
+    saves time, and zeros are always right. ``mode`` and ``nframes`` are integers, thresholds float64 [sigma]; jumps
+    between ``min_sigma`` and ``max_sigma`` flag their neighbours. ``marks`` may have size 0.
     """
     per_group = mode == SIGMA_CLIP
     n_differences = data.shape[1] - 1
@@ -357,6 +449,8 @@ def detect_jumps_tile(
     lanes = np.empty(_LANES, np.int64)
     counts = np.empty(_LANES, np.int64)
     thresholds = (threshold, four_group_threshold, three_group_threshold)
+    core_scratch = jump_scratch(data.shape[0] * n_differences if marks.size > 0 else 0)
+    found = np.empty(width, np.uint8)
     for r in range(first, last):
         for start in range(left, right, width):
             stop = min(start + width, right)
@@ -405,49 +499,18 @@ def detect_jumps_tile(
                             r,
                             start,
                         )
+            if marks.size > 0:
+                clear_marks(marks, r, start, stop)
+                if columns_with_jumps(found[:w], gdq, r, start, stop):
+                    limits = (min_sigma, max_sigma)
+                    _mark_cores(
+                        marks, found[:w], core_scratch, gdq, data, gain, read_noise, unused, limits, nframes, r, start
+                    )
 
 
 @kernel
-def _any_jump(wanted, gdq, r, left, right):
-    """Set ``wanted`` in the columns that have a jump flag in any group after the first; returns whether one has."""
-    bits = np.zeros(right - left, np.uint8)
-    for i in range(gdq.shape[0]):
-        for k in range(1, gdq.shape[1]):
-            q = gdq[i, k, r, left:right]
-            for x in range(q.size):
-                bits[x] |= q[x]
-    found = False
-    for x in range(bits.size):
-        wanted[x] = (bits[x] & JUMP_DET) != 0
-        found |= wanted[x]
-    return found
-
-
-@kernel
-def jump_scratch(n_differences):
-    """Scratch of `medians_of_jumps`: medians, wanted, values, queue; its width is that of one piece of a row."""
-    width = _piece_width(n_differences)
-    values = np.empty((n_differences, width), np.float32)
-    return np.empty(width, np.float64), np.empty(width, np.bool_), values, np.zeros((n_differences, _LANES), np.float32)
-
-
-@kernel
-def medians_of_jumps(medians, wanted, values, queue, data, gdq, gain, unused, r, left, right):
-    """Medians [e-] of all usable differences of the columns with a jump flag; returns whether there is any.
-
-    ``values`` holds the differences after that, for the pairs of groups that are not ``unused``.
-    """
-    w = right - left
-    if not _any_jump(wanted, gdq, r, left, right):
-        return False
-    lanes = np.empty(queue.shape[1], np.int64)
-    counts = np.empty(queue.shape[1], np.int64)
-    n = _load_differences(values, data, gdq, gain, unused, 0, data.shape[1] - 1, False, r, left, right)
-    x = 0
-    while x < w:
-        n_lanes, x = _take_lanes(lanes, wanted, x, w)
-        if n_lanes > 0:
-            _sort_columns(queue, counts, values, n, lanes, n_lanes, False)
-        for lane in range(n_lanes):
-            medians[lanes[lane]] = lane_median(queue, lane, 0, counts[lane]) if counts[lane] > 0 else np.nan
-    return True
+def clear_marks(marks, r, left, right):
+    """No marks in a piece of a row."""
+    for i in range(marks.shape[0]):
+        for k in range(marks.shape[1]):
+            fill_row(marks[i, k, r, left:right], np.uint8(0))

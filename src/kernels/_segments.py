@@ -4,6 +4,7 @@ import numpy as np
 
 from upramp.kernels._flags import CHARGELOSS, DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, PERSISTENCE, SATURATED
 from upramp.kernels._jit import kernel
+from upramp.kernels._rows import fill_row
 
 __all__ = [
     "ERR",
@@ -15,6 +16,7 @@ __all__ = [
     "VAR_RNOISE",
     "fit_flagged_pixel",
     "good_groups",
+    "survey_flags",
     "weight_offset",
     "write_back",
 ]
@@ -26,6 +28,9 @@ POWER_LIMITS = (5.0, 10.0, 20.0, 50.0, 100.0)  # signal-to-noise ratios where th
 
 # Rows of the results.
 SLOPE, ERR, VAR_POISSON, VAR_RNOISE = 0, 1, 2, 3
+
+# Rows of a survey of flags: numbers of groups that are unusable, saturated, good, without any flag; all flags.
+N_BAD, N_SATURATED, N_GOOD, N_PLAIN, FOUND = 0, 1, 2, 3, 4
 
 # What one integration of a pixel is:
 _RAMP = 0
@@ -50,214 +55,221 @@ def good_groups(gdq, i, tolerated):
 
 
 @kernel
-def _kind(gdq, zeroframe, suppress, i):
-    """Which of the four cases an integration of a pixel is."""
+def survey_flags(survey, flags, n):
+    """Count the groups of each ramp by their flags: survey (5, width) uint16 from flags (ngroup, width).
+
+    PERSISTENCE does not make a group bad.
+    """
+    for row in range(5):
+        fill_row(survey[row, :n], np.uint16(0))
+    bad, saturated, good, plain, found = survey[0], survey[1], survey[2], survey[3], survey[4]
+    for k in range(flags.shape[0]):
+        q = flags[k]
+        for x in range(n):
+            bad[x] += (q[x] | (q[x] >> 1)) & 1
+            saturated[x] += (q[x] >> 1) & 1
+        for x in range(n):
+            good[x] += (q[x] & ~PERSISTENCE) == 0
+            plain[x] += q[x] == 0
+        for x in range(n):
+            found[x] |= q[x]
+
+
+@kernel
+def _kind(survey, flags, zeroframe, suppress, start, i, x):
+    """Which of the four cases an integration of a pixel is.
+
+    Clears the jump flag of a first group that was not the first of the exposure, after lone groups are suppressed
+    (order of the reference).
+    """
+    lone = survey[i, N_GOOD, x] == 1
+    if start > 0 and (flags[i, 0, x] & JUMP_DET) != 0:
+        flags[i, 0, x] ^= JUMP_DET
+        survey_flags(survey[i, :, x : x + 1], flags[i, :, x : x + 1], 1)
     if suppress != 0:
-        return _SUPPRESSED if good_groups(gdq, i, PERSISTENCE) == 1 else _RAMP
-    good = good_groups(gdq, i, 0)
-    if good == 1 and gdq[i, 0] == 0:
+        return _SUPPRESSED if lone else _RAMP
+    if survey[i, N_PLAIN, x] == 1 and flags[i, 0, x] == 0:
         return _FIRST_GROUP
-    if good == 0 and zeroframe.size > 0 and zeroframe[i] != 0:
+    if survey[i, N_PLAIN, x] == 0 and zeroframe.size > 0 and zeroframe[i] != 0:
         return _ZEROFRAME
     return _RAMP
 
 
 @kernel
-def _load(ramp, flags, gdq, data, zeroframe, kind, start, i):
-    """Copy one ramp and its flags. Saturated samples become NaN.
+def _find_segments(segments, flags, i, x):
+    """Cut one ramp into segments: first groups and numbers of groups into ``segments`` (2, ngroup); returns how many.
 
-    Returns the numbers of unusable and of saturated groups, and all flags that occur, also in a group that the
-    ZEROFRAME replaces.
+    A segment is a run of good groups; a group before it with a jump and nothing else is its first sample. Segments of
+    one group count only if there is no longer one, and then only the first.
     """
-    n_bad = 0
-    n_saturated = 0
-    bits = 0
-    for k in range(ramp.size):
-        q = gdq[i, k]
-        if kind == _SUPPRESSED:
-            q |= DO_NOT_USE
-        if k == 0 and start > 0:
-            q &= ~JUMP_DET
-        n_bad += (q & UNUSABLE) != 0
-        n_saturated += (q & SATURATED) != 0
-        ramp[k] = np.nan if (q & SATURATED) != 0 else data[i, k]
-        bits |= q
-        if k == 0 and kind == _ZEROFRAME:
-            ramp[k] = zeroframe[i]
-            q = 0
-        flags[k] = q
-    if kind == _ZEROFRAME:
-        n_bad -= 1
-        n_saturated -= n_saturated == ramp.size
-    return n_bad, n_saturated, bits
+    n = flags.shape[1]
+    count = 0
+    lone = -1
+    start = -1
+    before = DO_NOT_USE
+    for k in range(n + 1):
+        bits = int(flags[i, k, x]) & ~PERSISTENCE if k < n else DO_NOT_USE
+        if bits == 0:
+            if start < 0:
+                start = k - 1 if before == JUMP_DET else k
+        elif start >= 0:
+            if k - start > 1:
+                segments[0, count] = start
+                segments[1, count] = k - start
+                count += 1
+            elif lone < 0:
+                lone = start
+            start = -1
+        before = bits
+    if count == 0 and lone >= 0:
+        segments[0, 0] = lone
+        segments[1, 0] = 1
+        count = 1
+    return count
 
 
 @kernel
-def _next_segment(flags, k):
-    """First segment whose good groups begin at ``k`` or later, as a half-open range; empty if there is none.
+def _shape(n, lone):
+    """What the inverse read variance of a segment of ``n`` groups goes with; that of one group is ``lone``.
 
-    A group with a jump and nothing else is the first sample of the segment that follows.
+    The reference gives a lone group the read variance of two.
     """
-    n = flags.size
-    while k < n and (flags[k] & ~PERSISTENCE) != 0:
-        k += 1
-    first = k
-    while k < n and (flags[k] & ~PERSISTENCE) == 0:
-        k += 1
-    if 0 < first < n and (flags[first - 1] & ~PERSISTENCE) == JUMP_DET:
-        first -= 1
-    return first, k
+    return float(n * n * n - n) if n > 1 else 6.0 * lone * lone
 
 
 @kernel
-def _segment_slope(ramp, first, last, gain, rn, weights, time):
-    """Slope [DN/s] of one segment of two groups or more."""
-    n = last - first
+def _segment_slope(values, i, x, first, n, gain, rn, weights, times, lone):
+    """Slope [DN/s] of one segment of ``n`` groups."""
+    start = float(values[i, first, x])
+    end = float(values[i, first + n - 1, x])
+    if n == 1:
+        return start / (lone * times[0])
     if n == 2:
-        return (ramp[first + 1] - ramp[first]) / time
+        return (end - start) / times[0]
     if rn == 0:
         return np.nan
-    signal = (ramp[last - 1] - ramp[first]) * gain
+    signal = (end - start) * gain
     variance = rn * rn + signal
-    index = 0
-    for limit in POWER_LIMITS:
-        # A NaN at an end falls through to the last power (reference behaviour).
-        index += not (signal <= 0 or variance <= 0 or signal * signal < limit * limit * variance)
+    square = signal * signal
+    index = 5
+    if signal <= 0 or variance <= 0:
+        index = 0
+    elif signal == signal:  # A NaN at an end falls through to the last power (reference behaviour).
+        index = 0
+        for limit in POWER_LIMITS:
+            index += square >= limit * limit * variance
     half = n // 2
     base = weight_offset(n) + index * half
     slope = 0.0
     for j in range(half):
-        a = ramp[first + j]
-        b = ramp[last - 1 - j]
+        a = float(values[i, first + j, x])
+        b = float(values[i, first + n - 1 - j, x])
         slope += weights[base + j] * ((b if b == b else 0.0) - (a if a == a else 0.0))
     return slope
 
 
 @kernel
-def _read_variance(n, gain, rn, time):
-    """Variance of the slope of a segment of ``n`` groups from read noise [(DN/s)^2]."""
-    if n > 2 and not gain > 0:
-        return 0.0
-    shape = 6.0 if n < 3 else float(n * n * n - n)
-    noise = rn / time
-    return 12.0 * noise * noise / (shape * gain * gain)
+def _sum_segments(segments, count, values, i, x, gain, rn, read, photons, weights, times, lone):
+    """Sums over the segments of an integration: of shapes, spans, shape * slope and 1 / (vp + vr).
 
-
-@kernel
-def _combine_segments(ramp, flags, gain, rn, photons, weights, time):
-    """Sums over the segments of an integration: 1/vr, 1/vp, 1/(vp+vr), slope/vr.
-
-    Segments of one group count only if there is no longer one, and then only the first. ``time`` is that of a group,
-    and that of a lone one.
+    A segment has the variances ``vr = read / shape`` and ``vp = photons / span``.
     """
-    by_read, by_photons, by_both, slopes = 0.0, 0.0, 0.0, 0.0
-    lone = -1
-    longer = False
-    first, last = _next_segment(flags, 0)
-    while first < last:
-        n = last - first
-        if n == 1:
-            lone = first if lone < 0 else lone
-        else:
-            longer = True
-            vr = _read_variance(n, gain, rn, time[0])
-            vp = photons / (time[0] * gain * (n - 1))
-            weight = 1.0 / vr
-            by_read += weight
-            by_photons += 1.0 / vp if vp > 0 else 0.0
-            by_both += 1.0 / (vp + vr)
-            slopes += _segment_slope(ramp, first, last, gain, rn, weights, time[0]) * weight
-        first, last = _next_segment(flags, last)
-    if lone >= 0 and not longer:
-        vr = _read_variance(1, gain, rn, time[1])
-        vp = photons / (time[1] * gain)
-        by_read = 1.0 / vr
-        by_photons = 1.0 / vp if vp > 0 else 0.0
-        by_both = 1.0 / (vp + vr)
-        slopes = ramp[lone] / time[1] * by_read
-    return by_read, by_photons, by_both, slopes
+    shapes, spans, slopes, by_both = 0.0, 0.0, 0.0, 0.0
+    for j in range(count):
+        n = segments[1, j]
+        shape = _shape(n, lone)
+        span = float(n - 1) if n > 1 else lone
+        shapes += shape
+        spans += span
+        slopes += shape * _segment_slope(values, i, x, segments[0, j], n, gain, rn, weights, times, lone)
+        by_both += shape * span / (photons * shape + read * span)
+    return shapes, spans, slopes, by_both
 
 
 @kernel
-def _sum_inverse_read_variances(flags, gain, rn, time):
-    """The first of the sums of `_combine_segments`, but without segments whose variance is 0 (reference behaviour)."""
-    total = 0.0
-    found = False
-    longer = False
-    first, last = _next_segment(flags, 0)
-    while first < last:
-        n = last - first
-        found = True
-        if n > 1:
-            longer = True
-            vr = _read_variance(n, gain, rn, time[0])
-            total += 1.0 / vr if vr > 0 else 0.0
-        first, last = _next_segment(flags, last)
-    if found and not longer:
-        vr = _read_variance(1, gain, rn, time[1])
-        total = 1.0 / vr if vr > 0 else 0.0
-    return total
-
-
-@kernel
-def _reciprocal(total):
-    """Variance from a sum of inverse variances: 0 if it is too large to mean anything, NaN if the noise is NaN."""
-    variance = 1.0 / total if total != 0 else 0.0
+def _reported(variance):
+    """A variance as it is reported: 0 if it is too large to mean anything."""
     return 0.0 if variance >= LARGEST_VARIANCE else variance
 
 
 @kernel
-def _median_rate(gdq, data, medians, zeroframe, kinds, n_groups, dark, times):
+def _median_rate(flags, values, medians, zeroframe, kinds, x, dark, times):
     """Photon rate P [DN/s] of a pixel: mean over the integrations of their median rates, plus dark current."""
     total = 0.0
     for i in range(kinds.size):
         first = np.nan
-        if (gdq[i, 0] & SATURATED) == 0:
-            first = float(data[i, 0])
+        if (flags[i, 0, x] & SATURATED) == 0:
+            first = float(values[i, 0, x])
         if kinds[i] == _ZEROFRAME:
             first = float(zeroframe[i])
-        if n_groups == 1 or kinds[i] == _FIRST_GROUP:
+        if values.shape[1] == 1 or kinds[i] == _FIRST_GROUP:
             total += first / times[2]
         elif kinds[i] == _ZEROFRAME:
             total += first / times[1]
-        elif kinds[i] == _RAMP and medians[i] == medians[i]:
-            total += medians[i]
-        elif kinds[i] == _RAMP and (gdq[i, 0] & DO_NOT_USE) == 0 and first == first:
+        elif kinds[i] == _RAMP and medians[i, x] == medians[i, x]:
+            total += medians[i, x]
+        elif kinds[i] == _RAMP and (flags[i, 0, x] & DO_NOT_USE) == 0 and first == first:
             total += first / times[0]
     median = total / kinds.size
     return median + dark if median > 0 else dark
 
 
 @kernel
-def _restore_charge_loss(results, gdq, gain, rn, kinds, times, flags):
-    """Read variances of a pixel as if the groups left out for charge migration had been used."""
+def _lone_time(kind, times):
+    """Exposure time of a segment of one group, in group times."""
+    if kind == _FIRST_GROUP:
+        return times[2] / times[0]
+    return times[1] / times[0] if kind == _ZEROFRAME else 1.0
+
+
+@kernel
+def _restore_charge_loss(results, segments, flags, gdq, place, x, read, kinds, times):
+    """Read variances of a pixel as if the groups left out for charge migration had been used.
+
+    ``flags`` get the flags of the exposure again, which ``gdq`` still has at the first group, row and column of
+    ``place``.
+    """
+    first, r, column = place
     total = 0.0
     touched = False
     for i in range(kinds.size):
         found = False
-        for k in range(flags.size):
-            flags[k] = gdq[i, k]
-            if (flags[k] & CHARGELOSS) != 0:
-                flags[k] ^= CHARGELOSS | DO_NOT_USE
+        for k in range(flags.shape[1]):
+            bits = gdq[i, first + k, r, column]
+            if (bits & CHARGELOSS) != 0:
+                bits ^= CHARGELOSS | DO_NOT_USE
                 found = True
+            flags[i, k, x] = bits
         if found:
-            by_read = _sum_inverse_read_variances(flags, gain, rn, (times[0], _lone_time(kinds[i], times)))
-            results[i, VAR_RNOISE] = _reciprocal(by_read)
+            lone = _lone_time(kinds[i], times)
+            shapes = 0.0
+            for j in range(_find_segments(segments, flags, i, x)):
+                shapes += _shape(segments[1, j], lone)
+            # Segments whose variance is 0 do not count here (reference behaviour).
+            by_read = shapes / read if read > 0 else 0.0
+            results[i, VAR_RNOISE, x] = _reported(1.0 / by_read) if by_read > 0 else 0.0
             total += by_read
             touched = True
-        elif results[i, VAR_RNOISE] > 0:
+        elif results[i, VAR_RNOISE, x] > 0:
             # The stored number is what the reference combines, rounded as it is.
-            total += 1.0 / float(np.float32(results[i, VAR_RNOISE]))
+            total += 1.0 / float(np.float32(results[i, VAR_RNOISE, x]))
     if touched and total > 0:
-        results[kinds.size, VAR_RNOISE] = _reciprocal(total)
+        results[kinds.size, VAR_RNOISE, x] = _reported(1.0 / total)
 
 
 @kernel
-def _lone_time(kind, times):
-    """Exposure time of a segment of one group [s]."""
-    if kind == _FIRST_GROUP:
-        return times[2]
-    return times[1] if kind == _ZEROFRAME else times[0]
+def _set_results(results, i, x, shapes, spans, slopes, read, photons, usable):
+    """Slope and variances of one integration, or of the exposure, of a pixel from sums over its segments."""
+    slope, variance_r, variance_p = 0.0, 0.0, 0.0
+    if shapes > 0:
+        variance_r = _reported(read / shapes)
+        # Weights are inverse read variances: without noise they are infinite, noise beyond all limits is 0
+        # (reference behaviour).
+        slope = slopes / shapes if variance_r > 0 else (0.0 if read > 0 else np.nan)
+        variance_p = _reported(photons / spans) if photons > 0 else 0.0
+    results[i, SLOPE, x] = slope if usable else np.nan
+    results[i, VAR_POISSON, x] = variance_p if usable else 0.0
+    results[i, VAR_RNOISE, x] = variance_r if usable else 0.0
 
 
 @kernel
@@ -265,8 +277,10 @@ def fit_flagged_pixel(
     results,
     bits,
     broken,
-    gdq,
-    data,
+    flags,
+    values,
+    survey,
+    x,
     pixel_bits,
     gain,
     rn,
@@ -274,76 +288,88 @@ def fit_flagged_pixel(
     medians,
     zeroframe,
     weights,
-    start,
+    gdq,
+    place,
     suppress,
     times,
-    ramp,
-    flags,
+    segments,
     kinds,
 ):
-    """Fit one pixel, ``data`` and ``gdq`` (nint, ngroup).
+    """Fit the pixel in column ``x`` of a piece: ``values`` and ``flags`` (nint, ngroup, width), which are changed.
 
-    ``broken`` (nint) is 0 for integrations without any flag or NaN of a pixel without any defect: they are one segment,
-    whose slope stands in ``results`` already.
+    They are copies of the data and of ``gdq`` from the first group, row and column of ``place`` on; ``survey`` is that
+    of the flags (`survey_flags`). ``broken`` (nint, width) is 0 for integrations without any flag or NaN of a pixel
+    without any defect: they are one segment, whose slope stands in ``results`` already.
 
-    ``results`` (nint + 1, 4) gets slope, error and two variances, ``bits`` (nint + 1) the flags, of the integrations
-    and last of the exposure; ``kinds`` says what the integrations were taken for. ``zeroframe`` (nint) may be empty.
-    ``times`` are those of a group, a frame and a lone first group; the rest as in `fit_ramps_tile`.
+    ``results`` (nint + 1, 4, width) gets slope, error and two variances, ``bits`` (nint + 1, width) the flags, of the
+    integrations and last of the exposure; ``kinds`` says what the integrations were taken for. ``zeroframe`` (nint) may
+    be empty. ``segments`` (2, ngroup) is scratch. ``times`` are those of a group, a frame and a lone first group; the
+    rest as in `fit_ramps_tile`.
+
+    Returns whether one of the integrations is suppressed.
     """
-    n = ramp.size
+    n = values.shape[1]
     ni = kinds.size
     if not gain > 0:
         pixel_bits |= NO_GAIN_VALUE | DO_NOT_USE
+    suppressed = False
     for i in range(ni):
-        kinds[i] = _RAMP if broken[i] == 0 else _kind(gdq, zeroframe, suppress, i)
-    photons = _median_rate(gdq, data, medians, zeroframe, kinds, n, dark, times)
-    by_read_all, by_photons_all, slopes_all = 0.0, 0.0, 0.0
+        kinds[i] = _RAMP if broken[i, x] == 0 else _kind(survey, flags, zeroframe, suppress, place[0], i, x)
+        suppressed |= kinds[i] == _SUPPRESSED
+    photons = _median_rate(flags, values, medians, zeroframe, kinds, x, dark, times) / (times[0] * gain)
+    noise = rn / (times[0] * gain)
+    read = 12.0 * noise * noise
+    shapes_all, spans_all, slopes_all = 0.0, 0.0, 0.0
     n_unusable, n_full, all_bits = 0, 0, 0
     for i in range(ni):
-        n_bad, n_saturated, found = 0, 0, 0
-        if broken[i] != 0:
-            n_bad, n_saturated, found = _load(ramp, flags, gdq, data, zeroframe, kinds[i], start, i)
-        result = pixel_bits | (found & (JUMP_DET | PERSISTENCE))
-        by_read, by_photons, by_both, slopes = 0.0, 0.0, 0.0, 0.0
-        if broken[i] == 0:
-            by_read = 1.0 / _read_variance(n, gain, rn, times[0])
-            by_photons = times[0] * gain * (n - 1) / photons if photons > 0 else 0.0
-            by_both = by_read * by_photons / (by_read + by_photons) if photons > 0 else by_read
-            slopes = results[i, SLOPE] * by_read
-        elif (flags[0] & SATURATED) != 0:
-            result |= UNUSABLE
-        elif n_bad == n:
-            result |= UNUSABLE if n_saturated == n else DO_NOT_USE
+        count, n_bad, n_saturated, found = 0, 0, 0, 0
+        result = pixel_bits
+        if broken[i, x] != 0:
+            n_bad, n_saturated, found = survey[i, N_BAD, x], survey[i, N_SATURATED, x], survey[i, FOUND, x]
+            if kinds[i] == _SUPPRESSED:
+                n_bad = n
+            if kinds[i] == _ZEROFRAME:
+                # The first read stands in for the first group, whose flags are told all the same.
+                values[i, 0, x] = zeroframe[i]
+                flags[i, 0, x] = 0
+                n_bad -= 1
+                n_saturated -= n_saturated == n
+            result |= found & (JUMP_DET | PERSISTENCE)
+            if (flags[i, 0, x] & SATURATED) != 0:
+                result |= UNUSABLE
+            elif n_bad == n:
+                result |= UNUSABLE if n_saturated == n else DO_NOT_USE
+            else:
+                count = _find_segments(segments, flags, i, x)
+            lone = _lone_time(kinds[i], times)
+            shapes, spans, slopes, by_both = _sum_segments(
+                segments, count, values, i, x, gain, rn, read, photons, weights, times, lone
+            )
         else:
-            time = (times[0], _lone_time(kinds[i], times))
-            by_read, by_photons, by_both, slopes = _combine_segments(ramp, flags, gain, rn, photons, weights, time)
-        by_read_all += by_read
-        by_photons_all += by_photons
+            shapes, spans = _shape(n, 1.0), float(n - 1)
+            slopes = results[i, SLOPE, x] * shapes
+            by_both = shapes * spans / (photons * shapes + read * spans)
+        shapes_all += shapes
+        spans_all += spans
         slopes_all += slopes
         usable = (result & UNUSABLE) == 0
-        variance = _reciprocal(by_read)
+        _set_results(results, i, x, shapes, spans, slopes, read, photons, usable)
         both = 1.0 / by_both if by_both != 0 else 0.0
-        results[i, SLOPE] = slopes * variance if usable else np.nan
-        results[i, ERR] = 0.0 if not usable or both > LARGEST_VARIANCE else np.sqrt(both)
-        results[i, VAR_POISSON] = _reciprocal(by_photons) if usable else 0.0
-        results[i, VAR_RNOISE] = variance if usable else 0.0
+        results[i, ERR, x] = np.sqrt(both) if usable and not both > LARGEST_VARIANCE else 0.0
         n_unusable += (result & DO_NOT_USE) != 0
         n_full += (result & SATURATED) != 0
-        all_bits |= found | (SATURATED if n_saturated > 0 else 0)
-        bits[i] = result | (SATURATED if n_saturated > 0 else 0)
+        partial = SATURATED if n_saturated > 0 else 0
+        all_bits |= found | partial
+        bits[i, x] = result | partial
     result = pixel_bits | (all_bits & (JUMP_DET | PERSISTENCE))
     result |= DO_NOT_USE if n_unusable == ni else 0
     result |= SATURATED if n_full == ni else 0
-    usable = (result & UNUSABLE) == 0
-    variance_r = _reciprocal(by_read_all)
-    variance_p = _reciprocal(by_photons_all)
-    results[ni, SLOPE] = slopes_all * variance_r if usable else np.nan
-    results[ni, ERR] = np.sqrt(variance_p + variance_r) if usable else 0.0
-    results[ni, VAR_POISSON] = variance_p if usable else 0.0
-    results[ni, VAR_RNOISE] = variance_r if usable else 0.0
-    bits[ni] = result | (all_bits & SATURATED)
+    _set_results(results, ni, x, shapes_all, spans_all, slopes_all, read, photons, (result & UNUSABLE) == 0)
+    results[ni, ERR, x] = np.sqrt(results[ni, VAR_POISSON, x] + results[ni, VAR_RNOISE, x])
+    bits[ni, x] = result | (all_bits & SATURATED)
     if (all_bits & CHARGELOSS) != 0:
-        _restore_charge_loss(results, gdq, gain, rn, kinds, times, flags)
+        _restore_charge_loss(results, segments, flags, gdq, place, x, read, kinds, times)
+    return suppressed
 
 
 @kernel

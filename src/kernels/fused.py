@@ -43,7 +43,6 @@ from upramp.kernels.jump import (
     detect_jumps_tile,
     flag_after_jumps_tile,
     flag_bad_gain_tile,
-    mark_cores_tile,
     spread_cores_tile,
 )
 from upramp.kernels.linearity import linearize_tile, prepare_coefficients_tile
@@ -196,13 +195,9 @@ OPERATIONS = Table(
     flag_bad_gain=(flag_bad_gain_tile, (_FLAGS, _PLANE, *_REGION)),
     detect_jumps=(
         detect_jumps_tile,
-        (_GDQ, _DATA, _PLANE, _PLANE, types.Array(types.uint8, 2, "C"), _I, _N, _N, _N, _I, *_REGION),
+        (_GDQ, _GDQ, _DATA, _PLANE, _PLANE, types.Array(types.uint8, 2, "C"), _I, _N, _N, _N, _I, _N, _N, *_REGION),
     ),
     count_jumps=(count_jumps_tile, (_COUNTS, _GDQ, *_REGION)),
-    mark_cores=(
-        mark_cores_tile,
-        (_GDQ, _GDQ, _DATA, _PLANE, _PLANE, types.Array(types.uint8, 2, "C"), _N, _N, _I, *_REGION),
-    ),
     spread_cores=(spread_cores_tile, (_GDQ, _GDQ, *_REGION)),
     flag_after_jumps=(
         flag_after_jumps_tile,
@@ -405,6 +400,7 @@ def _flag_jumps(ops, tile, area, op, counts):
         "detect_jumps",
         (
             tile.gdq,
+            tile.marks if op.flag_neighbors else np.empty((0, 0, 0, 0), np.uint8),
             tile.data,
             gain,
             noise,
@@ -414,6 +410,8 @@ def _flag_jumps(ops, tile, area, op, counts):
             op.four_group_threshold,
             op.three_group_threshold,
             op.nframes,
+            op.min_neighbor_sigma,
+            op.max_neighbor_sigma,
             a.first,
             a.last,
             a.left,
@@ -422,25 +420,6 @@ def _flag_jumps(ops, tile, area, op, counts):
     )
     call(ops, "count_jumps", (counts[tile.row :], tile.gdq, area.first, area.last, area.left, area.right))
     if op.flag_neighbors:
-        call(
-            ops,
-            "mark_cores",
-            (
-                tile.marks,
-                tile.gdq,
-                tile.data,
-                gain,
-                noise,
-                unused,
-                op.min_neighbor_sigma,
-                op.max_neighbor_sigma,
-                op.nframes,
-                a.first,
-                a.last,
-                a.left,
-                a.right,
-            ),
-        )
         call(ops, "spread_cores", (tile.gdq, tile.marks, area.first, area.last, area.left, area.right))
     if op.after_groups_1 > 0 or op.after_groups_2 > 0:
         call(
@@ -665,7 +644,7 @@ def operations_needed(work):
         (chain.dark.active, ["subtract_dark"]),
         (chain.dark.active and not chain.dark.direct, ["average_frames"]),
         (chain.jump.active, ["flag_bad_gain", "detect_jumps", "count_jumps", "clear_bad_jumps"]),
-        (chain.jump.active and chain.jump.flag_neighbors, ["mark_cores", "spread_cores"]),
+        (chain.jump.active and chain.jump.flag_neighbors, ["spread_cores"]),
         (chain.jump.after_groups_1 > 0 or chain.jump.after_groups_2 > 0, ["flag_after_jumps"]),
         (chain.fit.active, ["fit_ramps", "encode_float", "encode_flags"]),
         (chain.fit.gain_factor != 1.0, ["scale_rates"]),

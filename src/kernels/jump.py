@@ -12,6 +12,7 @@ NaN: a difference with a NaN, DO_NOT_USE or SATURATED end does not exist. Not he
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -25,12 +26,12 @@ from upramp.kernels._jump_search import (
     SIGMA_CLIP_ALL,
     SINGLE_PASS,
     UNUSABLE,
+    columns_with_jumps,
     detect_jumps_tile,
     jump_scratch,
-    medians_of_jumps,
+    next_jumps,
 )
 from upramp.kernels._layout import ShapeError, as_canonical, check_shape, writable_copy
-from upramp.kernels._rows import fill_row
 from upramp.kernels._tiles import require_in_place, run_tile
 
 __all__ = [
@@ -51,7 +52,6 @@ __all__ = [
     "detect_jumps_tile",
     "flag_after_jumps_tile",
     "flag_bad_gain_tile",
-    "mark_cores_tile",
     "spread_cores_tile",
 ]
 
@@ -120,37 +120,6 @@ def flag_bad_gain_tile(pdq, gain, first, last, left, right):
 
 
 @kernel
-def mark_cores_tile(
-    marks, gdq, data, gain, read_noise, unused, min_sigma, max_sigma, nframes, first, last, left, right
-):
-    """Write 1 into ``marks`` (like ``gdq``) of the region where a jump is to flag its neighbours, else 0."""
-    medians, wanted, values, queue = jump_scratch(data.shape[0] * (data.shape[1] - 1))
-    width = medians.size
-    for r in range(first, last):
-        for i in range(data.shape[0]):
-            for k in range(data.shape[1]):
-                fill_row(marks[i, k, r, left:right], np.uint8(0))
-        for start in range(left, right, width):
-            stop = min(start + width, right)
-            if not medians_of_jumps(medians, wanted, values, queue, data, gdq, gain, unused, r, start, stop):
-                continue
-            for x in range(stop - start):
-                if not wanted[x]:
-                    continue
-                noise = read_noise[r, start + x] * gain[r, start + x]
-                sigma = np.sqrt(abs(medians[x]) + float(noise * noise) / nframes)
-                j = 0
-                for i in range(data.shape[0]):
-                    for k in range(1, data.shape[1]):
-                        if (unused[i, k - 1] | unused[i, k]) != 0:
-                            continue
-                        ratio = abs(float(values[j, x]) - medians[x]) / sigma
-                        j += 1
-                        if sigma > 0 and ratio > min_sigma and ratio < max_sigma:
-                            marks[i, k, r, start + x] = (gdq[i, k, r, start + x] & JUMP_DET) != 0
-
-
-@kernel
 def spread_cores_tile(gdq, marks, first, last, left, right):
     """Flag the marked samples of the region and those next to a mark, in rows and columns, of any pixel in the array.
 
@@ -191,16 +160,14 @@ def flag_after_jumps_tile(gdq, data, gain, unused, e1, e2, n1, n2, first, last, 
     SATURATED and DO_NOT_USE groups are passed over.
     """
     n_groups = data.shape[1]
-    medians, wanted, values, queue = jump_scratch(data.shape[0] * (data.shape[1] - 1))
-    width = medians.size
+    lanes, medians, values, queue = jump_scratch(data.shape[0] * (data.shape[1] - 1))
+    bits = np.empty(right - left, np.uint8)
     for r in range(first, last):
-        for start in range(left, right, width):
-            stop = min(start + width, right)
-            if not medians_of_jumps(medians, wanted, values, queue, data, gdq, gain, unused, r, start, stop):
-                continue
-            for x in range(stop - start):
-                if not wanted[x]:
-                    continue
+        x = 0 if columns_with_jumps(bits, gdq, r, left, right) else bits.size
+        while x < bits.size:
+            n_lanes, x = next_jumps(lanes, medians, values, queue, bits, x, data, gdq, gain, unused, r, left)
+            for lane in range(n_lanes):
+                column = left + lanes[lane]
                 # Backwards in time: a source only changes later groups, so each flag is met as it was at the start.
                 j = 0
                 for i in range(data.shape[0]):
@@ -211,14 +178,14 @@ def flag_after_jumps_tile(gdq, data, gain, unused, e1, e2, n1, n2, first, last, 
                         if (unused[i, k - 1] | unused[i, k]) != 0:
                             continue
                         j -= 1
-                        if (gdq[i, k, r, start + x] & JUMP_DET) == 0:
+                        if (gdq[i, k, r, column] & JUMP_DET) == 0:
                             continue
-                        size = float(values[j, x]) - medians[x]
+                        size = float(values[j, lane]) - medians[lane]
                         reach = n1 if size >= e1 else 0
                         reach = max(reach, n2) if size >= e2 else reach
                         for later in range(k + 1, min(k + reach + 1, n_groups)):
-                            if (gdq[i, later, r, start + x] & UNUSABLE) == 0:
-                                gdq[i, later, r, start + x] |= JUMP_DET
+                            if (gdq[i, later, r, column] & UNUSABLE) == 0:
+                                gdq[i, later, r, column] |= JUMP_DET
 
 
 @kernel
@@ -268,8 +235,8 @@ def common_flags(gdq):
 
 
 @kernel
-def clear_whole_frame_jumps(gdq):
-    """Clear groups that sigma clipping flagged all over (reference behaviour).
+def clear_whole_frame_jumps(gdq, marks):
+    """Clear groups that sigma clipping flagged all over, and their ``marks`` if there are any (reference behaviour).
 
     Where every pixel of a group has JUMP_DET or DO_NOT_USE, pixels with JUMP_DET and nothing else become good.
     """
@@ -282,11 +249,15 @@ def clear_whole_frame_jumps(gdq):
                     everywhere &= (q[x] & (JUMP_DET | DO_NOT_USE)) != 0
                 if not everywhere:
                     break
-            if everywhere:
-                for r in range(gdq.shape[2]):
-                    q = gdq[i, k, r]
-                    for x in range(q.size):
-                        q[x] = 0 if q[x] == JUMP_DET else q[x]
+            if not everywhere:
+                continue
+            for r in range(gdq.shape[2]):
+                q = gdq[i, k, r]
+                for x in range(q.size):
+                    if q[x] == JUMP_DET:
+                        q[x] = 0
+                        if marks.size > 0:
+                            marks[i, k, r, x] = 0
 
 
 def choose_mode(unused, parameters):
@@ -357,6 +328,7 @@ def detect_jumps_in_place(data, gdq, pdq, gain, read_noise, *, nframes, group_ti
     def detect(gdq, data, gain, read_noise, *region):
         detect_jumps_tile(
             gdq,
+            marks,
             data,
             gain,
             read_noise,
@@ -366,16 +338,12 @@ def detect_jumps_in_place(data, gdq, pdq, gain, read_noise, *, nframes, group_ti
             float(parameters.four_group_rejection_threshold),
             float(parameters.three_group_rejection_threshold),
             int(nframes),
+            float(parameters.min_jump_to_flag_neighbors),
+            float(parameters.max_jump_to_flag_neighbors),
             *region,
         )
         if not clips:
-            mark(gdq, data, gain, read_noise, *region)
-
-    def mark(gdq, data, gain, read_noise, *region):
-        count_jumps_tile(counts, gdq, *region)
-        if parameters.flag_4_neighbors:
-            limits = float(parameters.min_jump_to_flag_neighbors), float(parameters.max_jump_to_flag_neighbors)
-            mark_cores_tile(marks, gdq, data, gain, read_noise, unused, *limits, int(nframes), *region)
+            count_jumps_tile(counts, gdq, *region)
 
     def finish(gdq, data, gain, *region):
         if parameters.flag_4_neighbors:
@@ -387,8 +355,8 @@ def detect_jumps_in_place(data, gdq, pdq, gain, read_noise, *, nframes, group_ti
     # Small blocks: what one operation has read is still in the cache for the next.
     run_tile(detect, gdq, data, gain, read_noise, threads=threads, block=8)
     if clips:
-        clear_whole_frame_jumps(gdq)
-        run_tile(mark, gdq, data, gain, read_noise, threads=threads, block=8)
+        clear_whole_frame_jumps(gdq, marks)
+        run_tile(partial(count_jumps_tile, counts), gdq, threads=threads)
     run_tile(finish, gdq, data, gain, threads=threads, block=8)
     return int(counts.sum())
 

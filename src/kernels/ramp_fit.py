@@ -39,6 +39,7 @@ from upramp.kernels._segments import (
     VAR_RNOISE,
     fit_flagged_pixel,
     good_groups,
+    survey_flags,
     weight_offset,
     write_back,
 )
@@ -61,6 +62,7 @@ log = logging.getLogger(__name__)
 _PIECE = 256  # columns done together
 # Rows of scratch are a little longer: at a power of two apart they would compete for the same cache lines.
 _ROW = _PIECE + 16
+_LANES = 64  # flagged ramps that are sorted together
 
 
 class RatePlanes(NamedTuple):
@@ -129,8 +131,9 @@ def _take_piece(
 ):
     """Copy a piece of a row; ``rn`` is its noise of one group [e-].
 
-    ``broken`` marks the integrations of pixels that are not plainly good, ``careful`` pixels with any of them. The copy
-    lies densely: the groups of a full frame are a power of two apart, and compete for the same cache lines.
+    ``broken`` marks the integrations of pixels that are not plainly good, ``careful`` pixels with any of them; returns
+    whether there is one. The copy lies densely: the groups of a full frame are a power of two apart, and compete for
+    the same cache lines.
     """
     n = right - left
     g = gain[r, left:right]
@@ -161,47 +164,69 @@ def _take_piece(
     for i in range(data.shape[0]):
         for x in range(n):
             careful[x] |= broken[i, x]
+    found = np.uint8(0)
+    for x in range(n):
+        found = np.uint8(found | careful[x])
+    return found != 0
 
 
 @kernel
-def _median_rates(medians, ordered, careful, values, flags, group_time, n):
-    """Median of the usable first differences of one integration over the group time [DN/s]; NaN if there are none."""
+def _median_rates(medians, ordered, values, group_time, n):
+    """Median of the first differences of one integration over the group time [DN/s], as if all were usable."""
     rows = values.shape[0] - 1
-    infinity = np.float32(np.inf)
-    zero = np.float32(0)
-    one = np.float32(1)
-    counts = np.zeros(n, np.float32)
     for j in range(rows):
         a = values[j, :n]
         b = values[j + 1, :n]
-        p = flags[j, :n]
-        q = flags[j + 1, :n]
         d = ordered[j]
         for x in range(n):
-            difference = b[x] - a[x]
-            exists = ((p[x] & UNUSABLE) | (q[x] & (UNUSABLE | JUMP_DET))) == 0 and difference == difference
-            d[x] = difference if exists else infinity
-            counts[x] += one if exists else zero
+            d[x] = b[x] - a[x]
     sort_lanes(ordered, rows, n)
     low = ordered[(rows - 1) // 2]
     high = ordered[rows // 2]
     for x in range(n):
         medians[x] = 0.5 * (float(low[x]) + float(high[x])) / group_time
-    for x in range(n):
-        if careful[x] != 0 and counts[x] < rows:
-            medians[x] = lane_median(ordered, x, 0, int(counts[x])) / group_time if counts[x] > 0 else np.nan
 
 
 @kernel
-def _slopes(slope, power, other, values, gain, rn, weights, n):
-    """Slopes [DN/s] of unbroken ramps of one integration; ``power`` and ``other`` are scratch."""
-    length = values.shape[0]
-    half = length // 2
-    base = weight_offset(length)
-    y0 = values[0, :n]
-    y1 = values[length - 1, :n]
+def _flagged_median_rates(medians, queue, lanes, broken, values, flags, group_time, n):
+    """The same for ``broken`` ramps, without their unusable differences; NaN if there are no others."""
+    rows = values.shape[0] - 1
+    infinity = np.float32(np.inf)
+    x = 0
+    while x < n:
+        n_lanes = 0
+        while x < n and n_lanes < lanes.size:
+            if broken[x] != 0:
+                lanes[n_lanes] = x
+                n_lanes += 1
+            x += 1
+        if n_lanes == 0:
+            return
+        for lane in range(n_lanes):
+            c = lanes[lane]
+            count = 0
+            before = flags[0, c]
+            for j in range(rows):
+                q = flags[j + 1, c]
+                v = values[j + 1, c] - values[j, c]
+                exists = (before & UNUSABLE) | (q & (UNUSABLE | JUMP_DET)) == 0 and v == v
+                queue[j, lane] = v if exists else infinity
+                count += exists
+                before = q
+            medians[c] = count
+        sort_lanes(queue, rows, min((n_lanes + 15) // 16 * 16, queue.shape[1]))
+        for lane in range(n_lanes):
+            c = lanes[lane]
+            count = int(medians[c])
+            medians[c] = lane_median(queue, lane, 0, count) / group_time if count > 0 else np.nan
+
+
+@kernel
+def _powers(power, pairs, gain, rn, n):
+    """Index of the power of the weights, after the signal-to-noise ratio of each ramp; returns the extremes."""
+    y = pairs[0]
     for x in range(n):
-        signal = (float(y1[x]) - float(y0[x])) * float(gain[x])
+        signal = y[x] * float(gain[x])
         square = signal * signal if signal > 0 else 0.0
         variance = float(rn[x]) * float(rn[x]) + signal
         index = 0.0
@@ -213,18 +238,42 @@ def _slopes(slope, power, other, values, gain, rn, weights, n):
     for x in range(n):
         lowest = power[x] if power[x] < lowest else lowest
         highest = power[x] if power[x] > highest else highest
-    fill_row(slope[:n], 0.0)
-    # Neighbouring pixels share one or two powers: a pass for each is faster than looking weights up per pixel.
-    for index in range(int(lowest), int(highest) + 1):
-        fill_row(other[:n], 0.0)
-        for j in range(half):
-            c = weights[base + index * half + j]
-            a = values[j, :n]
-            b = values[length - 1 - j, :n]
-            for x in range(n):
-                other[x] += c * (float(b[x]) - float(a[x]))
+    return int(lowest), int(highest)
+
+
+@kernel
+def _slopes(slope, power, other, pairs, values, gain, rn, weights, n):
+    """Slopes [DN/s] of unbroken ramps of one integration; ``power``, ``other`` and ``pairs`` are scratch."""
+    length = values.shape[0]
+    half = length // 2
+    base = weight_offset(length)
+    for j in range(half):
+        a = values[j, :n]
+        b = values[length - 1 - j, :n]
+        pair = pairs[j]
         for x in range(n):
-            slope[x] += other[x] if power[x] == index else 0.0
+            pair[x] = float(b[x]) - float(a[x])
+    lowest, highest = _powers(power, pairs, gain, rn, n)
+    # Neighbouring pixels share one or two powers: a pass for each is faster than looking weights up per pixel.
+    for index in range(lowest, highest + 1):
+        w = weights[base + index * half :]
+        first = pairs[0]
+        for x in range(n):
+            other[x] = w[0] * first[x]
+        for j in range(1, half - 1, 2):
+            a = pairs[j]
+            b = pairs[j + 1]
+            for x in range(n):
+                other[x] = (other[x] + w[j] * a[x]) + w[j + 1] * b[x]
+        if half % 2 == 0:
+            a = pairs[half - 1]
+            for x in range(n):
+                other[x] += w[half - 1] * a[x]
+        if index == lowest:
+            copy_row(slope[:n], other)
+        else:
+            for x in range(n):
+                slope[x] = other[x] if power[x] == index else slope[x] + 0.0
 
 
 @kernel
@@ -246,31 +295,34 @@ def _combine_clean(results, bits, pdq, vp, vr):
     """Results of pixels with one segment in every integration; slopes of the integrations are there already."""
     ni = results.shape[0] - 1
     n = vp.size
-    for i in range(ni):
-        err, p, q = results[i, ERR, :n], results[i, VAR_POISSON, :n], results[i, VAR_RNOISE, :n]
-        for x in range(n):
-            both = vp[x] + vr[x]
-            err[x] = np.sqrt(both) if both <= LARGEST_VARIANCE else 0.0
-        for x in range(n):
-            p[x] = vp[x] if 0 < vp[x] < LARGEST_VARIANCE else 0.0
-        copy_row(q, vr)
-        copy_row(bits[i, :n], pdq)
     slope, err, p, q = (
         results[ni, SLOPE, :n],
         results[ni, ERR, :n],
         results[ni, VAR_POISSON, :n],
         results[ni, VAR_RNOISE, :n],
     )
+    # All integrations have the same variances.
+    for x in range(n):
+        both = vp[x] + vr[x]
+        err[x] = np.sqrt(both) if both <= LARGEST_VARIANCE else 0.0
+    for x in range(n):
+        p[x] = vp[x] if 0 < vp[x] < LARGEST_VARIANCE else 0.0
+    for i in range(ni):
+        copy_row(results[i, ERR, :n], err)
+        copy_row(results[i, VAR_POISSON, :n], p)
+        copy_row(results[i, VAR_RNOISE, :n], vr)
+        copy_row(bits[i, :n], pdq)
     fill_row(slope, 0.0)
     for i in range(ni):
         one = results[i, SLOPE, :n]
         for x in range(n):
             slope[x] += one[x]
+    part = 1.0 / ni
     for x in range(n):
-        slope[x] /= ni
-        mean = vp[x] / ni
+        slope[x] *= part
+        mean = vp[x] * part
         p[x] = mean if 0 < mean < LARGEST_VARIANCE else 0.0
-        q[x] = vr[x] / ni
+        q[x] = vr[x] * part
     for x in range(n):
         err[x] = np.sqrt(p[x] + q[x])
     copy_row(bits[ni, :n], pdq)
@@ -337,8 +389,12 @@ def fit_ramps_tile(
     medians = np.empty((ni, _ROW), np.float64)
     results = np.empty((ni + 1, 4, _ROW), np.float64)
     bits = np.empty((ni + 1, _ROW), np.uint32)
-    ramp = np.empty(n_groups, np.float64)
-    ramp_flags = np.empty(n_groups, np.uint8)
+    pairs = np.empty((n_groups // 2, _ROW), np.float64)
+    segments = np.empty((2, n_groups), np.int64)
+    survey = np.empty((ni, 5, _ROW), np.uint16)
+    lanes = np.empty(_LANES, np.int64)
+    # Zeros: lanes that are not taken are sorted with the others.
+    queue = np.zeros((n_groups, _LANES), np.float32)
     values = np.empty((ni, n_groups, _ROW), np.float32)
     flags = np.empty((ni, n_groups, _ROW), np.uint8)
     kinds = np.empty(ni, np.int64)
@@ -348,7 +404,7 @@ def fit_ramps_tile(
         for a in range(left, right, _PIECE):
             b = min(a + _PIECE, right)
             n = b - a
-            _take_piece(
+            any_careful = _take_piece(
                 values,
                 flags,
                 broken,
@@ -373,36 +429,43 @@ def fit_ramps_tile(
             if n_groups > 1:
                 vp, vr = rows[0, :n], rows[1, :n]  # scratch of _slopes before that
                 for i in range(ni):
-                    _median_rates(medians[i], ordered, careful, values[i], flags[i], group_time, n)
-                    _slopes(results[i, SLOPE], vp, vr, values[i], gain[r, a:b], rn, weights, n)
+                    _median_rates(medians[i], ordered, values[i], group_time, n)
+                    _flagged_median_rates(medians[i], queue, lanes, broken[i], values[i], flags[i], group_time, n)
+                    _slopes(results[i, SLOPE], vp, vr, pairs, values[i], gain[r, a:b], rn, weights, n)
                     for x in range(n):
                         poisson[x] += medians[i, x]
                 _variances(vp, vr, poisson, dark, gain, rn, ni, n_groups, group_time, r, a)
                 _combine_clean(results, bits, pdq[r, a:b], vp, vr)
-            for x in range(n):
-                if careful[x] != 0:
-                    for i in range(first_reads.size):
-                        first_reads[i] = zeroframe[i, r, a + x]
-                    fit_flagged_pixel(
-                        results[:, :, x],
-                        bits[:, x],
-                        broken[:, x],
-                        flags[:, :, x],
-                        values[:, :, x],
-                        pdq[r, a + x],
-                        float(gain[r, a + x]),
-                        float(rn[x]),
-                        dark[x],
-                        medians[:, x],
-                        first_reads,
-                        weights,
-                        start,
-                        suppress,
-                        times,
-                        ramp,
-                        ramp_flags,
-                        kinds,
-                    )
+            for i in range(ni if any_careful else 0):
+                survey_flags(survey[i], flags[i], n)
+            for x in range(n if any_careful else 0):
+                if careful[x] == 0:
+                    continue
+                for i in range(first_reads.size):
+                    first_reads[i] = zeroframe[i, r, a + x]
+                suppressed = fit_flagged_pixel(
+                    results,
+                    bits,
+                    broken,
+                    flags,
+                    values,
+                    survey,
+                    x,
+                    pdq[r, a + x],
+                    float(gain[r, a + x]),
+                    float(rn[x]),
+                    dark[x],
+                    medians,
+                    first_reads,
+                    weights,
+                    gdq,
+                    (start, r, a + x),
+                    suppress,
+                    times,
+                    segments,
+                    kinds,
+                )
+                if suppressed or start > 0:
                     write_back(gdq, kinds, start, r, a + x)
             # The results of clean and careful pixels leave together, row by row.
             for i in range(ni):

@@ -17,6 +17,7 @@ DNU, SAT, JUMP, NO_GAIN_VALUE = 1, 2, 4, 2**19
 VECTORS = json.loads((Path(__file__).parents[1] / "data" / "jump_rampfit_vectors.json").read_text())["vectors"]
 FIELDS = set(JumpParameters.__dataclass_fields__)
 THRESHOLDS = (4.0, 5.0, 6.0)
+NO_MARKS = np.empty((0, 0, 0, 0), np.uint8)
 MODES = {
     "iterative": {},
     "single": {"min_diffs_single_pass": 2},
@@ -130,13 +131,13 @@ def test_proof_that_a_ramp_is_clean_changes_nothing(mode):
     noise = np.full(frame, 3, np.float32)
     quick = np.zeros(data.shape, np.uint8)
     limits = (2.0, 2.0, 2.0) if mode == jump.SIGMA_CLIP_ALL else THRESHOLDS
-    arguments = (data, one, noise, unused, mode, *limits, 1)
-    jump.detect_jumps_tile(quick, *arguments, 0, 64, 0, 64)
+    arguments = (data, one, noise, unused, mode, *limits, 1, 10.0, 1000.0)
+    jump.detect_jumps_tile(quick, NO_MARKS, *arguments, 0, 64, 0, 64)
     # A NaN in a group of its own sends every ramp to the exact rules.
     longer = np.concatenate([data, np.full((1, 1, *frame), np.nan, np.float32)], axis=1)
     exact = np.zeros(longer.shape, np.uint8)
-    longer_arguments = (longer, one, noise, np.zeros((1, n + 1), np.uint8), mode, *limits, 1)
-    jump.detect_jumps_tile(exact, *longer_arguments, 0, 64, 0, 64)
+    longer_arguments = (longer, one, noise, np.zeros((1, n + 1), np.uint8), *arguments[4:])
+    jump.detect_jumps_tile(exact, NO_MARKS, *longer_arguments, 0, 64, 0, 64)
     assert 0 < np.count_nonzero(exact) < exact.size / 4
     np.testing.assert_array_equal(quick, exact[:, :n])
 
@@ -152,18 +153,14 @@ def test_result_does_not_depend_on_threads_or_tiles(mode):
     assert one.n_primary == two.n_primary
 
     unused = common_flags(gdq) & np.uint8(DNU)
-    arguments = (data, gain, noise, unused, choose_mode(unused, parameters), *THRESHOLDS, 1)
+    arguments = (data, gain, noise, unused, choose_mode(unused, parameters), *THRESHOLDS, 1, 10.0, 1000.0)
     whole, tiled = gdq.copy(), gdq.copy()
-    jump.detect_jumps_tile(whole, *arguments, 0, 40, 0, 70)
     marks, tiled_marks = np.full_like(gdq, 9), np.full_like(gdq, 9)
-    limits = (data, gain, noise, unused, 10.0, 1000.0, 1)
-    jump.mark_cores_tile(marks, whole, *limits, 0, 40, 0, 70)
+    jump.detect_jumps_tile(whole, marks, *arguments, 0, 40, 0, 70)
     tiles = [(0, 3, 0, 70), (3, 40, 0, 1), (3, 40, 1, 33), (3, 40, 33, 70)]
     for tile in tiles:
-        jump.detect_jumps_tile(tiled, *arguments, *tile)
+        jump.detect_jumps_tile(tiled, tiled_marks, *arguments, *tile)
     np.testing.assert_array_equal(tiled, whole)
-    for tile in tiles:
-        jump.mark_cores_tile(tiled_marks, tiled, *limits, *tile)
     np.testing.assert_array_equal(tiled_marks, marks)
     jump.spread_cores_tile(whole, marks, 0, 40, 0, 70)
     for tile in tiles:
@@ -182,7 +179,8 @@ def test_groups_that_nobody_uses_may_be_left_out():
     results = []
     for table in (unused, np.zeros_like(unused)):
         out = gdq.copy()
-        jump.detect_jumps_tile(out, data, gain, noise, table, jump.ITERATIVE, *THRESHOLDS, 1, 0, 9, 0, 70)
+        rules = (table, jump.ITERATIVE, *THRESHOLDS, 1, 10.0, 1000.0)
+        jump.detect_jumps_tile(out, NO_MARKS, data, gain, noise, *rules, 0, 9, 0, 70)
         results.append(out)
     np.testing.assert_array_equal(*results)
 
