@@ -13,7 +13,7 @@ import numpy as np
 from numba import carray, types
 from numba.extending import intrinsic
 
-from upramp.kernels._jit import kernel
+from upramp.kernels._jit import helper, kernel
 from upramp.kernels._layout import DTypeError, ShapeError
 
 __all__ = [
@@ -74,7 +74,7 @@ def _pointer(typing_context, address):
     return types.voidptr(types.int64), generate
 
 
-@kernel
+@helper
 def array_at(address, shape, dtype):
     """Array of a given shape and dtype that lies at an address."""
     return carray(_pointer(address), shape, dtype)
@@ -116,12 +116,12 @@ def as_bits(array, dtype, *, ndim=None, first_row=0, first_column=0, writable=Fa
     return Bits(bits, swapped, flipped, int(first_row), int(first_column))
 
 
-@kernel
+@helper
 def _swap16(value):
     return np.uint16((value >> np.uint16(8)) | (value << np.uint16(8)))
 
 
-@kernel
+@helper
 def _swap32(value):
     return np.uint32(
         (value >> np.uint32(24))

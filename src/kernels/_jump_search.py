@@ -12,7 +12,7 @@ Symbols, sources and the NaN rule are those of `jump`.
 import numpy as np
 
 from upramp.kernels._flags import DO_NOT_USE, JUMP_DET, SATURATED
-from upramp.kernels._jit import kernel
+from upramp.kernels._jit import helper, kernel
 from upramp.kernels._median import lane_median, sort_lanes
 from upramp.kernels._rows import fill_row
 
@@ -29,14 +29,14 @@ SIGMA_CLIP_ALL = 3  # over all groups of all integrations
 _LANES = 64  # ramps that are sorted together
 
 
-@kernel
+@helper
 def _piece_width(depth):
     """Columns done together: their scratch, ``depth`` rows of float32, shall stay near the processor."""
     # Rows that are a power of two apart would compete for the same cache lines.
     return min(240, max(48, 65536 // max(depth, 1) // 16 * 16))
 
 
-@kernel
+@helper
 def _load_differences(values, data, gdq, gain, unused, k0, k1, magnitude, r, left, right):
     """Fill rows of ``values`` with the differences k0 <= k < k1 of all integrations; returns the number of rows.
 
@@ -69,7 +69,7 @@ def _load_differences(values, data, gdq, gain, unused, k0, k1, magnitude, r, lef
     return n
 
 
-@kernel
+@helper
 def _survey(low, high, total, values, n):
     """Smallest and largest value and sum of every column; the sum is not finite if any value is not."""
     zero = np.float32(0)
@@ -87,7 +87,7 @@ def _survey(low, high, total, values, n):
             total[x] += v[x]
 
 
-@kernel
+@helper
 def _limits_from_noise(lowest, highest, low, high, gain, read_noise, threshold, nframes, r, left):
     """Range of reference levels for which neither the smallest nor the largest value is a jump (see module)."""
     t = np.float32(threshold)
@@ -112,7 +112,7 @@ def _limits_from_noise(lowest, highest, low, high, gain, read_noise, threshold, 
         lowest[x] = high[x] - reach + margin * (size + half + root)
 
 
-@kernel
+@helper
 def _limits_from_scatter(lowest, highest, low, high, total, values, n, threshold):
     """The same for sigma clipping; ``total`` is used up. The standard deviation is taken a little too small."""
     t = np.float32(threshold)
@@ -133,7 +133,7 @@ def _limits_from_scatter(lowest, highest, low, high, total, values, n, threshold
         lowest[x] = high[x] - t * sd
 
 
-@kernel
+@helper
 def _prove_clean(suspect, lowest, highest, high, total, values, n, drops_largest):
     """Set ``suspect`` where the median is not certain to lie between ``lowest`` and ``highest``.
 
@@ -162,7 +162,7 @@ def _prove_clean(suspect, lowest, highest, high, total, values, n, drops_largest
         suspect[x] = not clean
 
 
-@kernel
+@helper
 def _take_lanes(lanes, wanted, start, width):
     """Put the next wanted columns, from ``start``, into ``lanes``; returns their number and where to go on."""
     count = 0
@@ -175,7 +175,7 @@ def _take_lanes(lanes, wanted, start, width):
     return count, x
 
 
-@kernel
+@helper
 def _sort_columns(queue, counts, values, n, lanes, n_lanes, finite_only):
     """Copy columns of ``values`` into ``queue`` and sort them; ``counts`` of them exist, the others are at the end."""
     for lane in range(n_lanes):
@@ -190,7 +190,7 @@ def _sort_columns(queue, counts, values, n, lanes, n_lanes, finite_only):
     sort_lanes(queue, n, min((n_lanes + 15) // 16 * 16, queue.shape[1]))
 
 
-@kernel
+@helper
 def _kept_iterative(queue, lane, n, variance, threshold, four_group_threshold, three_group_threshold):
     """First and last (exclusive) sorted absolute difference that is no jump.
 
@@ -234,7 +234,7 @@ def _kept_iterative(queue, lane, n, variance, threshold, four_group_threshold, t
     return first, last
 
 
-@kernel
+@helper
 def _kept_single_pass(queue, lane, n, variance, threshold):
     """The same for signed differences against the median of all."""
     median = lane_median(queue, lane, 0, n)
@@ -249,7 +249,7 @@ def _kept_single_pass(queue, lane, n, variance, threshold):
     return first, last
 
 
-@kernel
+@helper
 def _kept_sigma_clip(queue, lane, n, threshold):
     """The same for sigma clipping: five rounds about the median; the last bounds apply to all values."""
     first = 0
@@ -284,7 +284,7 @@ def _kept_sigma_clip(queue, lane, n, threshold):
     return first, last
 
 
-@kernel
+@helper
 def _flag_outside(gdq, values, unused, low, high, finite_only, k0, k1, r, column, x):
     """Flag the groups of one pixel whose difference, in column ``x`` of ``values``, is outside low..high."""
     j = 0
@@ -298,7 +298,7 @@ def _flag_outside(gdq, values, unused, low, high, finite_only, k0, k1, r, column
             j += 1
 
 
-@kernel
+@helper
 def _judge_lanes(
     gdq, gain, read_noise, unused, values, queue, lanes, counts, n_lanes, mode, thresholds, nframes, k0, k1, r, left
 ):
@@ -323,7 +323,7 @@ def _judge_lanes(
             _flag_outside(gdq, values, unused, low, high, mode != ITERATIVE, k0, k1, r, column, lanes[lane])
 
 
-@kernel
+@helper
 def columns_with_jumps(bits, gdq, r, left, right):
     """Collect in ``bits`` (right - left) the flags of all groups after the first; returns whether there is a jump."""
     fill_row(bits, np.uint8(0))
@@ -338,7 +338,7 @@ def columns_with_jumps(bits, gdq, r, left, right):
     return (found & JUMP_DET) != 0
 
 
-@kernel
+@helper
 def jump_scratch(n_differences):
     """Scratch of `next_jumps`: lanes, medians, differences and the same sorted."""
     lanes = np.empty(_LANES, np.int64)
@@ -347,7 +347,7 @@ def jump_scratch(n_differences):
     return lanes, medians, np.zeros((n_differences, _LANES), np.float32), np.zeros((n_differences, _LANES), np.float32)
 
 
-@kernel
+@helper
 def next_jumps(lanes, medians, values, queue, bits, start, data, gdq, gain, unused, r, left):
     """Take the next pixels of a row with a jump flag and the medians [e-] of all their usable differences.
 
@@ -389,7 +389,7 @@ def next_jumps(lanes, medians, values, queue, bits, start, data, gdq, gain, unus
     return n_lanes, x
 
 
-@kernel
+@helper
 def _mark_cores(marks, found, scratch, gdq, data, gain, read_noise, unused, limits, nframes, r, left):
     """Mark the jumps of a piece of a row that are to flag their neighbours."""
     lanes, medians, values, queue = scratch
@@ -508,7 +508,7 @@ def detect_jumps_tile(
                     )
 
 
-@kernel
+@helper
 def clear_marks(marks, r, left, right):
     """No marks in a piece of a row."""
     for i in range(marks.shape[0]):

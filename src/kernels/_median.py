@@ -7,7 +7,7 @@ the lanes, whatever the number of rows.
 
 import numpy as np
 
-from upramp.kernels._jit import kernel
+from upramp.kernels._jit import helper, kernel
 
 __all__ = ["lane_median", "sort_lanes"]
 
@@ -24,7 +24,7 @@ def _exchange(low, high):
         high[x] = b if a < b else a
 
 
-@kernel
+@helper
 def sort_lanes(values, n, width):
     """Sort the first ``n`` rows of each of the first ``width`` columns upwards, in place; NaN is not allowed."""
     run = 1
@@ -39,7 +39,7 @@ def sort_lanes(values, n, width):
         run *= 2
 
 
-@kernel
+@helper
 def lane_median(values, lane, first, last):
     """Median of the sorted values ``first <= row < last`` of one lane (float64): the mean of the two in the middle."""
     n = last - first

@@ -7,7 +7,7 @@ is computed, and why, is described in `upramp.kernels.refpix`.
 import numpy as np
 
 from upramp.kernels._flags import DO_NOT_USE
-from upramp.kernels._jit import kernel
+from upramp.kernels._jit import helper, kernel
 from upramp.kernels._rows import fill_row
 
 __all__ = ["AMPLIFIER", "BORDER", "SIZE", "edge_vectors_block", "single_amplifier_block"]
@@ -17,7 +17,7 @@ BORDER = 4
 AMPLIFIER = 512
 
 
-@kernel
+@helper
 def _clipped_mean(values, n, limit):
     """Iteratively clipped mean of values[:n], which are overwritten; NaN where nothing survives."""
     while True:
@@ -41,7 +41,7 @@ def _clipped_mean(values, n, limit):
         n = kept
 
 
-@kernel
+@helper
 def _edge_mean(rows, rows_dq, start, stop, step, limit, scratch):
     """Clipped mean of four reference rows and columns start, start + step, ...; (found any, mean)."""
     n = 0
@@ -53,7 +53,7 @@ def _edge_mean(rows, rows_dq, start, stop, step, limit, scratch):
     return n > 0, _clipped_mean(scratch, n, limit) if n > 0 else 0.0
 
 
-@kernel
+@helper
 def _two_edges_mean(rows, rows_dq, start, stop, step, limit, scratch):
     """Average of the means of bottom and top rows, or the one there is; (found any, mean)."""
     has_bottom, bottom = _edge_mean(rows[:BORDER], rows_dq[:BORDER], start, stop, step, limit, scratch)
@@ -81,7 +81,7 @@ def _amplifier_offsets(offset, rows, rows_dq, column0, odd_even, limit, scratch)
             fill_row(offset[start:stop], 0.0)
 
 
-@kernel
+@helper
 def _remove(window, n, value):
     """Take one ``value`` out of the ascending window[:n]."""
     k = 0
@@ -91,7 +91,7 @@ def _remove(window, n, value):
         window[j] = window[j + 1]
 
 
-@kernel
+@helper
 def _insert(window, n, value):
     """Put ``value`` into the ascending window[:n]."""
     k = n
@@ -116,7 +116,7 @@ def _exchange(window, n, old, new):
     window[k] = new
 
 
-@kernel
+@helper
 def _local_row(r, row0, ny):
     """Row of the array for a detector row, mirrored at the detector's ends; -1 where the array does not cover it."""
     if r < 0:
@@ -127,7 +127,7 @@ def _local_row(r, row0, ny):
     return r if 0 <= r < ny else -1
 
 
-@kernel
+@helper
 def _running_median(median, side, side_dq, row0, before, length, window):
     """Running median of the good pixels of side (ny, 4), rows r - before to r - before + length - 1 of the detector.
 

@@ -4,19 +4,19 @@ numba compiles ``row[:] = other`` with a check of shapes that can format an erro
 every kernel that contains one.
 """
 
-from upramp.kernels._jit import kernel
+from upramp.kernels._jit import helper
 
 __all__ = ["copy_row", "fill_row"]
 
 
-@kernel
+@helper
 def fill_row(row, value):
     """``row[:] = value``."""
     for x in range(row.size):
         row[x] = value
 
 
-@kernel
+@helper
 def copy_row(row, source):
     """``row[:] = source``; the source has the length of the row or more."""
     for x in range(row.size):

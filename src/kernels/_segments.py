@@ -3,7 +3,7 @@
 import numpy as np
 
 from upramp.kernels._flags import CHARGELOSS, DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE, PERSISTENCE, SATURATED
-from upramp.kernels._jit import kernel
+from upramp.kernels._jit import helper
 from upramp.kernels._rows import fill_row
 
 __all__ = [
@@ -39,13 +39,13 @@ _ZEROFRAME = 2  # nothing is good: the first read stands in for the first group
 _SUPPRESSED = 3  # one group is good: not fitted on request
 
 
-@kernel
+@helper
 def weight_offset(n):
     """Where the weights of segments of ``n`` groups start in the table."""
     return 6 * ((n - 1) ** 2 // 4)
 
 
-@kernel
+@helper
 def good_groups(gdq, i, tolerated):
     """Number of groups of one ramp without flags other than ``tolerated`` ones."""
     count = 0
@@ -54,7 +54,7 @@ def good_groups(gdq, i, tolerated):
     return count
 
 
-@kernel
+@helper
 def survey_flags(survey, flags, n):
     """Count the groups of each ramp by their flags: survey (5, width) uint16 from flags (ngroup, width).
 
@@ -75,7 +75,7 @@ def survey_flags(survey, flags, n):
             found[x] |= q[x]
 
 
-@kernel
+@helper
 def _kind(survey, flags, zeroframe, suppress, start, i, x):
     """Which of the four cases an integration of a pixel is.
 
@@ -95,7 +95,7 @@ def _kind(survey, flags, zeroframe, suppress, start, i, x):
     return _RAMP
 
 
-@kernel
+@helper
 def _find_segments(segments, flags, i, x):
     """Cut one ramp into segments: first groups and numbers of groups into ``segments`` (2, ngroup); returns how many.
 
@@ -128,7 +128,7 @@ def _find_segments(segments, flags, i, x):
     return count
 
 
-@kernel
+@helper
 def _shape(n, lone):
     """What the inverse read variance of a segment of ``n`` groups goes with; that of one group is ``lone``.
 
@@ -137,7 +137,7 @@ def _shape(n, lone):
     return float(n * n * n - n) if n > 1 else 6.0 * lone * lone
 
 
-@kernel
+@helper
 def _segment_slope(values, i, x, first, n, gain, rn, weights, times, lone):
     """Slope [DN/s] of one segment of ``n`` groups."""
     start = float(values[i, first, x])
@@ -168,7 +168,7 @@ def _segment_slope(values, i, x, first, n, gain, rn, weights, times, lone):
     return slope
 
 
-@kernel
+@helper
 def _sum_segments(segments, count, values, i, x, gain, rn, read, photons, weights, times, lone):
     """Sums over the segments of an integration: of shapes, spans, shape * slope and 1 / (vp + vr).
 
@@ -186,13 +186,13 @@ def _sum_segments(segments, count, values, i, x, gain, rn, read, photons, weight
     return shapes, spans, slopes, by_both
 
 
-@kernel
+@helper
 def _reported(variance):
     """A variance as it is reported: 0 if it is too large to mean anything."""
     return 0.0 if variance >= LARGEST_VARIANCE else variance
 
 
-@kernel
+@helper
 def _median_rate(flags, values, medians, zeroframe, kinds, x, dark, times):
     """Photon rate P [DN/s] of a pixel: mean over the integrations of their median rates, plus dark current."""
     total = 0.0
@@ -214,7 +214,7 @@ def _median_rate(flags, values, medians, zeroframe, kinds, x, dark, times):
     return median + dark if median > 0 else dark
 
 
-@kernel
+@helper
 def _lone_time(kind, times):
     """Exposure time of a segment of one group, in group times."""
     if kind == _FIRST_GROUP:
@@ -222,7 +222,7 @@ def _lone_time(kind, times):
     return times[1] / times[0] if kind == _ZEROFRAME else 1.0
 
 
-@kernel
+@helper
 def _restore_charge_loss(results, segments, flags, gdq, place, x, read, kinds, times):
     """Read variances of a pixel as if the groups left out for charge migration had been used.
 
@@ -257,7 +257,7 @@ def _restore_charge_loss(results, segments, flags, gdq, place, x, read, kinds, t
         results[kinds.size, VAR_RNOISE, x] = _reported(1.0 / total)
 
 
-@kernel
+@helper
 def _set_results(results, i, x, shapes, spans, slopes, read, photons, usable):
     """Slope and variances of one integration, or of the exposure, of a pixel from sums over its segments."""
     slope, variance_r, variance_p = 0.0, 0.0, 0.0
@@ -272,7 +272,7 @@ def _set_results(results, i, x, shapes, spans, slopes, read, photons, usable):
     results[i, VAR_RNOISE, x] = variance_r if usable else 0.0
 
 
-@kernel
+@helper
 def fit_flagged_pixel(
     results,
     bits,
@@ -372,7 +372,7 @@ def fit_flagged_pixel(
     return suppressed
 
 
-@kernel
+@helper
 def write_back(gdq, kinds, start, r, column):
     """Leave suppressed ramps, and the jump flags of a first group that was not the first, as they were fitted."""
     for i in range(kinds.size):

@@ -31,7 +31,7 @@ from upramp.kernels._bits import (
 )
 from upramp.kernels._calls import Table, call, call_counting
 from upramp.kernels._flags import DO_NOT_USE, JUMP_DET, SATURATED
-from upramp.kernels._jit import kernel
+from upramp.kernels._jit import helper, kernel
 from upramp.kernels._rows import fill_row
 from upramp.kernels.dark import average_frames_tile, subtract_dark_tile
 from upramp.kernels.dq_init import init_dq_tile, merge_dq_tile
@@ -164,6 +164,7 @@ _PLANE = types.Array(types.float32, 2, "C")
 _GDQ = types.Array(types.uint8, 4, "C")
 _FLAGS = types.Array(types.uint32, 2, "C")
 _FLAG_CUBE = types.Array(types.uint32, 3, "C")
+_ROWS = types.Array(types.uint8, 2, "C")
 _GROUPS = types.Array(types.int32, 3, "C")
 _COUNTS = types.Array(types.int64, 1, "C")
 _VECTORS = types.Array(types.float64, 3, "C")
@@ -181,27 +182,27 @@ OPERATIONS = Table(
     merge_dq=(merge_dq_tile, (_FLAGS, _FLAGS, *_REGION)),
     init_dq=(init_dq_tile, (_GDQ, _FLAGS, _FLAGS, *_REGION)),
     prepare_threshold=(prepare_threshold_tile, (_PLANE, _FLAGS, *_REGION)),
-    find_first_saturated=(find_first_saturated_tile, (_GROUPS, _DATA, _PLANE, *_REGION)),
-    flag_saturated=(flag_saturated_tile, (_GDQ, _DATA, _GROUPS, _I, *_REGION)),
-    mark_partial=(mark_partial_tile, (_GDQ, _GDQ, _DATA, _PLANE, _FLAGS, _PLANE, _I, *_REGION)),
-    apply_partial=(apply_partial_tile, (_GDQ, _GDQ, _I, *_REGION)),
+    find_first_saturated=(find_first_saturated_tile, (_GROUPS, _ROWS, _DATA, _PLANE, *_REGION)),
+    flag_saturated=(flag_saturated_tile, (_GDQ, _ROWS, _DATA, _GROUPS, _I, *_REGION)),
+    mark_partial=(mark_partial_tile, (_GDQ, _ROWS, _GDQ, _DATA, _PLANE, _FLAGS, _PLANE, _I, *_REGION)),
+    apply_partial=(apply_partial_tile, (_GDQ, _ROWS, _GDQ, _I, *_REGION)),
     convolve=(convolve_tile, (_DATA, _DATA, _PLANE, _I, _I, _I, _I, *_REGION)),
     subtract_bias=(subtract_bias_tile, (_DATA, _FLAGS, _PLANE, _FLAGS, *_REGION)),
     subtract_corrections=(subtract_corrections_tile, (_DATA, _VECTORS, _VECTORS, _B, _I, _I, *_REGION)),
     prepare_coefficients=(prepare_coefficients_tile, (_CUBE, _FLAGS, _FLAGS, *_REGION)),
-    linearize=(linearize_tile, (_DATA, _GDQ, _CUBE, *_REGION)),
+    linearize=(linearize_tile, (_DATA, _GDQ, _CUBE, _I, *_REGION)),
     average_frames=(average_frames_tile, (_CUBE, _CUBE, _COUNTS, _COUNTS, *_REGION)),
     subtract_dark=(subtract_dark_tile, (_DATA, _FLAGS, _CUBE, _FLAGS, *_REGION)),
     flag_bad_gain=(flag_bad_gain_tile, (_FLAGS, _PLANE, *_REGION)),
     detect_jumps=(
         detect_jumps_tile,
-        (_GDQ, _GDQ, _DATA, _PLANE, _PLANE, types.Array(types.uint8, 2, "C"), _I, _N, _N, _N, _I, _N, _N, *_REGION),
+        (_GDQ, _GDQ, _DATA, _PLANE, _PLANE, _ROWS, _I, _N, _N, _N, _I, _N, _N, *_REGION),
     ),
     count_jumps=(count_jumps_tile, (_COUNTS, _GDQ, *_REGION)),
     spread_cores=(spread_cores_tile, (_GDQ, _GDQ, *_REGION)),
     flag_after_jumps=(
         flag_after_jumps_tile,
-        (_GDQ, _DATA, _PLANE, types.Array(types.uint8, 2, "C"), _N, _N, _I, _I, *_REGION),
+        (_GDQ, _DATA, _PLANE, _ROWS, _N, _N, _I, _I, *_REGION),
     ),
     clear_bad_jumps=(clear_bad_jumps_tile, (_GDQ, *_REGION)),
     scale_rates=(scale_rates_tile, (_CUBE, _N, *_REGION)),
@@ -253,26 +254,26 @@ class Area(NamedTuple):
     right: int
 
 
-@kernel
+@helper
 def _grown(area, by, tile):
     """The area and ``by`` pixels around it, as far as the tile goes."""
     h, w = tile.pdq.shape
     return Area(max(area.first - by, 0), min(area.last + by, h), max(area.left - by, 0), min(area.right + by, w))
 
 
-@kernel
+@helper
 def _vectors(array):
     """Array of float64 vectors of a correction."""
     return array_at(array.address, (array.n0, array.n1, array.n2), np.float64)
 
 
-@kernel
+@helper
 def _integers(array):
     """Array of integers of a correction."""
     return array_at(array.address, (array.n0,), np.int64)
 
 
-@kernel
+@helper
 def _float_plane(ops, tile, source, planes):
     """Native planes of a reference for the tile: (planes, h, w) float32."""
     h, w = tile.pdq.shape
@@ -281,7 +282,7 @@ def _float_plane(ops, tile, source, planes):
     return out
 
 
-@kernel
+@helper
 def _flag_plane(ops, tile, source):
     """Native flags of a reference for the tile: (h, w) uint32; zeros where it has none."""
     out = np.zeros(tile.pdq.shape, np.uint32)
@@ -299,10 +300,13 @@ def _flag_saturation(ops, tile, area, op):
     flags = _flag_plane(ops, tile, op.flags)
     call(ops, "prepare_threshold", (threshold, flags, 0, h, 0, w))
     saturated_from = np.empty((ni, h, w), np.int32)
-    call(ops, "find_first_saturated", (saturated_from, tile.data, threshold, 0, h, 0, w))
+    contents = np.zeros((ni, h), np.uint8)
+    call(ops, "find_first_saturated", (saturated_from, contents, tile.data, threshold, 0, h, 0, w))
     a = _grown(area, op.grow, tile)
     found = call_counting(
-        ops, "flag_saturated", (tile.gdq, tile.data, saturated_from, op.grow, a.first, a.last, a.left, a.right)
+        ops,
+        "flag_saturated",
+        (tile.gdq, contents, tile.data, saturated_from, op.grow, a.first, a.last, a.left, a.right),
     )
     if found > 0 and op.use_read_pattern:
         bias = np.zeros((1, h, w), np.float32)
@@ -311,10 +315,24 @@ def _flag_saturation(ops, tile, area, op):
         marked = call_counting(
             ops,
             "mark_partial",
-            (tile.marks, tile.gdq, tile.data, threshold, flags, bias[0], op.nframes, a.first, a.last, a.left, a.right),
+            (
+                tile.marks,
+                contents,
+                tile.gdq,
+                tile.data,
+                threshold,
+                flags,
+                bias[0],
+                op.nframes,
+                a.first,
+                a.last,
+                a.left,
+                a.right,
+            ),
         )
         if marked > 0:
-            call(ops, "apply_partial", (tile.gdq, tile.marks, op.grow, area.first, area.last, area.left, area.right))
+            b = area
+            call(ops, "apply_partial", (tile.gdq, contents, tile.marks, op.grow, b.first, b.last, b.left, b.right))
     call(ops, "merge_dq", (tile.pdq, flags, 0, h, 0, w))
 
 
@@ -342,7 +360,7 @@ def _deconvolve(ops, tile, area, op):
     return out
 
 
-@kernel
+@helper
 def _subtract_signals(ops, tile, a, superbias, refpix, linearity, dark):
     """Everything between saturation and jumps, which looks at single samples."""
     ng = tile.data.shape[1]
@@ -371,7 +389,7 @@ def _subtract_signals(ops, tile, a, superbias, refpix, linearity, dark):
         coefficients = _float_plane(ops, tile, linearity.coefficients, linearity.coefficients.planes)
         flags = _flag_plane(ops, tile, linearity.flags)
         call(ops, "prepare_coefficients", (coefficients, flags, tile.pdq, a.first, a.last, a.left, a.right))
-        call(ops, "linearize", (tile.data, tile.gdq, coefficients, a.first, a.last, a.left, a.right))
+        call(ops, "linearize", (tile.data, tile.gdq, coefficients, 0, a.first, a.last, a.left, a.right))
     if dark.active:
         flags = _flag_plane(ops, tile, dark.flags)
         if dark.direct:
@@ -387,7 +405,7 @@ def _subtract_signals(ops, tile, a, superbias, refpix, linearity, dark):
         call(ops, "subtract_dark", (tile.data, tile.pdq, frames, flags, a.first, a.last, a.left, a.right))
 
 
-@kernel
+@helper
 def _flag_jumps(ops, tile, area, op, counts):
     """Jumps of the area; they are looked for one pixel around it too, for its neighbours."""
     gain = _float_plane(ops, tile, op.gain, 1)[0]
@@ -443,7 +461,7 @@ def _flag_jumps(ops, tile, area, op, counts):
     call(ops, "clear_bad_jumps", (tile.gdq, area.first, area.last, area.left, area.right))
 
 
-@kernel
+@helper
 def _note_flags(seen, tile, area):
     """Note for every group which of the flags of `SEEN` some pixel of the area lacks.
 
@@ -463,7 +481,7 @@ def _note_flags(seen, tile, area):
                     seen[i, g] |= lacking
 
 
-@kernel
+@helper
 def _store_planes(ops, target, floats, flags, area, tile, factor):
     """Apply the gain factor to slope, error and the two variances, and encode them and the flags."""
     h, w = tile.pdq.shape
@@ -479,7 +497,7 @@ def _store_planes(ops, target, floats, flags, area, tile, factor):
     call(ops, "encode_flags", (target.dq, flags, 0, a.first, a.last, a.left, a.right, row, column))
 
 
-@kernel
+@helper
 def _fit_and_store(ops, tile, area, op, rate, integrations):
     """Slopes of the area, into the products."""
     ni, ng = tile.data.shape[:2]
@@ -532,7 +550,7 @@ def _fit_and_store(ops, tile, area, op, rate, integrations):
     _store_planes(ops, integrations, cubes, dq_i, area, tile, op.gain_factor)
 
 
-@kernel
+@helper
 def _store_ramp(ops, target, tile, area):
     """The calibrated ramp of the area, into its product."""
     ni, ng = tile.data.shape[:2]
@@ -572,7 +590,7 @@ def _store_ramp(ops, target, tile, area):
     )
 
 
-@kernel
+@helper
 def _calibrate_tile(ops, tile, area, chain, outputs, seen, counts):
     """All corrections of one tile; ``area`` is what it is to deliver."""
     h, w = tile.pdq.shape
@@ -625,7 +643,7 @@ def calibrate_rows(first, last, ops, work, seen, counts, halo, width):
 def driver_types():
     """Argument types of `calibrate_rows`."""
     work = from_dtype(c.record_dtype(Work))
-    seen = types.Array(types.uint8, 2, "C")
+    seen = _ROWS
     return (_I, _I, OPERATIONS.type, work, seen, _COUNTS, _I, _I)
 
 

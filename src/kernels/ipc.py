@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from upramp.kernels._jit import kernel
+from upramp.kernels._jit import helper, kernel
 from upramp.kernels._layout import ShapeError, as_canonical, check_shape, writable_copy
 from upramp.kernels._rows import copy_row, fill_row
 from upramp.kernels._tiles import require_in_place, run_tile
@@ -63,7 +63,7 @@ def science_limits(xstart, ystart, xsize, ysize, miri=False):
     return ScienceLimits(first_row, last_row, first_column, last_column)
 
 
-@kernel
+@helper
 def _add_neighbour(out, data, weight, i, g, r, dy, dx, science, left, right):
     """Add weight * data[r - dy, x - dx] to one row of the output, where that pixel is in the science block."""
     first_row, last_row, first_column, last_column = science
@@ -77,7 +77,7 @@ def _add_neighbour(out, data, weight, i, g, r, dy, dx, science, left, right):
         target[x] += weight * source[x]
 
 
-@kernel
+@helper
 def _add_neighbour_4d(out, data, weights, i, g, r, dy, dx, science, left, right):
     """The same with a weight for each output pixel, ``weights`` (ny, nx)."""
     first_row, last_row, first_column, last_column = science

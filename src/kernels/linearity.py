@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from upramp.kernels._flags import NO_LIN_CORR, SATURATED
-from upramp.kernels._jit import kernel
+from upramp.kernels._jit import helper, kernel
 from upramp.kernels._layout import ShapeError, as_canonical, check_shape, writable_copy
 from upramp.kernels._tiles import require_in_place, run_tile
 
@@ -23,6 +23,9 @@ __all__ = [
     "linearize_zeroframe_tile",
     "prepare_coefficients_tile",
 ]
+
+
+_PIECE = 512  # columns done together: their coefficients stay in the nearest cache for all groups
 
 
 class Linearized(NamedTuple):
@@ -56,54 +59,59 @@ def prepare_coefficients_tile(coeffs, lin_dq, pdq, first, last, left, right):
                 c[x] = identity if unusable[x] else c[x]
 
 
-@kernel
+@helper
 def _evaluate_row(value, row, coeffs, r, left, right):
-    """Put c1 row + ... + cn row^n of one row into ``value``: all terms but the constant one.
+    """Put c1 row + ... + cn row^n of a piece of a row into ``value``: all terms but the constant one.
 
     The loop over the coefficients is outside, so that the columns vectorise for any degree; two steps of Horner's
     scheme at a time measured twice the speed of one.
     """
     k = coeffs.shape[0] - 1
     c = coeffs[k, r, left:right]
-    for x in range(value.size):
+    for x in range(row.size):
         value[x] = c[x] * row[x]
     while k > 2:
         c = coeffs[k - 1, r, left:right]
         d = coeffs[k - 2, r, left:right]
-        for x in range(value.size):
+        for x in range(row.size):
             value[x] = ((value[x] + c[x]) * row[x] + d[x]) * row[x]
         k -= 2
     if k == 2:
         c = coeffs[1, r, left:right]
-        for x in range(value.size):
+        for x in range(row.size):
             value[x] = (value[x] + c[x]) * row[x]
 
 
 @kernel
-def linearize_tile(data, gdq, coeffs, first, last, left, right):
-    """Correct all samples of the region but the SATURATED ones; ``coeffs`` are prepared."""
-    value = np.empty(right - left, np.float32)
+def linearize_tile(data, gdq, coeffs, coeffs_row, first, last, left, right):
+    """Correct all samples of the region but the SATURATED ones.
+
+    ``coeffs`` are prepared; their first row is the row ``coeffs_row`` of the data.
+    """
+    value = np.empty(_PIECE, np.float32)
     for r in range(first, last):
-        constant = coeffs[0, r, left:right]
-        for i in range(data.shape[0]):
-            for g in range(data.shape[1]):
-                row = data[i, g, r, left:right]
-                q = gdq[i, g, r, left:right]
-                _evaluate_row(value, row, coeffs, r, left, right)
-                for x in range(row.size):
-                    row[x] = row[x] if (q[x] & SATURATED) != 0 else value[x] + constant[x]
+        for start in range(left, right, _PIECE):
+            stop = min(start + _PIECE, right)
+            constant = coeffs[0, r - coeffs_row, start:stop]
+            for i in range(data.shape[0]):
+                for g in range(data.shape[1]):
+                    row = data[i, g, r, start:stop]
+                    q = gdq[i, g, r, start:stop]
+                    _evaluate_row(value, row, coeffs, r - coeffs_row, start, stop)
+                    for x in range(row.size):
+                        row[x] = row[x] if (q[x] & SATURATED) != 0 else value[x] + constant[x]
 
 
 @kernel
-def linearize_zeroframe_tile(zeroframe, coeffs, first, last, left, right):
-    """Correct the ZEROFRAME (nint, ny, nx); exact zeros stay."""
+def linearize_zeroframe_tile(zeroframe, coeffs, coeffs_row, first, last, left, right):
+    """Correct the ZEROFRAME (nint, ny, nx); exact zeros stay. Otherwise like `linearize_tile`."""
     zero = np.float32(0)
     value = np.empty(right - left, np.float32)
     for r in range(first, last):
-        constant = coeffs[0, r, left:right]
+        constant = coeffs[0, r - coeffs_row, left:right]
         for i in range(zeroframe.shape[0]):
             row = zeroframe[i, r, left:right]
-            _evaluate_row(value, row, coeffs, r, left, right)
+            _evaluate_row(value, row, coeffs, r - coeffs_row, left, right)
             for x in range(row.size):
                 row[x] = zero if row[x] == zero else value[x] + constant[x]
 
@@ -117,17 +125,24 @@ def correct_linearity_in_place(data, gdq, pdq, coeffs, lin_dq, zeroframe=None, t
     check_shape(gdq, "groupdq", data.shape)
     check_shape(pdq, "pixeldq", data.shape[-2:])
     check_shape(lin_dq, "lin_dq", pdq.shape)
-    coeffs = writable_copy(coeffs, "coeffs", np.float32, 3)
+    coeffs = as_canonical(coeffs, "coeffs", np.float32, 3)
     if len(coeffs) < 2:
         raise ShapeError(f"coeffs has {len(coeffs)} planes; a linearity correction needs at least 2 (c0 and c1)")
     check_shape(coeffs, "coeffs", (len(coeffs), *pdq.shape))
     if zeroframe is not None:
         require_in_place(zeroframe, "zeroframe", np.float32, 3)
         check_shape(zeroframe, "zeroframe", (data.shape[0], *pdq.shape))
-    run_tile(prepare_coefficients_tile, coeffs, lin_dq, pdq, threads=threads)
-    run_tile(linearize_tile, data, gdq, coeffs, threads=threads)
-    if zeroframe is not None:
-        run_tile(linearize_zeroframe_tile, zeroframe, coeffs, threads=threads)
+
+    def linearize(data, gdq, lin_dq, pdq, first, last, left, right):
+        rows = slice(first, last)
+        prepared = coeffs[:, rows].copy()
+        prepare_coefficients_tile(prepared, lin_dq[rows], pdq[rows], 0, last - first, left, right)
+        linearize_tile(data, gdq, prepared, first, first, last, left, right)
+        if zeroframe is not None:
+            linearize_zeroframe_tile(zeroframe, prepared, first, first, last, left, right)
+
+    # Small blocks: their coefficients are still in the cache for every group.
+    run_tile(linearize, data, gdq, lin_dq, pdq, threads=threads, block=16)
 
 
 def correct_linearity(data, groupdq, pixeldq, coeffs, lin_dq, zeroframe=None, threads=None):

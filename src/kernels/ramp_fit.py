@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from upramp.kernels._flags import DO_NOT_USE, JUMP_DET, SATURATED
-from upramp.kernels._jit import kernel
+from upramp.kernels._jit import helper, kernel
 from upramp.kernels._layout import ShapeError, as_canonical, check_shape, writable_copy
 from upramp.kernels._median import lane_median, sort_lanes
 from upramp.kernels._rows import copy_row, fill_row
@@ -125,7 +125,7 @@ def select_groups_tile(gdq, firstgroup, lastgroup, first, last, left, right):
                     q[x] |= DO_NOT_USE
 
 
-@kernel
+@helper
 def _take_piece(
     values, flags, broken, careful, rn, data, gdq, pdq, gain, read_noise, start, noise_scale, group_time, r, left, right
 ):
@@ -170,7 +170,7 @@ def _take_piece(
     return found != 0
 
 
-@kernel
+@helper
 def _median_rates(medians, ordered, values, group_time, n):
     """Median of the first differences of one integration over the group time [DN/s], as if all were usable."""
     rows = values.shape[0] - 1
@@ -187,7 +187,7 @@ def _median_rates(medians, ordered, values, group_time, n):
         medians[x] = 0.5 * (float(low[x]) + float(high[x])) / group_time
 
 
-@kernel
+@helper
 def _flagged_median_rates(medians, queue, lanes, broken, values, flags, group_time, n):
     """The same for ``broken`` ramps, without their unusable differences; NaN if there are no others."""
     rows = values.shape[0] - 1
@@ -221,7 +221,7 @@ def _flagged_median_rates(medians, queue, lanes, broken, values, flags, group_ti
             medians[c] = lane_median(queue, lane, 0, count) / group_time if count > 0 else np.nan
 
 
-@kernel
+@helper
 def _powers(power, pairs, gain, rn, n):
     """Index of the power of the weights, after the signal-to-noise ratio of each ramp; returns the extremes."""
     y = pairs[0]
@@ -241,7 +241,7 @@ def _powers(power, pairs, gain, rn, n):
     return int(lowest), int(highest)
 
 
-@kernel
+@helper
 def _slopes(slope, power, other, pairs, values, gain, rn, weights, n):
     """Slopes [DN/s] of unbroken ramps of one integration; ``power``, ``other`` and ``pairs`` are scratch."""
     length = values.shape[0]
@@ -276,7 +276,7 @@ def _slopes(slope, power, other, pairs, values, gain, rn, weights, n):
                 slope[x] = other[x] if power[x] == index else slope[x] + 0.0
 
 
-@kernel
+@helper
 def _variances(vp, vr, poisson, dark, gain, rn, n_integrations, n, group_time, r, left):
     """Variances [(DN/s)^2] of full segments of ``n`` groups; ``poisson`` is the sum of the median rates."""
     g = gain[r, left : left + vp.size]
@@ -290,7 +290,7 @@ def _variances(vp, vr, poisson, dark, gain, rn, n_integrations, n, group_time, r
         vr[x] = noise * noise * read_scale
 
 
-@kernel
+@helper
 def _combine_clean(results, bits, pdq, vp, vr):
     """Results of pixels with one segment in every integration; slopes of the integrations are there already."""
     ni = results.shape[0] - 1
@@ -328,7 +328,7 @@ def _combine_clean(results, bits, pdq, vp, vr):
     copy_row(bits[ni, :n], pdq)
 
 
-@kernel
+@helper
 def _store_row(slope, err, var_poisson, var_rnoise, dq, results, bits, r, left, right):
     """Write a piece of a row of the exposure, or of one integration."""
     copy_row(slope[r, left:right], results[SLOPE])

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from upramp.kernels._flags import AD_FLOOR, DO_NOT_USE, NO_SAT_CHECK, SATURATED
-from upramp.kernels._jit import kernel
+from upramp.kernels._jit import helper, kernel
 from upramp.kernels._layout import ShapeError, as_canonical, check_shape, writable_copy
 from upramp.kernels._rows import copy_row, fill_row
 from upramp.kernels._tiles import require_in_place, run_tile
@@ -48,6 +48,11 @@ NEVER = 65536.0
 GROWN_MARK = 1
 OWN_MARK = 2
 
+# What there is in a row of an integration; rows without it are not read again.
+HAS_FLOOR = 1  # counts of zero or less
+HAS_SATURATED = 2  # SATURATED samples
+HAS_MARKS = 4  # marks of partial saturation
+
 
 class SaturationFlags(NamedTuple):
     """Group flags (nint, ngroup, ny, nx), pixel flags (ny, nx) and ZEROFRAME (nint, ny, nx) [DN] or None."""
@@ -69,14 +74,20 @@ def prepare_threshold_tile(threshold, sat_dq, first, last, left, right):
 
 
 @kernel
-def find_first_saturated_tile(saturated_from, data, threshold, first, last, left, right):
-    """First group of every pixel that reaches its threshold, or the number of groups."""
+def find_first_saturated_tile(saturated_from, contents, data, threshold, first, last, left, right):
+    """First group of every pixel that reaches its threshold, or the number of groups.
+
+    ``contents`` (nint, ny) uint8, zeros at first, gets HAS_FLOOR for rows with counts of zero or less in the region.
+    """
     ngroups = data.shape[1]
+    lowest = np.empty(right - left, np.float32)
+    zero = np.float32(0)
     for i in range(data.shape[0]):
         for r in range(first, last):
             s = saturated_from[i, r, left:right]
             t = threshold[r, left:right]
             fill_row(s, np.int32(ngroups))
+            fill_row(lowest, np.float32(1))
             for g in range(ngroups - 1, -1, -1):
                 row = data[i, g, r, left:right]
                 group = np.int32(g)
@@ -84,9 +95,16 @@ def find_first_saturated_tile(saturated_from, data, threshold, first, last, left
                 for x in range(s.size):
                     # A minimum, for a store that only some lanes make is many times slower (vmaskmov).
                     s[x] = min(s[x], group if row[x] >= t[x] else none)
+                for x in range(s.size):
+                    low = lowest[x] + zero
+                    lowest[x] = row[x] if row[x] < low else low
+            found = np.uint8(0)
+            for x in range(s.size):
+                found |= np.uint8(HAS_FLOOR) if lowest[x] <= zero else np.uint8(0)
+            contents[i, r] |= found
 
 
-@kernel
+@helper
 def _smallest_in_box(smallest, column_smallest, plane, grow, r, left, right):
     """Minimum of ``plane`` over the box around each pixel of one row; pixels outside the array do not count."""
     start = max(left - grow, 0)
@@ -110,11 +128,13 @@ def _smallest_in_box(smallest, column_smallest, plane, grow, r, left, right):
 
 
 @kernel
-def flag_saturated_tile(gdq, data, saturated_from, grow, first, last, left, right):
-    """Set SATURATED (grown) and AD_FLOOR | DO_NOT_USE; returns how many pixels have a SATURATED group."""
+def flag_saturated_tile(gdq, contents, data, saturated_from, grow, first, last, left, right):
+    """Set SATURATED (grown) and AD_FLOOR | DO_NOT_USE; returns how many rows have saturated samples.
+
+    They get HAS_SATURATED in ``contents``; a row that has it already keeps it.
+    """
     smallest = np.empty(right - left, np.int32)
     column_smallest = np.empty(right - left + 2 * grow, np.int32)
-    seen = np.empty(right - left, np.uint8)
     count = 0
     for i in range(data.shape[0]):
         for r in range(first, last):
@@ -122,23 +142,19 @@ def flag_saturated_tile(gdq, data, saturated_from, grow, first, last, left, righ
             earliest = smallest[0]
             for x in range(smallest.size):
                 earliest = min(earliest, smallest[x])
-            fill_row(seen, np.uint8(0))
-            for g in range(min(earliest, data.shape[1])):
-                row = data[i, g, r, left:right]
-                q = gdq[i, g, r, left:right]
-                for x in range(q.size):
-                    q[x] |= np.uint8(AD_FLOOR | DO_NOT_USE) if row[x] <= 0 else np.uint8(0)
-                    seen[x] |= q[x]
+            if (contents[i, r] & HAS_FLOOR) != 0:
+                for g in range(data.shape[1]):
+                    row = data[i, g, r, left:right]
+                    q = gdq[i, g, r, left:right]
+                    for x in range(q.size):
+                        q[x] |= np.uint8(AD_FLOOR | DO_NOT_USE) if row[x] <= 0 else np.uint8(0)
             for g in range(earliest, data.shape[1]):
-                row = data[i, g, r, left:right]
+                group = np.int32(g)
                 q = gdq[i, g, r, left:right]
                 for x in range(q.size):
-                    flags = q[x] | (np.uint8(SATURATED) if g >= smallest[x] else np.uint8(0))
-                    flags |= np.uint8(AD_FLOOR | DO_NOT_USE) if row[x] <= 0 else np.uint8(0)
-                    q[x] = flags
-                    seen[x] |= flags
-            for x in range(seen.size):
-                count += (seen[x] & SATURATED) != 0
+                    q[x] |= np.uint8(SATURATED) if group >= smallest[x] else np.uint8(0)
+            contents[i, r] |= HAS_SATURATED if earliest < data.shape[1] else 0
+            count += (contents[i, r] & HAS_SATURATED) != 0
     return count
 
 
@@ -160,7 +176,7 @@ def grow_saturated_tile(marks, gdq, grow, first, last, left, right):
                     marks[i, g, r, x] = found
 
 
-@kernel
+@helper
 def _partial_mark(data, gdq, threshold, sat_dq, bias, nframes, i, g, r, x):
     """Mark of one sample that is not saturated while its next group is."""
     limit = threshold[r, x]
@@ -182,26 +198,30 @@ def _partial_mark(data, gdq, threshold, sat_dq, bias, nframes, i, g, r, x):
 
 
 @kernel
-def mark_partial_tile(marks, gdq, data, threshold, sat_dq, bias, nframes, first, last, left, right):
+def mark_partial_tile(marks, contents, gdq, data, threshold, sat_dq, bias, nframes, first, last, left, right):
     """Mark samples in which saturation began inside the group; returns how many.
 
     ``marks`` (nint, ngroup, ny, nx) uint8: 1 for the diluted average (to be grown), 2 for the second group (not
-    grown), else 0; the whole region is written. Reads only the pixel itself. ``threshold`` and ``sat_dq`` are
-    prepared; ``bias`` is the superbias [DN], zeros if there is none.
+    grown), else 0; written in rows that get HAS_MARKS in ``contents``. Reads only the pixel itself, and only rows that
+    have HAS_SATURATED. ``threshold`` and ``sat_dq`` are prepared; ``bias`` is the superbias [DN], zeros if there is
+    none.
     """
     count = 0
     ngroups = data.shape[1]
     for i in range(data.shape[0]):
         for r in range(first, last):
+            if (contents[i, r] & HAS_SATURATED) == 0:
+                continue
+            contents[i, r] |= HAS_MARKS
             fill_row(marks[i, ngroups - 1, r, left:right], np.uint8(0))
             for g in range(ngroups - 1):
                 m = marks[i, g, r, left:right]
                 q = gdq[i, g, r, left:right]
                 after = gdq[i, g + 1, r, left:right]
-                candidates = 0
+                candidates = np.uint8(0)
                 for x in range(m.size):
                     m[x] = (after[x] & ~q[x] & SATURATED) >> 1
-                    candidates += m[x]
+                    candidates |= m[x]
                 if candidates == 0:
                     continue
                 for x in range(m.size):
@@ -212,26 +232,28 @@ def mark_partial_tile(marks, gdq, data, threshold, sat_dq, bias, nframes, first,
 
 
 @kernel
-def apply_partial_tile(gdq, marks, grow, first, last, left, right):
+def apply_partial_tile(gdq, contents, marks, grow, first, last, left, right):
     """Set DO_NOT_USE where a mark 1 lies in the box of ``grow`` around the sample, or its own mark is 2."""
     ny, nx = gdq.shape[-2:]
+    start = max(left - grow, 0)
     for i in range(gdq.shape[0]):
-        for g in range(gdq.shape[1]):
-            for r in range(first, last):
-                for y in range(max(r - grow, 0), min(r + grow + 1, ny)):
-                    m = marks[i, g, y, max(left - grow, 0) : min(right + grow, nx)]
-                    found = np.uint8(0)
-                    for x in range(m.size):
-                        found |= m[x]
-                    if found == 0:
-                        continue
-                    start = max(left - grow, 0)
-                    for x in range(m.size):
-                        if m[x] == GROWN_MARK:
+        for y in range(max(first - grow, 0), min(last + grow, ny)):
+            if (contents[i, y] & HAS_MARKS) == 0:
+                continue
+            for g in range(gdq.shape[1]):
+                m = marks[i, g, y, start : min(right + grow, nx)]
+                found = np.uint8(0)
+                for x in range(m.size):
+                    found |= m[x]
+                if found == 0:
+                    continue
+                for x in range(m.size):
+                    if m[x] == GROWN_MARK:
+                        for r in range(max(y - grow, first), min(y + grow + 1, last)):
                             for z in range(max(start + x - grow, left), min(start + x + grow + 1, right)):
                                 gdq[i, g, r, z] |= DO_NOT_USE
-                        elif m[x] == OWN_MARK and y == r and left <= start + x < right:
-                            gdq[i, g, r, start + x] |= DO_NOT_USE
+                    elif m[x] == OWN_MARK and first <= y < last and left <= start + x < right:
+                        gdq[i, g, y, start + x] |= DO_NOT_USE
 
 
 @kernel
@@ -289,21 +311,21 @@ def flag_saturation_in_place(
     run_tile(prepare_threshold_tile, threshold, threshold_dq, threads=threads)
     run_tile(merge_dq_tile, pdq, threshold_dq, threads=threads)
     marks = np.empty(data.shape, np.uint8)
+    contents = np.zeros((data.shape[0], frame[0]), np.uint8)
+    saturated_from = np.empty((data.shape[0], *frame), np.int32)
+    run_tile(find_first_saturated_tile, saturated_from, contents, data, threshold, threads=threads)
     if np.bitwise_or.reduce(gdq, axis=None) & SATURATED:
         run_tile(grow_saturated_tile, marks, gdq, grow, threads=threads)
         np.bitwise_or(gdq, marks, out=gdq)
-    saturated_from = np.empty((data.shape[0], *frame), np.int32)
-    run_tile(find_first_saturated_tile, saturated_from, data, threshold, threads=threads)
-    saturated = run_tile(flag_saturated_tile, gdq, data, saturated_from, grow, threads=threads)
-    if (
-        use_read_pattern
-        and saturated
-        and run_tile(mark_partial_tile, marks, gdq, data, threshold, threshold_dq, bias, nframes, threads=threads)
-    ):
-        run_tile(apply_partial_tile, gdq, marks, grow, threads=threads)
+        contents |= HAS_SATURATED
+    saturated = run_tile(flag_saturated_tile, gdq, contents, data, saturated_from, grow, threads=threads)
+    if use_read_pattern and saturated:
+        rest = (gdq, data, threshold, threshold_dq, bias, nframes)
+        if run_tile(mark_partial_tile, marks, contents, *rest, threads=threads):
+            run_tile(apply_partial_tile, gdq, contents, marks, grow, threads=threads)
     if zeroframe is not None:
         ramp = zeroframe[:, np.newaxis]
-        run_tile(find_first_saturated_tile, saturated_from, ramp, threshold, threads=threads)
+        run_tile(find_first_saturated_tile, saturated_from, contents, ramp, threshold, threads=threads)
         run_tile(clean_zeroframe_tile, zeroframe, saturated_from, grow, threads=threads)
 
 

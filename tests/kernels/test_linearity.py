@@ -58,8 +58,8 @@ def test_tiles_and_threads_agree_bitwise():
     two = correct_linearity(data, gdq, pdq, coeffs, lin_dq, zeroframe, threads=2)
     tiled, tiled_pdq, prepared, tiled_zeroframe = data.copy(), pdq.copy(), coeffs.copy(), zeroframe.copy()
     run_in_tiles(prepare_coefficients_tile, prepared, lin_dq.copy(), tiled_pdq)
-    run_in_tiles(linearize_tile, tiled, gdq.copy(), prepared)
-    run_in_tiles(linearize_zeroframe_tile, tiled_zeroframe, prepared)
+    run_in_tiles(linearize_tile, tiled, gdq.copy(), prepared, 0)
+    run_in_tiles(linearize_zeroframe_tile, tiled_zeroframe, prepared, 0)
     for other in (two, (tiled, tiled_pdq, tiled_zeroframe)):
         for a, b in zip(one, other, strict=True):
             assert a.tobytes() == b.tobytes()
