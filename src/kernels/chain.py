@@ -383,11 +383,11 @@ def _measure_groups(samples, chain, shape, threads):
 _FLAGGING = ("mask", "saturation", "first_group", "last_group", "rscd")
 
 
-def _from_column(op, first):
-    """A correction for the part of the exposure that begins at a column."""
+def _for_columns(op, first, width):
+    """A correction for ``width`` columns of the exposure from ``first`` on."""
     if isinstance(op, c.InterPixelCapacitance):
-        limits = op.first_science_column - first, op.last_science_column - first
-        return op._replace(first_science_column=limits[0], last_science_column=limits[1])
+        limits = (min(max(limit - first, 0), width) for limit in (op.first_science_column, op.last_science_column))
+        return op._replace(first_science_column=next(limits), last_science_column=next(limits))
     if not hasattr(op, "_fields"):
         return op
     planes = {name: value for name, value in op._asdict().items() if isinstance(value, Bits)}
@@ -422,7 +422,7 @@ def measure_side_pixels(samples, chain, shape, threads=None):
         ramp = RampPlanes(
             *(np.empty(narrow, dtype) for dtype in (np.float32, np.uint8)), np.empty(narrow[2:], np.uint32)
         )
-        part = Chain(**{name: _from_column(getattr(before, name), first) for name in Chain.__dataclass_fields__})
+        part = Chain(**{name: _for_columns(getattr(before, name), first, width) for name in Chain.__dataclass_fields__})
         outputs, _ = _outputs(part, None, ramp, narrow)
         place = samples.samples._replace(first_column=samples.samples.first_column + first)
         raw = samples._replace(samples=place, nx=width)
