@@ -101,8 +101,11 @@ def simulate_exposure(config):
     effects = ResetEffects(config, maps) if DETECTORS[config.detector].instrument == "MIRI" else None
 
     def integrate(i):
-        rays, balls = cosmic_rays(config, maps.responsive, i), snowballs(config, i)
-        first = _Integration(config, maps, rate, rays, balls, i, effects).read_groups(data[i], saturation_group[i])
+        # Segments of an exposure differ: random streams belong to the integrations of the exposure.
+        number = config.first_integration - 1 + i
+        rays, balls = cosmic_rays(config, maps.responsive, number), snowballs(config, number)
+        rays["integration"] = balls["integration"] = i
+        first = _Integration(config, maps, rate, rays, balls, number, effects).read_groups(data[i], saturation_group[i])
         if zeroframe is not None:
             zeroframe[i] = first
         return rays, balls
@@ -115,9 +118,9 @@ def simulate_exposure(config):
 class _Integration:
     """The state of the detector during one integration."""
 
-    def __init__(self, config, maps, rate, rays, balls, index, effects=None):
+    def __init__(self, config, maps, rate, rays, balls, index, effects):
         self.config, self.maps, self.rate, self.rays, self.balls = config, maps, rate, rays, balls
-        self.effects, self.number = effects, config.first_integration - 1 + index
+        self.effects, self.number = effects, index
         self.charge = np.zeros(rate.shape)  # light, dark and events [DN of linear signal]
         full_well = np.where(np.isfinite(maps.full_well), maps.full_well, 0.0)
         self.full_well = np.where(np.isfinite(maps.full_well), full_well + maps.curvature * full_well**2, np.inf)

@@ -100,13 +100,11 @@ MIRI = {
     "sub64": miri(),
     "bright": miri(subarray="MASK1065", star_flux=(1e5, 1e7), ngroups=7),
     "segment": miri(subarray="SUB128", nints=3, first_integration=4, exposure_nints=9),
-    "second": miri(subarray="SUB128", nints=1, first_integration=2, exposure_nints=9),
     "series": miri(subarray="SLITLESSPRISM", nints=12, ngroups=6, exposure_type="MIR_LRS-SLITLESS"),
     "coupled": miri(subarray="SUB256", ipc=0.005, ngroups=6),
     "averaged": miri(nframes=4, ngroups=5, nints=3),
     "no-row": miri(subarray="SUB128", readpatt="SLOWR1", nints=1),
     "four-groups": miri(ngroups=4),
-    "three-groups": miri(ngroups=3),
     "two-groups": miri(ngroups=2),
     "single": miri(nints=1, ngroups=12),
 }
@@ -114,8 +112,8 @@ MIRI_PARAMETERS = {
     "series": {"lastframe": {"skip": True}, "rscd": {"skip": True}, "jump": {"minimum_sigclip_groups": 10}},
     "bright": {"firstframe": {"skip": False}},
     "single": {"firstframe": {"skip": False, "bright_use_group1": False}},
-    "three-groups": {"firstframe": {"skip": False}},
 }
+MIRI_STEPWISE = ("bright", "segment", "series", "averaged")
 MIRI_FULL = {"miri-full": miri(subarray="FULL", ngroups=6, star_count=200)}
 
 # Runs of the pipeline with a reference that leaves nothing to fit, and one that makes every pixel unusable.
@@ -296,7 +294,7 @@ def miri_runs(tmp_path_factory):
         pars = {"steps": {"ipc": {"skip": exposures[name].ipc is None}} | MIRI_PARAMETERS.get(name, {})}
         ramp = pars | {"save_calibrated_ramp": True}
         jobs += [_job(folder, package, "pipeline", name, name, ramp) for package in ("jwst", "upramp")]
-        if name in MIRI:
+        if name in MIRI_STEPWISE:
             stepwise = ramp | {"schedule": "stepwise"}
             jobs.append(_job(folder, "upramp", "pipeline", name, f"{name}-stepwise", stepwise))
     yield _run(folder, jobs)

@@ -11,10 +11,10 @@ pytest.importorskip("jwst", reason="the peer is not installed")
 pytestmark = pytest.mark.parity
 
 MODES = (
-    "sub64", "bright", "segment", "second", "series", "coupled", "averaged", "no-row", "four-groups", "three-groups",
-    "two-groups", "single", "miri-full",
+    "sub64", "bright", "segment", "series", "coupled", "averaged", "no-row", "four-groups", "two-groups", "single",
+    "miri-full",
 )  # fmt: skip
-FUSED = ("sub64", "bright", "segment", "second", "series", "coupled", "averaged", "no-row", "single", "miri-full")
+RESTARTED = ("four-groups", "two-groups")  # too few groups to look for jumps
 RATES = ("rate", "rateints")
 
 
@@ -56,7 +56,7 @@ def test_headers(miri_runs, name, kind):
 
 
 @pytest.mark.parametrize("kind", [*RATES, "ramp"])
-@pytest.mark.parametrize("name", [name for name in MODES if name != "miri-full"])
+@pytest.mark.parametrize("name", ["bright", "segment", "series", "averaged"])
 def test_schedules_agree_bit_by_bit(miri_runs, name, kind):
     stepwise = arrays_of(miri_runs.product("upramp", f"{name}-stepwise", kind))
     arrays = arrays_of(miri_runs.product("upramp", name, kind))
@@ -84,4 +84,4 @@ def test_what_is_recorded(miri_runs, name, expected):
 
 def test_exposures_take_the_fused_schedule(miri_runs):
     log = (miri_runs.folder / "upramp.log").read_text()
-    assert log.count("Starting again step by step") == len(MODES) - len(FUSED)
+    assert log.count("Starting again step by step") == len(RESTARTED)
