@@ -53,6 +53,7 @@ __all__ = ["Calibrated", "Chain", "WholeFrameRule", "calibrate"]
 TILE_BYTES = 12_000_000
 BLOCK_ROWS = 16  # rows of a tile without its margin
 _SAMPLE_BYTES = 6  # float32, group flags, marks
+_FLAGGING = ("mask", "saturation", "first_group", "last_group", "rscd")  # what decides which groups can be used
 
 
 class WholeFrameRule(Exception):
@@ -373,14 +374,11 @@ def _measure_groups(samples, chain, shape, threads):
     unused = _unused_beforehand(chain, shape)
     if chain.first_group is None and chain.rscd is None:
         return unused, None
-    flags = replace(Chain(), **{name: getattr(chain, name) for name in _FLAGGING})
+    flags = Chain(**{name: getattr(chain, name) for name in _FLAGGING})
     work = Work(samples, _compiled_chain(flags, shape, unused), _outputs(flags, None, None, shape)[0])
     found = _one_pass(work, shape, _halo(flags), threads=threads, tallied=True)
     unused = ((found.seen & UNUSED_MISSING) == 0).astype(np.uint8)
     return unused, summarize(found.tallies) if chain.rscd is not None else None
-
-
-_FLAGGING = ("mask", "saturation", "first_group", "last_group", "rscd")
 
 
 def _for_columns(op, first, width):
