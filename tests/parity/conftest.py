@@ -98,20 +98,17 @@ def miri(**changes):
 
 MIRI = {
     "sub64": miri(),
-    "bright": miri(subarray="MASK1065", star_flux=(1e5, 1e7), ngroups=7),
+    "bright": miri(subarray="MASK1065", star_flux=(1e5, 1e7), ngroups=7, ipc=0.005),
     "segment": miri(subarray="SUB128", nints=3, first_integration=4, exposure_nints=9),
     "series": miri(subarray="SLITLESSPRISM", nints=12, ngroups=6, exposure_type="MIR_LRS-SLITLESS"),
-    "coupled": miri(subarray="SUB256", ipc=0.005, ngroups=6),
     "averaged": miri(nframes=4, ngroups=5, nints=3),
     "no-row": miri(subarray="SUB128", readpatt="SLOWR1", nints=1),
     "four-groups": miri(ngroups=4),
-    "two-groups": miri(ngroups=2),
-    "single": miri(nints=1, ngroups=12),
 }
 MIRI_PARAMETERS = {
     "series": {"lastframe": {"skip": True}, "rscd": {"skip": True}, "jump": {"minimum_sigclip_groups": 10}},
     "bright": {"firstframe": {"skip": False}},
-    "single": {"firstframe": {"skip": False, "bright_use_group1": False}},
+    "averaged": {"firstframe": {"skip": False, "bright_use_group1": False}},
 }
 MIRI_STEPWISE = ("bright", "segment", "series", "averaged")
 MIRI_FULL = {"miri-full": miri(subarray="FULL", ngroups=6, star_count=200)}
