@@ -17,6 +17,7 @@ __all__ = ["main", "warm_up"]
 _EXPOSURES = (
     {"window": (1, 1, 2048, 16), "noutputs": 4, "readpatt": "SHALLOW4", "frame_divisor": 2},
     {"window": (1, 1, 32, 32), "noutputs": 1, "ipc": 0.005},
+    {"window": (1, 1, 32, 32), "detector": "MIRIMAGE"},
 )
 _GROUPS = 5
 
@@ -55,6 +56,7 @@ def warm_up(listener=None):
         ):
             for number, mode in enumerate(_EXPOSURES):
                 _calibrate(mode, Path(folder, str(number)))
+            _measure_side_pixels()
     finally:
         set_compile_listener(before)
     return count + len(late)
@@ -75,7 +77,18 @@ def _calibrate(mode, folder):
             kinds = [kind for kind in step.reference_file_types if kind in references]
             steps[key] = {f"override_{kind}": str(references[kind]) for kind in kinds}
         steps["ipc"]["skip"] = "ipc" not in references
+        steps["saturation"].setdefault("override_superbias", "N/A")
         Detector1Pipeline(schedule=schedule, steps=steps).run(str(raw))
+
+
+def _measure_side_pixels():
+    """What only full frames of MIRI need, which are not tiny."""
+    import numpy as np
+
+    from upramp.kernels.side_pixels import AMPLIFIERS, drifts_of_sides
+
+    sides = np.zeros((1, 2, 2, 2 * AMPLIFIERS), np.float32)
+    drifts_of_sides(sides, np.zeros(sides.shape[2:], np.uint32))
 
 
 def main(argv):

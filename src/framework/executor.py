@@ -103,8 +103,8 @@ def run_fused(chain, raw, products, sources=(), threads=None):
 
     Returns
     -------
-    int
-        Number of primary cosmic rays.
+    upramp.kernels.chain.Calibrated
+        Its fit is None: the products hold it.
 
     Raises
     ------
@@ -138,4 +138,4 @@ def run_fused(chain, raw, products, sources=(), threads=None):
 
     return calibrate(
         raw, chain, out=out, ramp_out=ramp, threads=threads, after_block=release, before_compiling=compile_ahead
-    ).n_primary
+    )

@@ -22,6 +22,7 @@ _MODULES = {
     "scale_by_gain": "gain_scale",
     "scale_groups": "group_scale",
     "subtract_dark": "dark",
+    "subtract_reset": "reset",
     "subtract_superbias": "superbias",
 }
 

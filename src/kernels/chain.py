@@ -4,7 +4,7 @@
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from upramp.kernels._layout import ShapeError
 from upramp.kernels.fused import (
     JUMP_MISSING,
     OPERATIONS,
+    PAIR_FOUND,
     SATURATED_MISSING,
     UNUSED_MISSING,
     CompiledChain,
@@ -40,6 +41,8 @@ from upramp.kernels.refpix import (
     reference_positions,
     single_amplifier_corrections,
 )
+from upramp.kernels.rscd import TALLIES, RscdCounts, summarize
+from upramp.kernels.side_pixels import AMPLIFIERS, drifts_of_sides
 from upramp.kernels.stepwise import native_plane
 from upramp.kernels.superbias import subtract_bias_tile
 
@@ -50,6 +53,7 @@ __all__ = ["Calibrated", "Chain", "WholeFrameRule", "calibrate"]
 TILE_BYTES = 12_000_000
 BLOCK_ROWS = 16  # rows of a tile without its margin
 _SAMPLE_BYTES = 6  # float32, group flags, marks
+_FLAGGING = ("mask", "saturation", "first_group", "last_group", "rscd")  # what decides which groups can be used
 
 
 class WholeFrameRule(Exception):
@@ -61,15 +65,23 @@ class WholeFrameRule(Exception):
 
 @dataclass(frozen=True)
 class Chain:
-    """Corrections in the order of the near-infrared stage-1 chain; None for those that are not made."""
+    """Corrections in the order of the stage-1 chain; None for those that are not made.
+
+    The order is that of the near infrared and that of MIRI, which agree in what they share but for ``refpix``: a
+    `SideMeasurement` (MIRI) comes after the dark.
+    """
 
     scale: c.FrameScale | None = None
     mask: c.StaticMask | None = None
     saturation: c.Saturation | None = None
     ipc: c.InterPixelCapacitance | None = None
+    first_group: c.FirstGroup | None = None
+    last_group: c.LastGroup | None = None
+    reset: c.ResetAnomaly | None = None
     superbias: c.SuperBias | None = None
-    refpix: c.ReferenceMeasurement | None = None
+    refpix: c.ReferenceMeasurement | c.SideMeasurement | None = None
     linearity: c.Linearity | None = None
+    rscd: c.SwitchCharge | None = None
     dark: c.DarkCurrent | None = None
     jump: c.JumpDetection | None = None
     fit: c.RampFitting | None = None
@@ -81,19 +93,23 @@ class Calibrated(NamedTuple):
 
     fit : RampFit of native arrays, or None if they went elsewhere (``out``)
     n_primary : samples with a jump before neighbours were flagged; -99 if jumps were not looked for
+    n_unused : groups, over all integrations, that no pixel of the frame can use
+    rscd : counts of the first integration and of later ones, if groups were left out for RSCD
     """
 
     fit: RampFit | None
     n_primary: int
+    n_unused: int = 0
+    rscd: tuple[RscdCounts, RscdCounts] | None = None
 
 
-def _jump_rules(op, shape):
+def _jump_rules(op, shape, unused):
     if op is None:
         return JumpRules()
     p = op.parameters
-    mode = choose_mode(np.zeros(shape[:2], bool), p)
+    mode = choose_mode(unused, p)
     if mode == DECLINED:
-        raise WholeFrameRule(f"the exposure has {shape[1]} groups, too few to look for jumps")
+        raise WholeFrameRule(f"too few of the {shape[1]} groups of the exposure can be used to look for jumps")
     e1, e2, n1, n2 = 0.0, 0.0, 0, 0
     if p.after_jump_flag_time1 > 0 or p.after_jump_flag_time2 > 0:
         e1, e2, n1, n2 = _after_jump_limits(native_plane(op.gain, np.float32, shape[-2:]), op.group_time, p)
@@ -113,25 +129,43 @@ def _jump_rules(op, shape):
         float(e2),
         int(n1),
         int(n2),
+        unused,
     )
 
 
-def _fit_rules(op, ngroups, gain_factor):
+def _fitted_groups(op, unused):
+    """Groups to fit, half-open: without those at the ends that no pixel can use, for MIRI."""
+    start, stop = 0, unused.shape[1]
+    if not op.miri or stop == 1:
+        return start, stop
+    used = np.flatnonzero(~unused.all(axis=0))
+    if used.size:
+        start = int(used[0])
+        stop -= bool(unused[:, -1].all())
+    if used.size == 0 or stop - start < 2:
+        raise WholeFrameRule("fewer than two groups can be fitted")
+    return start, stop
+
+
+def _fit_rules(op, gain_factor, unused):
     if op is None:
         return FitRules()
+    start, stop = _fitted_groups(op, unused)
     frame_time = float(np.float32(op.frame_time))
     return FitRules(
         True,
         op.gain,
         op.read_noise,
         op.average_dark,
-        segment_weights(ngroups, op.group_time),
-        int(op.suppress_one_group and ngroups > 1),
+        segment_weights(stop - start, op.group_time),
+        int(op.suppress_one_group and unused.shape[1] > 1),
         math.sqrt(2.0 * op.nframes),
         float(np.float32(op.group_time)),
         frame_time,
         (op.nframes + 1) * frame_time / 2,
         1.0 if gain_factor is None else float(gain_factor),
+        start,
+        stop,
     )
 
 
@@ -181,7 +215,7 @@ def measure_reference_pixels(raw, chain, shape, threads=None):
     ReferencePixels
     """
     op = chain.refpix
-    if op is None:
+    if not isinstance(op, c.ReferenceMeasurement):
         return c.ReferencePixels()
     fast, slow = ORIENTATION[op.detector]
     ny, nx = shape[-2:]
@@ -228,7 +262,7 @@ def _halo(chain):
 
 def _check(raw, chain, shape):
     """Refuse references that do not cover the exposure, before any work."""
-    for op in (chain.mask, chain.saturation, chain.superbias, chain.linearity, chain.dark, chain.jump, chain.fit):
+    for op in (getattr(chain, field) for field in Chain.__dataclass_fields__ if field != "gain_factor"):
         for name, source in zip(getattr(op, "_fields", ()), op or (), strict=True):
             if not isinstance(source, Bits) or source.bits.shape[0] == 0:
                 continue
@@ -272,18 +306,23 @@ def _outputs(chain, out, ramp_out, shape):
     return Outputs(rate, integrations, ramp), fit
 
 
-def _compiled_chain(chain, shape):
+def _compiled_chain(chain, shape, unused):
     """The chain as compiled code takes it; the reference pixels are still to be measured."""
     return CompiledChain(
         chain.mask or c.StaticMask(),
         chain.saturation or c.Saturation(),
         chain.ipc or c.InterPixelCapacitance(),
+        chain.first_group or c.FirstGroup(),
+        chain.last_group or c.LastGroup(),
+        chain.reset or c.ResetAnomaly(),
         chain.superbias or c.SuperBias(),
-        c.ReferencePixels(chain.refpix is not None),
+        c.ReferencePixels(isinstance(chain.refpix, c.ReferenceMeasurement)),
         chain.linearity or c.Linearity(),
+        chain.rscd or c.SwitchCharge(),
         chain.dark or c.DarkCurrent(),
-        _jump_rules(chain.jump, shape),
-        _fit_rules(chain.fit, shape[1], chain.gain_factor),
+        c.SidePixels(isinstance(chain.refpix, c.SideMeasurement)),
+        _jump_rules(chain.jump, shape, unused),
+        _fit_rules(chain.fit, chain.gain_factor, unused),
     )
 
 
@@ -293,6 +332,103 @@ def _tile_width(shape, halo, block, tile_bytes):
     rows = min(block, ny) + 2 * halo
     width = tile_bytes // (_SAMPLE_BYTES * ni * ng * rows) - 2 * halo
     return min(nx, max(32, width // 16 * 16))
+
+
+class _Pass(NamedTuple):
+    """What a pass of the fused driver leaves besides its outputs."""
+
+    seen: np.ndarray  # (ni, ng) uint8, see `SEEN` of `upramp.kernels.fused`
+    jumps: np.ndarray  # (ny,) int64
+    tallies: np.ndarray  # (ny, 6) int64, or no rows if nobody wants them
+
+
+def _one_pass(
+    work, shape, halo, *, threads=None, tile_bytes=TILE_BYTES, block=BLOCK_ROWS, after_block=None, tallied=False
+):
+    """Run the fused driver over a frame; its kernels must have been wanted before."""
+    # Records hold addresses: `work` keeps the arrays alive until the kernels are done.
+    record = np.zeros(1, c.record_dtype(Work))[0]
+    c.fill_record(record, work)
+    ny = shape[2]
+    found = _Pass(np.zeros(shape[:2], np.uint8), np.zeros(ny, np.int64), np.zeros((tallied * ny, TALLIES), np.int64))
+    addresses = OPERATIONS.addresses(operations_needed(work))
+    width = _tile_width(shape, halo, block, tile_bytes)
+    arguments = (addresses, record, *found, halo, width)
+    run_rows(calibrate_rows, ny, *arguments, threads=threads, block=block, after_block=after_block)
+    return found
+
+
+def _unused_beforehand(chain, shape):
+    """Groups that no pixel can use whatever the data: (ni, ng) uint8."""
+    unused = np.zeros(shape[:2], np.uint8)
+    if chain.last_group is not None:
+        unused[:, -1] = 1
+    return unused
+
+
+def _measure_groups(samples, chain, shape, threads):
+    """Groups that no pixel can use, (ni, ng) uint8, and counts of RSCD or None.
+
+    Only where the first groups are left out, which depends on saturation, does that take a pass, over the flags alone.
+    """
+    unused = _unused_beforehand(chain, shape)
+    if chain.first_group is None and chain.rscd is None:
+        return unused, None
+    flags = Chain(**{name: getattr(chain, name) for name in _FLAGGING})
+    work = Work(samples, _compiled_chain(flags, shape, unused), _outputs(flags, None, None, shape)[0])
+    found = _one_pass(work, shape, _halo(flags), threads=threads, tallied=True)
+    unused = ((found.seen & UNUSED_MISSING) == 0).astype(np.uint8)
+    return unused, summarize(found.tallies) if chain.rscd is not None else None
+
+
+def _for_columns(op, first, width):
+    """A correction for ``width`` columns of the exposure from ``first`` on."""
+    if isinstance(op, c.InterPixelCapacitance):
+        limits = (min(max(limit - first, 0), width) for limit in (op.first_science_column, op.last_science_column))
+        return op._replace(first_science_column=next(limits), last_science_column=next(limits))
+    if not hasattr(op, "_fields"):
+        return op
+    planes = {name: value for name, value in op._asdict().items() if isinstance(value, Bits)}
+    return op._replace(**{name: bits._replace(first_column=bits.first_column + first) for name, bits in planes.items()})
+
+
+def measure_side_pixels(samples, chain, shape, threads=None):
+    """Drifts of the amplifiers of MIRI, from its reference columns alone.
+
+    Each side goes through the corrections before refpix as a narrow exposure of its own, with a margin of the columns
+    that they look at.
+
+    Parameters
+    ----------
+    samples : RawSamples
+    chain : Chain
+    shape : (nint, ngroup, ny, nx)
+    threads : int or None
+
+    Returns
+    -------
+    SidePixels
+    """
+    if not isinstance(chain.refpix, c.SideMeasurement):
+        return c.SidePixels()
+    before = replace(chain, first_group=None, last_group=None, rscd=None, refpix=None, jump=None, fit=None)
+    halo, (*counts, ny, nx) = _halo(before), shape
+    width = min(AMPLIFIERS + halo, nx)
+    data, dq = np.empty((*counts, ny, 2 * AMPLIFIERS), np.float32), np.empty((ny, 2 * AMPLIFIERS), np.uint32)
+    for first, inner, side in ((0, slice(0, AMPLIFIERS), 0), (nx - width, slice(-AMPLIFIERS, None), AMPLIFIERS)):
+        narrow = (*counts, ny, width)
+        ramp = RampPlanes(
+            *(np.empty(narrow, dtype) for dtype in (np.float32, np.uint8)), np.empty(narrow[2:], np.uint32)
+        )
+        part = Chain(**{name: _for_columns(getattr(before, name), first, width) for name in Chain.__dataclass_fields__})
+        outputs, _ = _outputs(part, None, ramp, narrow)
+        place = samples.samples._replace(first_column=samples.samples.first_column + first)
+        raw = samples._replace(samples=place, nx=width)
+        work = Work(raw, _compiled_chain(part, narrow, _unused_beforehand(part, narrow)), outputs)
+        _one_pass(work, narrow, halo, threads=threads)
+        data[..., side : side + AMPLIFIERS], dq[:, side : side + AMPLIFIERS] = ramp.data[..., inner], ramp.pdq[:, inner]
+    drifts = drifts_of_sides(data, dq, **chain.refpix._asdict(), threads=threads)
+    return c.SidePixels() if drifts is None else c.SidePixels(True, drifts)
 
 
 def calibrate(
@@ -342,37 +478,39 @@ def calibrate(
     shape = tuple((raw.bits if hasattr(raw, "bits") else raw).shape)
     if len(shape) != 4:
         raise ShapeError(f"raw has shape {shape}; expected (nint, ngroup, ny, nx)")
-    ni, ng, ny, nx = shape
     _check(raw, chain, shape)
     scale = chain.scale.factor if chain.scale is not None else 1.0
-    samples = RawSamples(as_bits(raw, np.uint16), ny, nx, float(scale))
+    samples = RawSamples(as_bits(raw, np.uint16), *shape[2:], float(scale))
     outputs, fit = _outputs(chain, out, ramp_out, shape)
-    # Records hold addresses: `work` keeps the arrays alive until the kernels are done.
-    work = Work(samples, _compiled_chain(chain, shape), outputs)
-    wanted = operations_needed(work)
+    work = Work(samples, _compiled_chain(chain, shape, _unused_beforehand(chain, shape)), outputs)
     if before_compiling is not None:
-        before_compiling(wanted)
-    measured = measure_reference_pixels(samples, chain, shape, threads)
-    work = work._replace(chain=work.chain._replace(refpix=measured))
-    record = np.zeros(1, c.record_dtype(Work))[0]
-    c.fill_record(record, work)
-    seen = np.zeros((ni, ng), np.uint8)
-    counts = np.zeros(ny, np.int64)
-    halo = _halo(chain)
-    addresses = OPERATIONS.addresses(wanted)
-    width = _tile_width(shape, halo, block, tile_bytes)
-    arguments = (addresses, record, seen, counts, halo, width)
-    run_rows(calibrate_rows, ny, *arguments, threads=threads, block=block, after_block=after_block)
-    _judge_whole_frames(seen, work.chain)
-    return Calibrated(fit, int(counts.sum()))
+        before_compiling(operations_needed(work))
+    unused, rscd = _measure_groups(samples, chain, shape, threads)
+    measured = {
+        "refpix": measure_reference_pixels(samples, chain, shape, threads),
+        "side_pixels": measure_side_pixels(samples, chain, shape, threads),
+    }
+    work = work._replace(chain=_compiled_chain(chain, shape, unused)._replace(**measured))
+    found = _one_pass(
+        work, shape, _halo(chain), threads=threads, tile_bytes=tile_bytes, block=block, after_block=after_block
+    )
+    _judge_whole_frames(found.seen, work.chain, unused, chain.fit is not None and chain.fit.miri)
+    return Calibrated(fit, int(found.jumps.sum()), int(unused.sum()), rscd)
 
 
-def _judge_whole_frames(seen, compiled):
+def _judge_whole_frames(seen, compiled, unused, miri):
     """Raise if one of the rules about whole frames would have changed the result."""
-    if compiled.jump.active and not (seen & UNUSED_MISSING).all():
+    if (compiled.jump.active or miri) and not np.array_equal((seen & UNUSED_MISSING) == 0, unused != 0):
         raise WholeFrameRule("a group is unusable in every pixel, which changes how jumps are looked for")
     clips = compiled.jump.active and compiled.jump.mode in (SIGMA_CLIP, SIGMA_CLIP_ALL)
-    if clips and not (seen & JUMP_MISSING).all():
+    if clips and not ((seen & JUMP_MISSING) | (unused != 0)).all():
         raise WholeFrameRule("a group is flagged in every pixel, and sigma clipping has a rule for that")
-    if compiled.fit.active and not (seen[:, 0] & SATURATED_MISSING).any():
+    fit = compiled.fit
+    if not fit.active:
+        return
+    if not (seen[:, fit.start] & SATURATED_MISSING).any():
         raise WholeFrameRule("every pixel is saturated in the first group of every integration")
+    # Where no pixel has two groups to fit at an end, suppressing lone groups may leave out more.
+    ends = {fit.start, seen.shape[1] - 1} if fit.stop == seen.shape[1] else {fit.start}
+    if miri and seen.shape[1] > 1 and not all((seen[:, g] & PAIR_FOUND).any() for g in ends):
+        raise WholeFrameRule("hardly any pixel has groups to fit at an end of the ramp")

@@ -16,17 +16,23 @@ from upramp.kernels.jump import JumpParameters
 __all__ = [
     "NO_PLANE",
     "DarkCurrent",
+    "FirstGroup",
     "FrameScale",
     "InterPixelCapacitance",
     "JumpDetection",
+    "LastGroup",
     "Linearity",
     "PixelCapacitance",
     "RampFitting",
     "ReferenceMeasurement",
     "ReferencePixels",
+    "ResetAnomaly",
     "Saturation",
+    "SideMeasurement",
+    "SidePixels",
     "StaticMask",
     "SuperBias",
+    "SwitchCharge",
 ]
 
 ARRAY = np.dtype([("address", np.int64), ("n0", np.int64), ("n1", np.int64), ("n2", np.int64)], align=True)
@@ -99,6 +105,41 @@ class InterPixelCapacitance(NamedTuple):
     last_science_column: int = 0
 
 
+class FirstGroup(NamedTuple):
+    """MIRI: leave out the first group, with ``keep_bright`` not where the third is saturated."""
+
+    active: bool = False
+    keep_bright: bool = True
+
+
+class LastGroup(NamedTuple):
+    """MIRI: leave out the last group."""
+
+    active: bool = False
+
+
+class SwitchCharge(NamedTuple):
+    """MIRI: leave out the first skips[i] groups (RSCD); ``n_first`` integrations (0 or 1) are counted apart."""
+
+    active: bool = False
+    skips: np.ndarray = np.zeros(0, np.int64)  # (ni,)
+    n_first: int = 0
+
+
+class ResetAnomaly(NamedTuple):
+    """MIRI: subtract the transient after a reset [DN] from the first ``groups`` groups.
+
+    Integration i takes ``groups`` of the planes from ``per_integration * integrations[i]`` on.
+    """
+
+    active: bool = False
+    frames: Bits = NO_PLANE
+    flags: Bits = NO_PLANE
+    integrations: np.ndarray = np.zeros(0, np.int64)
+    per_integration: int = 0
+    groups: int = 0
+
+
 class SuperBias(NamedTuple):
     """Subtract the reset level: ``bias`` [DN] and its flags."""
 
@@ -134,6 +175,20 @@ class ReferencePixels(NamedTuple):
     columns_first: bool = True
 
 
+class SideMeasurement(NamedTuple):
+    """How the reference columns of MIRI are to be measured."""
+
+    odd_even_rows: bool
+    siglimit: float
+
+
+class SidePixels(NamedTuple):
+    """MIRI: subtract what amplifiers have drifted since the first group of an integration [DN]."""
+
+    active: bool = False
+    drifts: np.ndarray = np.zeros((0, 0, 0))  # (ni, ng, 8) float64
+
+
 class Linearity(NamedTuple):
     """Polynomial correction: ``coefficients`` (one plane per order) and their flags."""
 
@@ -143,7 +198,11 @@ class Linearity(NamedTuple):
 
 
 class DarkCurrent(NamedTuple):
-    """Subtract the dark ramp: science group g takes the mean of ``counts[g]`` reference frames from ``starts[g]``."""
+    """Subtract the dark ramp: science group g takes the mean of ``counts[g]`` reference frames from ``starts[g]``.
+
+    Integration i takes its frames from the ``per_integration`` ones from ``per_integration * integrations[i]`` on;
+    without ``integrations`` all frames are for every one.
+    """
 
     active: bool = False
     frames: Bits = NO_PLANE
@@ -151,6 +210,8 @@ class DarkCurrent(NamedTuple):
     starts: np.ndarray = np.zeros(0, np.int64)
     counts: np.ndarray = np.zeros(0, np.int64)
     direct: bool = True  # frame g is the one for group g
+    integrations: np.ndarray = np.zeros(0, np.int64)
+    per_integration: int = 0
 
 
 class JumpDetection(NamedTuple):
@@ -175,3 +236,4 @@ class RampFitting(NamedTuple):
     nframes: int = 1
     groupgap: int = 0
     suppress_one_group: bool = True
+    miri: bool = False  # groups at the ends that no pixel can use are cut off

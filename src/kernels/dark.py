@@ -1,9 +1,10 @@
-"""Subtract the dark ramp of a near-infrared detector.
+"""Subtract the dark ramp.
 
 The dark reference is a ramp of its own with usually single reads; `dark_plan` says which of its frames are averaged
 for each science group, `resample_dark` averages them, and ``D -= dark[g]``, ``P |= dq(dark)``. Missing frames at
 the end are extrapolated by the difference of the last two. NaN in the dark counts as 0, before averaging and after
-extrapolating (reference behaviour). NaN data stay NaN.
+extrapolating (reference behaviour). NaN data stay NaN. The darks of MIRI are several such ramps, one for each of the
+first integrations; `dark_integrations` says which serves which.
 
 Means are float32 sums in order of the frames, divided by their number; in a dark that had to be extrapolated they
 are float64, rounded at the end (reference behaviour). Differs from the reference: an extrapolated dark that needs no
@@ -25,6 +26,7 @@ __all__ = [
     "DarkPlan",
     "DarkSubtracted",
     "average_frames_tile",
+    "dark_integrations",
     "dark_plan",
     "resample_dark",
     "subtract_dark",
@@ -87,6 +89,28 @@ def dark_plan(ngroups, nframes, groupgap, dark_ngroups, dark_nframes, dark_group
     return DarkPlan(starts, counts, extrapolated, False)
 
 
+def dark_integrations(n_integrations, n_dark, first_integration=1):
+    """Which ramp of a dark belongs to which integration.
+
+    Parameters
+    ----------
+    n_integrations : int
+        Integrations at hand.
+    n_dark : int
+        Ramps of the dark.
+    first_integration : int
+        Number of the first integration at hand in its exposure, from 1.
+
+    Returns
+    -------
+    (nint,) int64
+        The last ramp of the dark serves all integrations after it. It also serves every integration of a part of an
+        exposure that does not begin with the first one (reference behaviour).
+    """
+    ramps = np.minimum(np.arange(n_integrations), n_dark - 1)
+    return ramps if first_integration == 1 else np.full(n_integrations, n_dark - 1)
+
+
 @kernel
 def average_frames_tile(out, frames, starts, counts, first, last, left, right):
     """Average the frames of a plan: out (ngroup, ny, nx) from frames (k, ny, nx), extrapolated behind the end."""
@@ -127,10 +151,10 @@ def average_frames_tile(out, frames, starts, counts, first, last, left, right):
 
 @kernel
 def subtract_dark_tile(data, pdq, dark, dark_dq, first, last, left, right):
-    """Subtract dark[g] (at least ngroup, ny, nx; NaN counts as 0) from group g, and add its flags."""
+    """Subtract dark[g] (k, ny, nx; NaN counts as 0) from group g, as far as both go, and add its flags."""
     merge_dq_tile(pdq, dark_dq, first, last, left, right)
     for i in range(data.shape[0]):
-        for g in range(data.shape[1]):
+        for g in range(min(data.shape[1], dark.shape[0])):
             for r in range(first, last):
                 row = data[i, g, r, left:right]
                 d = dark[g, r, left:right]
@@ -189,6 +213,7 @@ def subtract_dark(
     groupgap=0,
     dark_nframes=1,
     dark_groupgap=0,
+    first_integration=1,
     threads=None,
 ):
     """Subtract a dark ramp, averaged or extrapolated to the groups of the exposure where it has to be.
@@ -199,14 +224,16 @@ def subtract_dark(
         Linearised counts [DN].
     pixeldq : (ny, nx) uint32
         Pixel flags.
-    dark : (k, ny, nx) float32
-        Dark ramp [DN]; NaN counts as 0.
+    dark : (k, ny, nx) float32, or (n, k, ny, nx) for the first n integrations
+        Dark ramps [DN]; NaN counts as 0.
     dark_dq : (ny, nx) uint32
         Its flags.
     nframes, groupgap : int
         Reads per group and reads skipped between groups of the exposure.
     dark_nframes, dark_groupgap : int
         The same of the dark.
+    first_integration : int
+        Number of the first integration of ``data`` in its exposure, from 1, see `dark_integrations`.
     threads : int or None
         Number of threads; None for all cores.
 
@@ -227,11 +254,11 @@ def subtract_dark(
     """
     data = writable_copy(data, "data", np.float32, 4)
     pixeldq = writable_copy(pixeldq, "pixeldq", np.uint32, 2)
-    dark = as_canonical(dark, "dark", np.float32, 3)
-    plan = dark_plan(data.shape[1], nframes, groupgap, len(dark), dark_nframes, dark_groupgap)
+    dark = as_canonical(dark[np.newaxis] if np.ndim(dark) == 3 else dark, "dark", np.float32, 4)
+    plan = dark_plan(data.shape[1], nframes, groupgap, dark.shape[1], dark_nframes, dark_groupgap)
     if plan is None:
         return DarkSubtracted(data, pixeldq, False)
-    if not plan.direct:
-        dark = resample_dark(dark, plan, threads)
-    subtract_dark_in_place(data, pixeldq, dark, dark_dq, threads)
+    for i, n in enumerate(dark_integrations(len(data), len(dark), first_integration)):
+        ramp = dark[n] if plan.direct else resample_dark(dark[n], plan, threads)
+        subtract_dark_in_place(data[i : i + 1], pixeldq, ramp, dark_dq, threads)
     return DarkSubtracted(data, pixeldq, True)

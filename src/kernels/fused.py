@@ -33,8 +33,10 @@ from upramp.kernels._calls import Table, call, call_counting
 from upramp.kernels._flags import DO_NOT_USE, JUMP_DET, SATURATED
 from upramp.kernels._jit import helper, kernel
 from upramp.kernels._rows import fill_row
+from upramp.kernels._signals import flag_plane, float_plane, leave_out_groups, subtract_signals
 from upramp.kernels.dark import average_frames_tile, subtract_dark_tile
 from upramp.kernels.dq_init import init_dq_tile, merge_dq_tile
+from upramp.kernels.edge_groups import flag_first_group_tile, flag_last_group_tile
 from upramp.kernels.gain_scale import scale_rates_tile
 from upramp.kernels.ipc import convolve_tile
 from upramp.kernels.jump import (
@@ -48,6 +50,7 @@ from upramp.kernels.jump import (
 from upramp.kernels.linearity import linearize_tile, prepare_coefficients_tile
 from upramp.kernels.ramp_fit import fit_ramps_tile
 from upramp.kernels.refpix import subtract_corrections_tile
+from upramp.kernels.rscd import flag_rscd_tile
 from upramp.kernels.saturation import (
     apply_partial_tile,
     find_first_saturated_tile,
@@ -55,12 +58,14 @@ from upramp.kernels.saturation import (
     mark_partial_tile,
     prepare_threshold_tile,
 )
+from upramp.kernels.side_pixels import subtract_drifts_tile
 from upramp.kernels.superbias import subtract_bias_tile
 
 UNUSED_MISSING = 1  # some pixel of the group lacks DO_NOT_USE
 SATURATED_MISSING = 2  # ... lacks SATURATED
 JUMP_MISSING = 4  # ... lacks both JUMP_DET and DO_NOT_USE
-SEEN = 7
+PAIR_FOUND = 8  # some pixel has no flag in this group and in the next one (in the last group: the one before)
+SEEN = 15
 
 
 class RawSamples(NamedTuple):
@@ -90,6 +95,7 @@ class JumpRules(NamedTuple):
     after_electrons_2: float = 0.0
     after_groups_1: int = 0
     after_groups_2: int = 0
+    unused: np.ndarray = np.zeros((0, 0), np.uint8)  # (ni, ng): groups that no pixel of the frame can use
 
 
 class FitRules(NamedTuple):
@@ -106,18 +112,28 @@ class FitRules(NamedTuple):
     frame_time: float = 1.0
     first_time: float = 1.0
     gain_factor: float = 1.0
+    start: int = 0  # groups from here
+    stop: int = 0  # to here (exclusive) are fitted
 
 
 class CompiledChain(NamedTuple):
-    """What `_calibrate_tile` does, in this order."""
+    """What `_calibrate_tile` does, in this order: that of the near infrared and that of MIRI agree in what they share.
+
+    Only the reference pixels of MIRI, ``side_pixels``, come elsewhere than those of the others.
+    """
 
     mask: c.StaticMask
     saturation: c.Saturation
     ipc: c.InterPixelCapacitance
+    first_group: c.FirstGroup
+    last_group: c.LastGroup
+    reset: c.ResetAnomaly
     superbias: c.SuperBias
     refpix: c.ReferencePixels
     linearity: c.Linearity
+    rscd: c.SwitchCharge
     dark: c.DarkCurrent
+    side_pixels: c.SidePixels
     jump: JumpRules
     fit: FitRules
 
@@ -167,6 +183,7 @@ _FLAG_CUBE = types.Array(types.uint32, 3, "C")
 _ROWS = types.Array(types.uint8, 2, "C")
 _GROUPS = types.Array(types.int32, 3, "C")
 _COUNTS = types.Array(types.int64, 1, "C")
+_TALLIES = types.Array(types.int64, 2, "C")
 _VECTORS = types.Array(types.float64, 3, "C")
 
 
@@ -187,6 +204,10 @@ OPERATIONS = Table(
     mark_partial=(mark_partial_tile, (_GDQ, _ROWS, _GDQ, _DATA, _PLANE, _FLAGS, _PLANE, _I, *_REGION)),
     apply_partial=(apply_partial_tile, (_GDQ, _ROWS, _GDQ, _I, *_REGION)),
     convolve=(convolve_tile, (_DATA, _DATA, _PLANE, _I, _I, _I, _I, *_REGION)),
+    flag_first_group=(flag_first_group_tile, (_GDQ, _FLAGS, _I, *_REGION)),
+    flag_last_group=(flag_last_group_tile, (_GDQ, *_REGION)),
+    flag_rscd=(flag_rscd_tile, (_TALLIES, _GDQ, _FLAGS, _COUNTS, _I, *_REGION)),
+    subtract_drifts=(subtract_drifts_tile, (_DATA, _VECTORS, _I, _I, *_REGION)),
     subtract_bias=(subtract_bias_tile, (_DATA, _FLAGS, _PLANE, _FLAGS, *_REGION)),
     subtract_corrections=(subtract_corrections_tile, (_DATA, _VECTORS, _VECTORS, _B, _I, _I, *_REGION)),
     prepare_coefficients=(prepare_coefficients_tile, (_CUBE, _FLAGS, _FLAGS, *_REGION)),
@@ -261,43 +282,13 @@ def _grown(area, by, tile):
     return Area(max(area.first - by, 0), min(area.last + by, h), max(area.left - by, 0), min(area.right + by, w))
 
 
-@helper
-def _vectors(array):
-    """Array of float64 vectors of a correction."""
-    return array_at(array.address, (array.n0, array.n1, array.n2), np.float64)
-
-
-@helper
-def _integers(array):
-    """Array of integers of a correction."""
-    return array_at(array.address, (array.n0,), np.int64)
-
-
-@helper
-def _float_plane(ops, tile, source, planes):
-    """Native planes of a reference for the tile: (planes, h, w) float32."""
-    h, w = tile.pdq.shape
-    out = np.empty((planes, h, w), np.float32)
-    call(ops, "decode_float", (out, source, 0, tile.row, tile.column))
-    return out
-
-
-@helper
-def _flag_plane(ops, tile, source):
-    """Native flags of a reference for the tile: (h, w) uint32; zeros where it has none."""
-    out = np.zeros(tile.pdq.shape, np.uint32)
-    if source.planes > 0:
-        call(ops, "decode_flags", (out, source, tile.row, tile.column))
-    return out
-
-
 @kernel
 def _flag_saturation(ops, tile, area, op):
     """Saturation of the area; the tile holds 2 * grow pixels around it."""
     h, w = tile.pdq.shape
     ni = tile.data.shape[0]
-    threshold = _float_plane(ops, tile, op.threshold, 1)[0]
-    flags = _flag_plane(ops, tile, op.flags)
+    threshold = float_plane(ops, tile, op.threshold, 1)[0]
+    flags = flag_plane(ops, tile, op.flags)
     call(ops, "prepare_threshold", (threshold, flags, 0, h, 0, w))
     saturated_from = np.empty((ni, h, w), np.int32)
     contents = np.zeros((ni, h), np.uint8)
@@ -361,57 +352,12 @@ def _deconvolve(ops, tile, area, op):
 
 
 @helper
-def _subtract_signals(ops, tile, a, superbias, refpix, linearity, dark):
-    """Everything between saturation and jumps, which looks at single samples."""
-    ng = tile.data.shape[1]
-    if superbias.active:
-        bias = _float_plane(ops, tile, superbias.bias, 1)[0]
-        flags = _flag_plane(ops, tile, superbias.flags)
-        call(ops, "subtract_bias", (tile.data, tile.pdq, bias, flags, a.first, a.last, a.left, a.right))
-    if refpix.active:
-        call(
-            ops,
-            "subtract_corrections",
-            (
-                tile.data,
-                _vectors(refpix.by_column),
-                _vectors(refpix.by_row),
-                refpix.columns_first,
-                tile.row,
-                tile.column,
-                a.first,
-                a.last,
-                a.left,
-                a.right,
-            ),
-        )
-    if linearity.active:
-        coefficients = _float_plane(ops, tile, linearity.coefficients, linearity.coefficients.planes)
-        flags = _flag_plane(ops, tile, linearity.flags)
-        call(ops, "prepare_coefficients", (coefficients, flags, tile.pdq, a.first, a.last, a.left, a.right))
-        call(ops, "linearize", (tile.data, tile.gdq, coefficients, 0, a.first, a.last, a.left, a.right))
-    if dark.active:
-        flags = _flag_plane(ops, tile, dark.flags)
-        if dark.direct:
-            frames = _float_plane(ops, tile, dark.frames, ng)
-        else:
-            every = _float_plane(ops, tile, dark.frames, dark.frames.planes)
-            frames = np.empty((ng, *tile.pdq.shape), np.float32)
-            call(
-                ops,
-                "average_frames",
-                (frames, every, _integers(dark.starts), _integers(dark.counts), a.first, a.last, a.left, a.right),
-            )
-        call(ops, "subtract_dark", (tile.data, tile.pdq, frames, flags, a.first, a.last, a.left, a.right))
-
-
-@helper
 def _flag_jumps(ops, tile, area, op, counts):
     """Jumps of the area; they are looked for one pixel around it too, for its neighbours."""
-    gain = _float_plane(ops, tile, op.gain, 1)[0]
-    noise = _float_plane(ops, tile, op.read_noise, 1)[0]
+    gain = float_plane(ops, tile, op.gain, 1)[0]
+    noise = float_plane(ops, tile, op.read_noise, 1)[0]
     a = _grown(area, 1, tile)
-    unused = np.zeros(tile.data.shape[:2], np.uint8)
+    unused = array_at(op.unused.address, (op.unused.n0, op.unused.n1), np.uint8)
     call(ops, "flag_bad_gain", (tile.pdq, gain, area.first, area.last, area.left, area.right))
     call(
         ops,
@@ -473,11 +419,13 @@ def _note_flags(seen, tile, area):
                 if seen[i, g] == SEEN:
                     break
                 flags = tile.gdq[i, g, r, area.left : area.right]
+                beside = tile.gdq[i, g + 1 if g + 1 < seen.shape[1] else max(g - 1, 0), r, area.left : area.right]
                 for x in range(flags.size):
                     q = flags[x]
                     lacking = UNUSED_MISSING if (q & DO_NOT_USE) == 0 else 0
                     lacking |= SATURATED_MISSING if (q & SATURATED) == 0 else 0
                     lacking |= JUMP_MISSING if (q & (DO_NOT_USE | JUMP_DET)) == 0 else 0
+                    lacking |= PAIR_FOUND if (q | beside[x]) == 0 else 0
                     seen[i, g] |= lacking
 
 
@@ -500,13 +448,13 @@ def _store_planes(ops, target, floats, flags, area, tile, factor):
 @helper
 def _fit_and_store(ops, tile, area, op, rate, integrations):
     """Slopes of the area, into the products."""
-    ni, ng = tile.data.shape[:2]
+    ni = tile.data.shape[0]
     h, w = tile.pdq.shape
-    gain = _float_plane(ops, tile, op.gain, 1)[0]
-    noise = _float_plane(ops, tile, op.read_noise, 1)[0]
+    gain = float_plane(ops, tile, op.gain, 1)[0]
+    noise = float_plane(ops, tile, op.read_noise, 1)[0]
     dark = np.empty((0, 0), np.float32)
     if op.average_dark.planes > 0:
-        dark = _float_plane(ops, tile, op.average_dark, 1)[0]
+        dark = float_plane(ops, tile, op.average_dark, 1)[0]
     planes = np.empty((4, 1, h, w), np.float32)
     cubes = np.empty((4, ni, h, w), np.float32)
     dq = np.empty((1, h, w), np.uint32)
@@ -533,8 +481,8 @@ def _fit_and_store(ops, tile, area, op, rate, integrations):
             np.empty((0, 0, 0), np.float32),
             dark,
             array_at(op.weights.address, (op.weights.n0,), np.float64),
-            0,
-            ng,
+            op.start,
+            op.stop,
             op.suppress,
             op.noise_scale,
             op.group_time,
@@ -591,19 +539,20 @@ def _store_ramp(ops, target, tile, area):
 
 
 @helper
-def _calibrate_tile(ops, tile, area, chain, outputs, seen, counts):
+def _calibrate_tile(ops, tile, area, chain, outputs, seen, counts, tallies):
     """All corrections of one tile; ``area`` is what it is to deliver."""
     h, w = tile.pdq.shape
     a = _grown(area, 1, tile) if chain.jump.active else area
     if chain.mask.active:
-        call(ops, "init_dq", (tile.gdq, tile.pdq, _flag_plane(ops, tile, chain.mask.mask), 0, h, 0, w))
+        call(ops, "init_dq", (tile.gdq, tile.pdq, flag_plane(ops, tile, chain.mask.mask), 0, h, 0, w))
     if chain.saturation.active:
         _flag_saturation(ops, tile, a, chain.saturation)
     data = tile.data
     if chain.ipc.active:
         data = _deconvolve(ops, tile, a, chain.ipc)
     tile = Tile(data, tile.gdq, tile.marks, tile.pdq, tile.row, tile.column)
-    _subtract_signals(ops, tile, a, chain.superbias, chain.refpix, chain.linearity, chain.dark)
+    leave_out_groups(ops, tile, a, chain, tallies)
+    subtract_signals(ops, tile, a, chain)
     if chain.jump.active:
         _flag_jumps(ops, tile, area, chain.jump, counts)
     _note_flags(seen, tile, area)
@@ -614,7 +563,7 @@ def _calibrate_tile(ops, tile, area, chain, outputs, seen, counts):
 
 
 @kernel
-def calibrate_rows(first, last, ops, work, seen, counts, halo, width):
+def calibrate_rows(first, last, ops, work, seen, counts, tallies, halo, width):
     """The rows first ... last - 1 of the exposure, in tiles of ``width`` columns; ``work`` is a record of `Work`."""
     ni, ng = seen.shape
     raw, chain, outputs = work.raw, work.chain, work.outputs
@@ -637,14 +586,14 @@ def calibrate_rows(first, last, ops, work, seen, counts, halo, width):
         call(ops, "decode_raw", (data, raw.samples, ng, raw.scale, top, west))
         tile = Tile(data, gdq, marks[:size].reshape(shape), np.zeros((h, w), np.uint32), top, west)
         area = Area(first - top, last - top, left - west, right - west)
-        _calibrate_tile(ops, tile, area, chain, outputs, seen, counts)
+        _calibrate_tile(ops, tile, area, chain, outputs, seen, counts, tallies)
 
 
 def driver_types():
     """Argument types of `calibrate_rows`."""
     work = from_dtype(c.record_dtype(Work))
     seen = _ROWS
-    return (_I, _I, OPERATIONS.type, work, seen, _COUNTS, _I, _I)
+    return (_I, _I, OPERATIONS.type, work, seen, _COUNTS, _TALLIES, _I, _I)
 
 
 def operations_needed(work):
@@ -656,6 +605,11 @@ def operations_needed(work):
         (chain.saturation.active, ["prepare_threshold", "find_first_saturated", "flag_saturated"]),
         (chain.saturation.active and chain.saturation.use_read_pattern, ["mark_partial", "apply_partial"]),
         (chain.ipc.active, ["convolve"]),
+        (chain.first_group.active, ["flag_first_group"]),
+        (chain.last_group.active, ["flag_last_group"]),
+        (chain.rscd.active, ["flag_rscd"]),
+        (chain.reset.active, ["subtract_dark"]),
+        (chain.side_pixels.active, ["subtract_drifts", "encode_float", "encode_bytes", "encode_flags"]),
         (chain.superbias.active, ["subtract_bias"]),
         (chain.refpix.active, ["subtract_corrections"]),
         (chain.linearity.active, ["prepare_coefficients", "linearize"]),

@@ -11,13 +11,17 @@ from upramp.kernels import corrections as c
 from upramp.kernels._bits import decode_flags_tile, decode_float_tile
 from upramp.kernels.dark import DarkPlan, resample_dark, subtract_dark_in_place
 from upramp.kernels.dq_init import init_dq_in_place
+from upramp.kernels.edge_groups import flag_first_group_in_place, flag_last_group_in_place
 from upramp.kernels.group_scale import scale_groups_in_place
 from upramp.kernels.ipc import correct_ipc_in_place
 from upramp.kernels.jump import common_flags, detect_jumps_in_place
 from upramp.kernels.linearity import correct_linearity_in_place
 from upramp.kernels.ramp_fit import RampFit, RatePlanes, fit_ramps_into
 from upramp.kernels.refpix import correct_reference_pixels_in_place
+from upramp.kernels.reset import subtract_reset_in_place
+from upramp.kernels.rscd import flag_rscd_in_place
 from upramp.kernels.saturation import flag_saturation_in_place
+from upramp.kernels.side_pixels import correct_side_pixels_in_place
 from upramp.kernels.superbias import subtract_superbias_in_place
 
 __all__ = ["Ramp", "apply", "detect_jumps", "fit_ramps", "native_dark", "native_plane"]
@@ -79,12 +83,21 @@ def native_plane(source, dtype, shape):
     return out
 
 
-def native_dark(dark, shape):
-    """The dark of each group of an exposure of ``shape``: (ngroup, ny, nx) float32 [DN]."""
-    frames = native_plane(dark.frames, np.float32, (len(dark.frames.bits), *shape[-2:]))
+def native_dark(dark, shape, integration=0):
+    """The dark of each group of an exposure of ``shape``: (ngroup, ny, nx) float32 [DN].
+
+    ``integration``: which ramp of a dark with several of them.
+    """
+    count = dark.per_integration or len(dark.frames.bits)
+    frames = _frames(dark.frames, integration * count, count, shape)
     if dark.direct:
         return frames[: shape[1]]
     return resample_dark(frames, DarkPlan(dark.starts, dark.counts, 0, False))
+
+
+def _frames(source, first, count, shape):
+    """Native planes first ... first + count - 1 of a reference."""
+    return native_plane(source._replace(bits=source.bits[first : first + count]), np.float32, (count, *shape[-2:]))
 
 
 def _scale(op, ramp, threads):
@@ -157,7 +170,36 @@ def _linearize(op, ramp, threads):
 
 def _subtract_dark(op, ramp, threads):
     flags = native_plane(op.flags, np.uint32, ramp.frame)
-    subtract_dark_in_place(ramp.data, ramp.pixeldq, native_dark(op, ramp.data.shape), flags, threads)
+    if len(op.integrations) == 0:
+        subtract_dark_in_place(ramp.data, ramp.pixeldq, native_dark(op, ramp.data.shape), flags, threads)
+    for n in np.unique(op.integrations):
+        dark = native_dark(op, ramp.data.shape, n)
+        for i in np.flatnonzero(op.integrations == n):
+            subtract_dark_in_place(ramp.data[i : i + 1], ramp.pixeldq, dark, flags, threads)
+
+
+def _subtract_reset(op, ramp, threads):
+    flags = native_plane(op.flags, np.uint32, ramp.frame)
+    for n in np.unique(op.integrations):
+        reset = _frames(op.frames, n * op.per_integration, op.groups, ramp.data.shape)
+        for i in np.flatnonzero(op.integrations == n):
+            subtract_reset_in_place(ramp.data[i : i + 1], ramp.pixeldq, reset, flags, threads)
+
+
+def _flag_first_group(op, ramp, threads):
+    flag_first_group_in_place(ramp.groupdq, ramp.pixeldq, op.keep_bright, threads)
+
+
+def _flag_last_group(op, ramp, threads):
+    flag_last_group_in_place(ramp.groupdq, threads)
+
+
+def _flag_switch_charge(op, ramp, threads):
+    return flag_rscd_in_place(ramp.groupdq, ramp.pixeldq, op.skips, op.n_first, threads)
+
+
+def _correct_side_pixels(op, ramp, threads):
+    return correct_side_pixels_in_place(ramp.data, ramp.pixeldq, **op._asdict(), threads=threads)
 
 
 _APPLY = {
@@ -170,6 +212,11 @@ _APPLY = {
     c.ReferenceMeasurement: _subtract_reference_pixels,
     c.Linearity: _linearize,
     c.DarkCurrent: _subtract_dark,
+    c.FirstGroup: _flag_first_group,
+    c.LastGroup: _flag_last_group,
+    c.ResetAnomaly: _subtract_reset,
+    c.SwitchCharge: _flag_switch_charge,
+    c.SideMeasurement: _correct_side_pixels,
 }
 
 
@@ -183,8 +230,13 @@ def apply(correction, ramp, threads=None):
         Changed in place.
     threads : int or None
         Number of threads; None for all cores.
+
+    Returns
+    -------
+    object
+        What the function in place returns: counts of RSCD, whether side pixels could be used, else None.
     """
-    _APPLY[type(correction)](correction, ramp, threads)
+    return _APPLY[type(correction)](correction, ramp, threads)
 
 
 def detect_jumps(op, ramp, threads=None):
@@ -223,6 +275,7 @@ def fit_ramps(op, ramp, firstgroup=None, lastgroup=None, threads=None):
         lastgroup=lastgroup,
         zeroframe=ramp.zeroframe,
         average_dark_current=native_plane(dark, np.float32, ramp.frame) if len(dark.bits) else None,
+        miri=op.miri,
         threads=threads,
     )
     return fit if fitted else None

@@ -14,6 +14,7 @@ from upramp.models._mapped import MappedArray
 from upramp.models._metadata import ValidationWarning
 from upramp.models.classes import (
     CubeModel,
+    DarkMIRIModel,
     DarkModel,
     GainModel,
     ImageModel,
@@ -25,6 +26,8 @@ from upramp.models.classes import (
     RampModel,
     ReadnoiseModel,
     ReferenceModel,
+    ResetModel,
+    RSCDModel,
     SaturationModel,
     SuperBiasModel,
 )
@@ -35,6 +38,7 @@ from upramp.models.subarray import cutout
 
 __all__ = [
     "CubeModel",
+    "DarkMIRIModel",
     "DarkModel",
     "DataModel",
     "GainModel",
@@ -45,10 +49,12 @@ __all__ = [
     "MappedArray",
     "MaskModel",
     "NoTypeWarning",
+    "RSCDModel",
     "RampFitOutputModel",
     "RampModel",
     "ReadnoiseModel",
     "ReferenceModel",
+    "ResetModel",
     "SaturationModel",
     "SuperBiasModel",
     "ValidationWarning",

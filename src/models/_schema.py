@@ -5,7 +5,8 @@ The vocabulary is that of JSON Schema (type, enum, anyOf, pattern, properties, a
 ==============  =====================================================================================
 fits_keyword    the card of a scalar
 fits_hdu        the HDU of a card (default: the primary) or of an array
-datatype        element type of an array; a list of ``{name, datatype}`` makes it a table
+datatype        element type of an array; a list of ``{name, datatype}`` makes it a table, in whose files a column
+                with a ``default`` may be absent
 raw_datatype    element type in which files of an earlier stage hold the array; `mapped` gives it as it lies
 ndim, max_ndim  exact and largest number of dimensions of an array
 axes            names of the axes; arrays of a model agree in the length of an axis of the same name
@@ -86,6 +87,7 @@ class ArraySpec:
     title: str = ""
     raw_kind: str | None = None
     columns: tuple = ()
+    column_defaults: dict = field(default_factory=dict)
     ndim: int | None = None
     max_ndim: int | None = None
     axes: tuple = ()
@@ -178,6 +180,9 @@ def _array_spec(name, node):
         title=node.get("title", ""),
         raw_kind=np.dtype(node["raw_datatype"]).str[1:] if "raw_datatype" in node else None,
         columns=columns,
+        column_defaults={column["name"]: column["default"] for column in node["datatype"] if "default" in column}
+        if columns
+        else {},
         ndim=node.get("ndim"),
         max_ndim=node.get("max_ndim"),
         axes=tuple(node.get("axes", ())),

@@ -78,10 +78,12 @@ def _convert(rows, columns):
 def cast_table(rows, spec):
     """Rows with exactly the columns of the schema: names matched ignoring case, order and types of the schema.
 
+    Columns that are absent and have a default are filled with it.
+
     Raises
     ------
     ShapeError
-        Columns are missing, or there are others.
+        Other columns are missing, or there are others.
     """
     rows = np.asarray(rows)
     names = rows.dtype.names
@@ -89,10 +91,14 @@ def cast_table(rows, spec):
         return np.empty(0, spec.dtype)
     found = {} if names is None else {name.lower(): name for name in names}
     expected = [name for name, _ in spec.columns]
-    if sorted(found) != sorted(name.lower() for name in expected):
+    optional = {name.lower() for name in spec.column_defaults}
+    if not {name.lower() for name in expected} - optional <= set(found) <= {name.lower() for name in expected}:
         raise ShapeError(f"table {spec.name} has the columns {list(found.values())}; expected {expected}")
     result = np.empty(rows.shape, spec.dtype)
     for name, dtype in spec.columns:
+        if name.lower() not in found:
+            result[name] = spec.column_defaults[name]
+            continue
         column = rows[found[name.lower()]]
         if dtype.kind == "U" and column.dtype.kind == "S":
             column = np.char.decode(column, "ascii", "replace")

@@ -5,6 +5,7 @@ from upramp.models.model import DataModel
 
 __all__ = [
     "CubeModel",
+    "DarkMIRIModel",
     "DarkModel",
     "GainModel",
     "IPCModel",
@@ -12,10 +13,12 @@ __all__ = [
     "Level1bModel",
     "LinearityModel",
     "MaskModel",
+    "RSCDModel",
     "RampFitOutputModel",
     "RampModel",
     "ReadnoiseModel",
     "ReferenceModel",
+    "ResetModel",
     "SaturationModel",
     "SuperBiasModel",
 ]
@@ -127,6 +130,24 @@ class DarkModel(ReferenceModel):
     """Dark ramps of the near-infrared detectors."""
 
     schema_name = "dark"
+
+
+class DarkMIRIModel(ReferenceModel):
+    """Dark ramps of MIRI, one for each of the first integrations."""
+
+    schema_name = "darkmiri"
+
+
+class ResetModel(ReferenceModel):
+    """Transient after a reset of MIRI, for each of the first integrations."""
+
+    schema_name = "reset"
+
+
+class RSCDModel(ReferenceModel):
+    """Groups to leave out by subarray and readout pattern of MIRI."""
+
+    schema_name = "rscd"
 
 
 class GainModel(ReferenceModel):

@@ -4,7 +4,7 @@ import logging
 
 from upramp.errors import MissingKeywordError, ReferenceFileError, UnsupportedModeError
 
-__all__ = ["cutout"]
+__all__ = ["cutout", "is_full_frame"]
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,11 @@ def cutout(reference, science):
             f"{width} x {height}. Use a reference of this subarray, or a full-frame one."
         )
     return slice(first_y, last_y), slice(first_x, last_x)
+
+
+def is_full_frame(science):
+    """Whether an exposure covers the whole detector; only the shape of its array counts."""
+    return science.shape[-2:] == _FULL_FRAME.get(science.meta.instrument.name, _NEAR_INFRARED)
 
 
 def _corner_and_size(model, full_frame):

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import time
 
 from upramp.errors import UnsupportedModeError
@@ -9,24 +10,25 @@ from upramp.framework import Pipeline, executor
 from upramp.models import Level1bModel, RampModel
 from upramp.steps.dark_current import DarkCurrentStep
 from upramp.steps.dq_init import DQInitStep
+from upramp.steps.firstframe import FirstFrameStep
 from upramp.steps.gain_scale import GainScaleStep
 from upramp.steps.group_scale import GroupScaleStep
 from upramp.steps.ipc import IPCStep
 from upramp.steps.jump import JumpStep
+from upramp.steps.lastframe import LastFrameStep
 from upramp.steps.linearity import LinearityStep
 from upramp.steps.not_available import (
     ChargeMigrationStep,
     CleanFlickerNoiseStep,
     EmiCorrStep,
-    FirstFrameStep,
-    LastFrameStep,
     PersistenceStep,
     PictureFrameStep,
-    ResetStep,
-    RscdStep,
 )
 from upramp.steps.ramp_fit import RampFitStep
+from upramp.steps.ramp_step import is_miri
 from upramp.steps.refpix import RefPixStep
+from upramp.steps.reset import ResetStep
+from upramp.steps.rscd import RscdStep
 from upramp.steps.saturation import SaturationStep
 from upramp.steps.superbias import SuperBiasStep
 
@@ -45,12 +47,29 @@ RAMP_STEPS = {
     "jump": "jump",
 }
 
-# Steps of the near-infrared chain that can only be skipped.
+# The same for MIRI: no superbias, the transients of its resets, and the reference pixels last.
+MIRI_RAMP_STEPS = {
+    "group_scale": "scale",
+    "dq_init": "mask",
+    "saturation": "saturation",
+    "ipc": "ipc",
+    "firstframe": "first_group",
+    "lastframe": "last_group",
+    "reset": "reset",
+    "linearity": "linearity",
+    "rscd": "rscd",
+    "dark_current": "dark",
+    "refpix": "refpix",
+    "jump": "jump",
+}
+
+# Steps that can only be skipped, and those of MIRI besides.
 ABSENT_STEPS = ("charge_migration", "picture_frame", "clean_flicker_noise", "persistence")
+MIRI_ABSENT_STEPS = ("emicorr", *ABSENT_STEPS)
 
 
 class Detector1Pipeline(Pipeline):
-    """Calibrate the ramps of a near-infrared exposure and fit their slopes.
+    """Calibrate the ramps of an exposure and fit their slopes.
 
     Results are the rate image (suffix rate) and the rates of every integration (suffix rateints).
     """
@@ -135,15 +154,20 @@ class Detector1Pipeline(Pipeline):
         """
         meta = ramp.meta
         name = ramp.meta.filename or "the exposure"
-        if meta.instrument.name == "MIRI":
-            raise UnsupportedModeError(f"{name} is from MIRI, whose chain is not implemented yet")
         if (meta.exposure.readpatt or "").startswith("NRSIRS2"):
             raise UnsupportedModeError(f"{name} was read in {meta.exposure.readpatt}; IRS2 is not implemented yet")
         if meta.subarray.num_superstripe or meta.subarray.multistripe_reads1 is not None:
             raise UnsupportedModeError(f"{name} is a multistripe readout ({meta.subarray.name}); not implemented yet")
-        for step in self.steps_below():
-            if step is not self and hasattr(step, "check_supported"):
+        ramp_steps, absent = self._chain_of(ramp)
+        for key in (*ramp_steps, *absent, "ramp_fit", "gain_scale"):
+            step = getattr(self, key)
+            if not step.skip and hasattr(step, "check_supported"):
                 step.check_supported()
+
+    @staticmethod
+    def _chain_of(ramp):
+        """Steps that correct this ramp, and steps of its instrument that can only be skipped."""
+        return (MIRI_RAMP_STEPS, MIRI_ABSENT_STEPS) if is_miri(ramp) else (RAMP_STEPS, ABSENT_STEPS)
 
     def _obstacle(self, ramp):
         """Why the exposure cannot take the fused schedule; None if it can."""
@@ -164,7 +188,8 @@ class Detector1Pipeline(Pipeline):
         from upramp.kernels.corrections import PixelCapacitance
 
         found = {}
-        for key, field in RAMP_STEPS.items():
+        ramp_steps, absent = self._chain_of(ramp)
+        for key, field in ramp_steps.items():
             step = getattr(self, key)
             step.reference_files_used = []
             if step.skip:
@@ -175,7 +200,7 @@ class Detector1Pipeline(Pipeline):
                 raise WholeFrameRule("every pixel has an IPC kernel of its own")
             if found[field] is not None:
                 step.record_complete(ramp)
-        for key in ABSENT_STEPS:
+        for key in absent:
             getattr(self, key).run(ramp)
         self.ramp_fit.reference_files_used, self.gain_scale.reference_files_used = [], []
         found["fit"] = self.ramp_fit.correction(ramp)
@@ -217,12 +242,14 @@ class Detector1Pipeline(Pipeline):
         with contextlib.ExitStack() as undo:
             # Products that are complete stay open until the end of the run, for their headers are not final yet.
             undo.enter_context(products)
-            n_primary = executor.run_fused(chain, raw, products)
+            result = executor.run_fused(chain, raw, products)
             self._pending.push(undo.pop_all())
         references = [one for step in self.sub_steps.values() for one in step.reference_files_used]
         for model in models.values():
             if chain.jump is not None:
-                self.jump.record_counts(model, n_primary, 0, ramp.shape)
+                self.jump.record_counts(model, result.n_primary, result.n_unused, ramp.shape)
+            if result.rscd is not None:
+                self.rscd.record_counts(model, result.rscd)
             self.finalize_result(model, list(dict.fromkeys(references)))
         if to_disk:
             self._streamed = list(models.values())
@@ -244,7 +271,7 @@ class Detector1Pipeline(Pipeline):
         return product
 
     def _run_stepwise(self, ramp):
-        for key in (*RAMP_STEPS, *ABSENT_STEPS):
+        for key in itertools.chain(*self._chain_of(ramp)):
             ramp = getattr(self, key).run(ramp)
         if self.save_calibrated_ramp:
             self.save_model(ramp, "ramp")

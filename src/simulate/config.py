@@ -6,8 +6,7 @@ from typing import Any
 from upramp.errors import ConfigError
 from upramp.simulate.detectors import (
     DETECTORS,
-    READOUT_PATTERNS,
-    SUBARRAYS,
+    INSTRUMENTS,
     Window,
     find,
     frame_time,
@@ -44,20 +43,22 @@ class SimulationConfig:
         A name is not in the tables, a number is out of range, or the window leaves the detector.
     """
 
-    detector: str = _mode("NRCBLONG", "detector, NRCA1 ... NRCBLONG")
-    subarray: str = _mode("SUB160", "name of the subarray; GENERIC with a window of one's own")
+    detector: str = _mode("NRCBLONG", "detector, NRCA1 ... NRCBLONG, MIRIMAGE")
+    subarray: str = _mode(None, "subarray; GENERIC with a window of one's own [default: SUB160, MIRI SUB64]", str)
     window: Window | None = _mode(None, "corner and size: 1-based xstart ystart xsize ysize", Window)  # noqa: RUF009
     noutputs: int | None = _mode(None, "amplifiers that read the window, 1 or 4 [default: those of the subarray]", int)
-    readpatt: str = _mode("RAPID", "readout pattern")
+    readpatt: str = _mode(None, "readout pattern [default: RAPID, MIRI FASTR1]", str)
     nframes: int | None = _mode(None, "frames averaged in a group [default: those of the pattern]", int)
     groupgap: int | None = _mode(None, "frames dropped between groups [default: those of the pattern]", int)
     frame_divisor: int | None = _mode(None, "on-board divisor of the sum of frames [default: nframes]", int)
     nints: int = _mode(2, "integrations")
+    first_integration: int = _mode(1, "number of the first one, from 1: more in a later segment of an exposure")
+    exposure_nints: int | None = _mode(None, "integrations of all segments [default: up to the last one here]", int)
     ngroups: int = _mode(10, "groups per integration")
     zero_frame: bool = _mode(False, "also downlink the first frame of every integration")
     seed: int = _mode(1, "seed of sky and noise")
     detector_seed: int = _mode(1, "seed of the detector's properties")
-    exposure_type: str = _mode("NRC_IMAGE", "EXP_TYPE")
+    exposure_type: str = _mode(None, "EXP_TYPE [default: NRC_IMAGE, MIRI MIR_IMAGE]", str)
     start: str = _mode("2024-03-01T12:00:00.000", "UTC start of the exposure")
 
     gain: float = _mode(1.8, "mean gain [e-/DN]")
@@ -85,16 +86,25 @@ class SimulationConfig:
     hot_fraction: float = _size("bad-pixels", 0.001, "part of the pixels with a high dark current")
     hot_rate: float = _mode(30.0, "mean dark current of hot pixels [DN/s]")
     bad_reference_fraction: float = _size("bad-pixels", 0.01, "part of the reference pixels with a wrong level")
+    reset_anomaly: float = _size("reset", 60.0, "MIRI: amplitude of the transient after a reset [DN]")
+    switch_charge: float = _size("rscd", 25.0, "MIRI: deficit after the reset in later integrations [DN]")
+    first_frame_offset: float = _size("frame-offsets", 20.0, "MIRI: offset of the first frame [DN]")
+    last_frame_offset: float = _size("frame-offsets", 40.0, "MIRI: offset of the last frame [DN]")
     ipc: float | None = _size("ipc", None, "part of a pixel's signal coupled into each neighbour", None, float)
 
     def __post_init__(self):
         find(DETECTORS, self.detector, "detector")
-        find(READOUT_PATTERNS, self.readpatt, "readpatt")
+        for name in ("subarray", "readpatt", "exposure_type"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, getattr(self.instrument, name))
+        find(self.instrument.readout_patterns, self.readpatt, "readpatt")
         if self.window is None:
-            find(SUBARRAYS, self.subarray, "subarray (without a window of its own)")
+            find(self.instrument.subarrays, self.subarray, "subarray (without a window of its own)")
         self._check_window()
         for name, value, low in (
             ("nints", self.nints, 1),
+            ("first_integration", self.first_integration, 1),
+            ("exposure_nints", self.all_integrations, self.first_integration + self.nints - 1),
             ("ngroups", self.ngroups, 1),
             ("nframes", self.frames_per_group, 1),
             ("groupgap", self.frames_dropped, 0),
@@ -110,41 +120,59 @@ class SimulationConfig:
                 raise ConfigError(f"{item.name} is {value}; expected a size of at least 0 ({item.metadata['help']})")
 
     def _check_window(self):
-        window, size = self.geometry, DETECTORS[self.detector].size
-        for axis, start, length in (("x", window.xstart, window.xsize), ("y", window.ystart, window.ysize)):
+        window, detector = self.geometry, DETECTORS[self.detector]
+        rows, columns = detector.shape
+        for axis, start, length, size in (
+            ("x", window.xstart, window.xsize, columns),
+            ("y", window.ystart, window.ysize, rows),
+        ):
             if start < 1 or length < 1 or start - 1 + length > size:
                 raise ConfigError(
                     f"the window covers {axis} = {start}..{start - 1 + length}; expected a part of 1..{size}"
                 )
         if self.outputs not in (1, 4):
             raise ConfigError(f"noutputs is {self.outputs}; expected 1 or 4")
-        fast = window.xsize if abs(DETECTORS[self.detector].fastaxis) == 1 else window.ysize
-        if self.outputs == 4 and fast != size:
-            raise ConfigError(f"noutputs is 4 with lines of {fast} pixels; four outputs read lines of {size} pixels")
+        fast = window.xsize if abs(detector.fastaxis) == 1 else window.ysize
+        if self.outputs == 4 and fast != detector.size and not detector.interleaved:
+            raise ConfigError(
+                f"noutputs is 4 with lines of {fast} pixels; four outputs read lines of {detector.size} pixels"
+            )
+
+    @property
+    def instrument(self):
+        """Modes of the detector's `Instrument`."""
+        return INSTRUMENTS[DETECTORS[self.detector].instrument]
+
+    @property
+    def all_integrations(self):
+        """Integrations of the whole exposure, of which these may be a segment (NINTS)."""
+        return self.exposure_nints or self.first_integration + self.nints - 1
 
     @property
     def geometry(self):
         """The `Window` that is read."""
         if self.window is not None:
             return self.window
-        return subarray_window(DETECTORS[self.detector], SUBARRAYS[self.subarray])
+        return subarray_window(DETECTORS[self.detector], self.instrument.subarrays[self.subarray])
 
     @property
     def outputs(self):
         """Number of amplifiers in use."""
         if self.noutputs is not None:
             return self.noutputs
-        return 1 if self.window is not None else SUBARRAYS[self.subarray].noutputs
+        if self.window is not None:
+            return 4 if DETECTORS[self.detector].interleaved else 1
+        return self.instrument.subarrays[self.subarray].noutputs
 
     @property
     def frames_per_group(self):
         """Frames averaged in a group (NFRAMES)."""
-        return READOUT_PATTERNS[self.readpatt][0] if self.nframes is None else self.nframes
+        return self.instrument.readout_patterns[self.readpatt][0] if self.nframes is None else self.nframes
 
     @property
     def frames_dropped(self):
         """Frames dropped between groups (GROUPGAP)."""
-        return READOUT_PATTERNS[self.readpatt][1] if self.groupgap is None else self.groupgap
+        return self.instrument.readout_patterns[self.readpatt][1] if self.groupgap is None else self.groupgap
 
     @property
     def divisor(self):
@@ -154,7 +182,7 @@ class SimulationConfig:
     @property
     def frame_time(self):
         """Time between frames [s] (TFRAME)."""
-        return frame_time(DETECTORS[self.detector], self.geometry, self.outputs)
+        return frame_time(DETECTORS[self.detector], self.geometry, self.outputs, self.readpatt)
 
     @property
     def group_time(self):

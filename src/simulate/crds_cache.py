@@ -35,15 +35,16 @@ MATCHING_KEYS = {
     "gain": (_DETECTOR, _FILTER, _SUBARRAY),
     "readnoise": (_DETECTOR, _FILTER, _SUBARRAY),
     "ipc": (_DETECTOR,),
+    "reset": (_DETECTOR, _SUBARRAY, _READPATT),
+    "rscd": (_DETECTOR,),
     "pars-detector1pipeline": (("META.VISIT.TSOVISIT", "TSOVISIT"), _DETECTOR),
 }
-# Files of these types that cover the full frame serve every subarray; a dark is never cut out.
-_CUT_OUT_TYPES = frozenset(MATCHING_KEYS) - {"dark"}
+# Files of these types that cover the full frame serve every subarray; a dark or reset is never cut out.
+_CUT_OUT_TYPES = frozenset(MATCHING_KEYS) - {"dark", "reset"}
 
 # Types that stage 1 may ask for: answered N/A unless there is a file.
 OTHER_TYPES = (
-    "emicorr", "flat", "pastasoss", "persat", "pictureframe", "refpix", "reset", "rscd", "sirskernel",
-    "trapdensity", "trappars",
+    "emicorr", "flat", "pastasoss", "persat", "pictureframe", "refpix", "sirskernel", "trapdensity", "trappars",
 )  # fmt: skip
 PARAMETER_TYPES = tuple(
     f"pars-{name}"
@@ -82,7 +83,7 @@ def build_crds_cache(folder, references, *, link=False):
     Notes
     -----
     All other types that ``calwebb_detector1`` may ask for, parameter files included, are answered with N/A.
-    Files that cover the full frame serve every subarray, except darks.
+    Files that cover the full frame serve every subarray, except darks and reset anomalies.
     """
     folder = Path(folder)
     mappings = folder / "mappings" / "jwst"

@@ -11,7 +11,7 @@ import numpy as np
 
 from upramp.simulate.detectors import DETECTORS, REFERENCE_BORDER
 
-__all__ = ["DQ", "DetectorMaps", "detector_maps", "random_stream"]
+__all__ = ["DQ", "DetectorMaps", "detector_maps", "normal_map", "random_stream"]
 
 #: The standard pixel flags that the simulator uses, by name.
 DQ = {
@@ -88,7 +88,7 @@ def random_stream(seed, name, *index):
 
 def _row_map(config, name, draw):
     """(ny, nx) map in which every detector row comes from its own stream, drawn over the full width."""
-    window, size = config.geometry, DETECTORS[config.detector].size
+    window, size = config.geometry, DETECTORS[config.detector].shape[1]
     detector_index = list(DETECTORS).index(config.detector)
     rows = range(window.rows.start, window.rows.stop)
     out = np.empty(window.shape, np.float32)
@@ -98,15 +98,18 @@ def _row_map(config, name, draw):
     return out
 
 
-def _normal_map(config, name):
+def normal_map(config, name):
+    """(ny, nx) float32 map of standard normal numbers that belongs to the detector."""
     return _row_map(config, name, lambda stream, size: stream.standard_normal(size, dtype=np.float32))
 
 
-def reference_pixel_mask(window, size):
+def reference_pixel_mask(window, detector):
     """(ny, nx) bool, True in the border of the detector that has reference pixels."""
-    low, high = REFERENCE_BORDER, size - REFERENCE_BORDER
-    rows, columns = np.arange(size)[window.rows, None], np.arange(size)[None, window.columns]
-    return (rows < low) | (rows >= high) | (columns < low) | (columns >= high)
+    ny, nx = detector.shape
+    rows, columns = np.arange(ny)[window.rows, None], np.arange(nx)[None, window.columns]
+    sides = (columns < REFERENCE_BORDER) | (columns >= nx - REFERENCE_BORDER)
+    ends = (rows < REFERENCE_BORDER) | (rows >= ny - REFERENCE_BORDER)
+    return np.broadcast_to(sides, window.shape) if detector.interleaved else sides | ends
 
 
 def detector_maps(config):
@@ -121,8 +124,8 @@ def detector_maps(config):
     DetectorMaps
         Depends on the detector, its seed and the sizes of the effects only: equal, cut out, for each window.
     """
-    window, size = config.geometry, DETECTORS[config.detector].size
-    is_reference = reference_pixel_mask(window, size)
+    window = config.geometry
+    is_reference = reference_pixel_mask(window, DETECTORS[config.detector])
     lottery = _row_map(config, "bad pixels", lambda stream, width: stream.random(width, dtype=np.float32))
 
     dead = ~is_reference & (lottery < config.dead_fraction)
@@ -134,20 +137,20 @@ def detector_maps(config):
     dq[is_reference] = DQ["REFERENCE_PIXEL"]
     dq[bad_reference] |= DQ["DO_NOT_USE"] | DQ["BAD_REF_PIXEL"]
 
-    bias = config.bias_level + config.bias_spread * _normal_map(config, "bias")
-    dark_rate = config.dark_rate * np.clip(1 + DARK_SPREAD * _normal_map(config, "dark"), 0, None)
+    bias = config.bias_level + config.bias_spread * normal_map(config, "bias")
+    dark_rate = config.dark_rate * np.clip(1 + DARK_SPREAD * normal_map(config, "dark"), 0, None)
     dark_rate[hot] = config.hot_rate * (0.5 + lottery[hot])
     dark_rate[is_reference] = 0
-    full_well = config.full_well * np.clip(1 + FULL_WELL_SPREAD * _normal_map(config, "full well"), 0.5, None)
+    full_well = config.full_well * np.clip(1 + FULL_WELL_SPREAD * normal_map(config, "full well"), 0.5, None)
     # A fraction f of the linear signal F is missing at the measured level F (1 - f) = full well.
-    loss = config.nonlinearity * np.clip(1 + NONLINEARITY_SPREAD * _normal_map(config, "nonlinearity"), 0, None)
+    loss = config.nonlinearity * np.clip(1 + NONLINEARITY_SPREAD * normal_map(config, "nonlinearity"), 0, None)
     scale = config.full_well if np.isfinite(config.full_well) else np.iinfo(np.uint16).max
     curvature = (loss / (1 - loss) / scale).astype(np.float32).astype(np.float64)
-    read_noise = config.read_noise * np.exp(READ_NOISE_SPREAD * _normal_map(config, "read noise"))
+    read_noise = config.read_noise * np.exp(READ_NOISE_SPREAD * normal_map(config, "read noise"))
     read_noise[bad_reference] *= BAD_REFERENCE_NOISE
     return DetectorMaps(
         bias=np.clip(bias, 0, None).astype(np.float32),
-        gain=(config.gain * (1 + config.gain_spread * _normal_map(config, "gain"))).astype(np.float32),
+        gain=(config.gain * (1 + config.gain_spread * normal_map(config, "gain"))).astype(np.float32),
         read_noise=read_noise.astype(np.float32),
         curvature=np.where(is_reference, 0.0, curvature),
         full_well=np.where(is_reference, np.inf, full_well).astype(np.float32),

@@ -8,7 +8,18 @@ from dataclasses import dataclass
 
 from upramp.errors import ConfigError
 
-__all__ = ["DETECTORS", "READOUT_PATTERNS", "SUBARRAYS", "Detector", "Subarray", "Window"]
+__all__ = [
+    "DETECTORS",
+    "INSTRUMENTS",
+    "MIRI_READOUT_PATTERNS",
+    "MIRI_SUBARRAYS",
+    "READOUT_PATTERNS",
+    "SUBARRAYS",
+    "Detector",
+    "Instrument",
+    "Subarray",
+    "Window",
+]
 
 REFERENCE_BORDER = 4
 SAMPLE_TIME_US = 10.0
@@ -18,19 +29,40 @@ SAMPLE_TIME_US = 10.0
 class Detector:
     """One detector: its place in the instrument and the directions in which it is read.
 
-    ``fastaxis`` and ``slowaxis`` are +-1 for x and +-2 for y, as in the keywords of the same name.
+    ``fastaxis`` and ``slowaxis`` are +-1 for x and +-2 for y, as in the keywords of the same name. ``rows`` and
+    ``columns`` are given for detectors that are not square; ``module`` and ``channel`` None where there are none.
+    With ``interleaved`` amplifiers each reads every fourth column, and reference pixels are at the sides only.
     """
 
     name: str
     instrument: str
-    module: str
-    channel: str
+    module: str | None
+    channel: str | None
     fastaxis: int
     slowaxis: int
     sca_number: int
     filter: str
     size: int = 2048
     amplifiers: int = 4
+    rows: int | None = None
+    columns: int | None = None
+    interleaved: bool = False
+
+    @property
+    def shape(self):
+        """(ny, nx) of the detector."""
+        return self.rows or self.size, self.columns or self.size
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """The modes of an instrument by name, and those that are taken if nothing is said."""
+
+    subarrays: dict
+    readout_patterns: dict
+    subarray: str
+    readpatt: str
+    exposure_type: str
 
 
 @dataclass(frozen=True)
@@ -92,6 +124,9 @@ DETECTORS = {
         _nircam("NRCB3", "B", "SHORT", 1, -2, 488),
         _nircam("NRCB4", "B", "SHORT", -1, 2, 489),
         _nircam("NRCBLONG", "B", "LONG", 1, -2, 490),
+        Detector(
+            "MIRIMAGE", "MIRI", None, None, 1, 2, 493, "F770W", size=1032, rows=1024, columns=1032, interleaved=True
+        ),
     )
 }
 
@@ -127,6 +162,29 @@ READOUT_PATTERNS = {
 }
 
 
+# All are read by the four amplifiers.
+MIRI_SUBARRAYS = {
+    subarray.name: subarray
+    for subarray in (
+        Subarray("FULL", 1032, 1024, 1, 1, 4),
+        Subarray("BRIGHTSKY", 512, 512, 457, 51, 4),
+        Subarray("SUB256", 256, 256, 413, 51, 4),
+        Subarray("SUB128", 136, 128, 1, 889, 4),
+        Subarray("SUB64", 72, 64, 1, 779, 4),
+        Subarray("MASK1065", 288, 224, 1, 19, 4),
+        Subarray("SLITLESSPRISM", 72, 416, 1, 529, 4),
+    )
+}
+
+MIRI_READOUT_PATTERNS = {"FASTR1": (1, 0), "SLOWR1": (1, 0)}
+_MIRI_SAMPLES = {"FASTR1": (1, 13), "SLOWR1": (9, 11)}  # of a pixel, and besides for each row
+
+INSTRUMENTS = {
+    "NIRCAM": Instrument(SUBARRAYS, READOUT_PATTERNS, "SUB160", "RAPID", "NRC_IMAGE"),
+    "MIRI": Instrument(MIRI_SUBARRAYS, MIRI_READOUT_PATTERNS, "SUB64", "FASTR1", "MIR_IMAGE"),
+}
+
+
 def find(table, name, what):
     """The row of a table, or a ConfigError that lists the names there are."""
     try:
@@ -140,17 +198,26 @@ def subarray_window(detector, subarray):
     starts = []
     for axis, start, size in ((1, subarray.xstart, subarray.xsize), (2, subarray.ystart, subarray.ysize)):
         if start is None:
-            start = detector.size - size + 1 if -axis in (detector.fastaxis, detector.slowaxis) else 1
+            start = detector.shape[2 - axis] - size + 1 if -axis in (detector.fastaxis, detector.slowaxis) else 1
         starts.append(start)
     return Window(*starts, subarray.xsize, subarray.ysize)
 
 
-def frame_time(detector, window, noutputs):
+def samples_per_pixel(readpatt):
+    """How often a pixel is sampled in one read (NSAMPLES)."""
+    return _MIRI_SAMPLES.get(readpatt, (1, 0))[0]
+
+
+def frame_time(detector, window, noutputs, readpatt):
     """Time to read the window once [s].
 
     Source: JWST user documentation, "NIRCam Detector Subarrays": 12 samples of overhead per line, one line per
-    frame (two with a single output).
+    frame (two with a single output). "MIRI Detector Readout Overview" for full frames of MIRI; rows beside a subarray
+    are taken to be skipped in no time, which the instrument does not.
     """
+    if detector.interleaved:
+        samples, overhead = _MIRI_SAMPLES[readpatt]
+        return window.ysize * (window.xsize // noutputs * samples + overhead) * SAMPLE_TIME_US * 1e-6
     fast, slow = window.xsize, window.ysize
     if abs(detector.fastaxis) == 2:
         fast, slow = slow, fast

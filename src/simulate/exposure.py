@@ -2,7 +2,8 @@
 
 The signal chain of one frame: Poisson charge (light and dark) and events -> inter-pixel coupling -> saturation of
 the linear signal -> non-linearity -> + bias + drift of amplifiers and odd/even columns + 1/f + read noise ->
-rounded to 16 bits. Saturation is a limit of the measured level, reached from the linear side.
+rounded to 16 bits. Saturation is a limit of the measured level, reached from the linear side. MIRI adds the effects of
+its resets (`upramp.simulate.miri`) to the bias.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 from upramp.simulate.config import SimulationConfig
 from upramp.simulate.detector_maps import DetectorMaps, detector_maps, random_stream
 from upramp.simulate.detectors import DETECTORS
+from upramp.simulate.miri import ResetEffects
 from upramp.simulate.scene import cosmic_rays, rate_image, snowball_charge, snowballs
 
 __all__ = ["Exposure", "Truth", "simulate_exposure"]
@@ -68,7 +70,8 @@ class Exposure:
         Every integration follows a reset, which takes a frame time.
         """
         length = self.config.frames_per_integration * self.config.frame_time
-        return self.config.frame_time + np.arange(self.config.nints) * (length + self.config.frame_time)
+        numbers = np.arange(self.config.nints) + self.config.first_integration - 1
+        return self.config.frame_time + numbers * (length + self.config.frame_time)
 
 
 def simulate_exposure(config):
@@ -95,10 +98,14 @@ def simulate_exposure(config):
     data = np.empty((config.nints, config.ngroups, *shape), np.uint16)
     zeroframe = np.empty((config.nints, *shape), np.uint16) if config.zero_frame else None
     saturation_group = np.full((config.nints, *shape), config.ngroups, np.int16)
+    effects = ResetEffects(config, maps) if DETECTORS[config.detector].instrument == "MIRI" else None
 
     def integrate(i):
-        rays, balls = cosmic_rays(config, maps.responsive, i), snowballs(config, i)
-        first = _Integration(config, maps, rate, rays, balls, i).read_groups(data[i], saturation_group[i])
+        # Segments of an exposure differ: random streams belong to the integrations of the exposure.
+        number = config.first_integration - 1 + i
+        rays, balls = cosmic_rays(config, maps.responsive, number), snowballs(config, number)
+        rays["integration"] = balls["integration"] = i
+        first = _Integration(config, maps, rate, rays, balls, number, effects).read_groups(data[i], saturation_group[i])
         if zeroframe is not None:
             zeroframe[i] = first
         return rays, balls
@@ -111,8 +118,9 @@ def simulate_exposure(config):
 class _Integration:
     """The state of the detector during one integration."""
 
-    def __init__(self, config, maps, rate, rays, balls, index):
+    def __init__(self, config, maps, rate, rays, balls, index, effects):
         self.config, self.maps, self.rate, self.rays, self.balls = config, maps, rate, rays, balls
+        self.effects, self.number = effects, index
         self.charge = np.zeros(rate.shape)  # light, dark and events [DN of linear signal]
         full_well = np.where(np.isfinite(maps.full_well), maps.full_well, 0.0)
         self.full_well = np.where(np.isfinite(maps.full_well), full_well + maps.curvature * full_well**2, np.inf)
@@ -164,6 +172,8 @@ class _Integration:
         # The root of linear = measured + curvature * measured**2, written so that curvature 0 is harmless.
         signal = 2 * linear / (1 + np.sqrt(1 + 4 * maps.curvature * linear))
         signal += maps.bias
+        if self.effects is not None:
+            signal += self.effects.level(self.number, frame)
         signal += _amplifier_offsets(config, self.drift)
         signal += self.lines[frame][:, None] if _lines_are_rows(config) else self.lines[frame][None, :]
         if config.read_noise:
@@ -184,9 +194,15 @@ def _lines_are_rows(config):
 
 
 def _amplifier_offsets(config, stream):
-    """Offset of one frame by amplifier and parity of the detector column: broadcasts to (ny, nx) [DN]."""
+    """Offset of one frame by amplifier and parity: broadcasts to (ny, nx) [DN].
+
+    The parity is that of the detector column, or of the row where the amplifiers are interleaved.
+    """
     detector, window = DETECTORS[config.detector], config.geometry
     offsets = config.refpix_offset * stream.standard_normal((detector.amplifiers, 2))
+    if detector.interleaved:
+        rows, columns = np.mgrid[window.rows, window.columns]
+        return offsets[columns % detector.amplifiers, rows % 2]
     fast = window.columns if _lines_are_rows(config) else window.rows
     columns = np.arange(fast.start, fast.stop)
     width = detector.size // detector.amplifiers

@@ -119,7 +119,8 @@ def _primary_header(values):
     for title, cards in PRIMARY_SECTIONS:
         if title is not None:
             header.extend([("", ""), ("", f"        {title}"), ("", "")], bottom=True)
-        header.extend(((keyword, values[keyword], comment) for keyword, _, comment in cards), bottom=True)
+        present = ((keyword, values[keyword], comment) for keyword, _, comment in cards)
+        header.extend((card for card in present if card[1] is not None), bottom=True)
     return header
 
 
@@ -136,7 +137,8 @@ def _group_table(exposure):
     config = exposure.config
     start, integration_starts = _moments(exposure)
     rows = np.zeros(config.nints * config.ngroups, _GROUP_DTYPE)
-    rows["integration_number"] = np.repeat(np.arange(1, config.nints + 1), config.ngroups)
+    numbers = np.arange(config.nints) + config.first_integration
+    rows["integration_number"] = np.repeat(numbers, config.ngroups)
     rows["group_number"] = np.tile(np.arange(1, config.ngroups + 1), config.nints)
     rows["number_of_columns"], rows["number_of_rows"] = config.geometry.xsize, config.geometry.ysize
     rows["completion_code_text"] = b"COMPLETE"
@@ -156,7 +158,7 @@ def _int_times_table(exposure):
     config = exposure.config
     start, integration_starts = _moments(exposure)
     rows = np.zeros(config.nints, _INT_TIMES_DTYPE)
-    rows["integration_number"] = np.arange(1, config.nints + 1)
+    rows["integration_number"] = np.arange(config.nints) + config.first_integration
     length = config.frames_per_integration * config.frame_time
     for point, part in (("start", 0.0), ("mid", 0.5), ("end", 1.0)):
         moment = mjd(start) + (integration_starts + part * length) / _DAY

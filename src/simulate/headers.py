@@ -6,7 +6,7 @@ say nothing about the simulation (program, visit, guide star) are placeholders.
 
 from datetime import datetime, timedelta
 
-from upramp.simulate.detectors import DETECTORS, SAMPLE_TIME_US
+from upramp.simulate.detectors import DETECTORS, SAMPLE_TIME_US, samples_per_pixel
 
 __all__ = ["PRIMARY_SECTIONS", "SCI_CARDS", "exposure_name", "exposure_values", "metadata_tree", "mjd"]
 
@@ -199,10 +199,10 @@ SCI_CARDS = (
 BARYCENTRIC_CORRECTION = 120.0  # s; a plausible constant
 PROGRAM = "99999"
 RA, DEC = 80.0, -69.5
-_PIXEL_SCALE = {"SHORT": 0.031, "LONG": 0.063}  # arcsec
+_PIXEL_SCALE = {"SHORT": 0.031, "LONG": 0.063, None: 0.11}  # arcsec, by channel; MIRI has none
 _MJD_ZERO = datetime(1858, 11, 17)
 _DAY = 86400.0
-_TSO_TYPES = ("NRC_TSIMAGE", "NRC_TSGRISM")
+_TSO_TYPES = ("NRC_TSIMAGE", "NRC_TSGRISM", "MIR_LRS-SLITLESS")
 
 
 def mjd(moment):
@@ -220,7 +220,7 @@ def _iso(moment):
 
 
 def exposure_values(config):
-    """Values of all keywords: dict from keyword to value.
+    """Values of all keywords: dict from keyword to value, None for those that the exposure does not have.
 
     Parameters
     ----------
@@ -257,7 +257,6 @@ _PLACEHOLDERS = {
     "ACT_ID": "01",
     "EXPOSURE": "1",
     "BKGDTARG": False,
-    "TEMPLATE": "NIRCam Imaging",
     "VISITYPE": "PRIME_TARGETED_FIXED",
     "VISITSTA": "SUCCESSFUL",
     "NEXPOSUR": 1,
@@ -289,7 +288,8 @@ def _hardware(config, detector):
         "MODULE": detector.module,
         "CHANNEL": detector.channel,
         "FILTER": detector.filter,
-        "PUPIL": "CLEAR",
+        "PUPIL": None if detector.channel is None else "CLEAR",
+        "TEMPLATE": "MIRI Imaging" if detector.instrument == "MIRI" else "NIRCam Imaging",
         "SCA_NUM": detector.sca_number,
         "SUBARRAY": config.subarray,
         "SUBSTRT1": window.xstart,
@@ -310,22 +310,22 @@ def _readout(config):
         "EXP_TYPE": config.exposure_type,
         "READPATT": config.readpatt,
         "NOUTPUTS": config.outputs,
-        "NINTS": config.nints,
-        "INTSTART": 1,
-        "INTEND": config.nints,
+        "NINTS": config.all_integrations,
+        "INTSTART": config.first_integration,
+        "INTEND": config.first_integration + config.nints - 1,
         "NGROUPS": config.ngroups,
         "NFRAMES": config.frames_per_group,
         "FRMDIVSR": config.divisor,
         "GROUPGAP": config.frames_dropped,
         "DRPFRMS1": 0,
         "DRPFRMS3": 0,
-        "NSAMPLES": 1,
+        "NSAMPLES": samples_per_pixel(config.readpatt),
         "TSAMPLE": SAMPLE_TIME_US,
         "TFRAME": config.frame_time,
         "TGROUP": config.group_time,
         "EFFINTTM": integration_time,
-        "EFFEXPTM": config.nints * integration_time,
-        "XPOSURE": config.nints * integration_time,
+        "EFFEXPTM": config.all_integrations * integration_time,
+        "XPOSURE": config.all_integrations * integration_time,
         "NRSTSTRT": 1,
         "NRESETS": 1,
         "ZEROFRAM": config.zero_frame,
@@ -334,7 +334,7 @@ def _readout(config):
 
 def _times(config):
     """Start, middle and end; every integration follows a reset of one frame time."""
-    elapsed = config.nints * (config.frames_per_integration + 1) * config.frame_time
+    elapsed = config.all_integrations * (config.frames_per_integration + 1) * config.frame_time
     start = datetime.fromisoformat(config.start)
     end = start + timedelta(seconds=elapsed)
     values = {
@@ -394,6 +394,8 @@ def metadata_tree(values):
     meta: dict = {}
     cards = [card for _, section in PRIMARY_SECTIONS for card in section] + list(SCI_CARDS)
     for keyword, path, _ in cards:
+        if values[keyword] is None:
+            continue
         *parents, leaf = path.split(".")
         node = meta
         for parent in parents:

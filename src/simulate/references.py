@@ -11,6 +11,7 @@ from upramp.errors import ConfigError
 from upramp.simulate.detector_maps import DQ, detector_maps, random_stream
 from upramp.simulate.detectors import DETECTORS
 from upramp.simulate.files import refuse_to_overwrite, write_hdus
+from upramp.simulate.miri import write_miri_references
 
 __all__ = ["NO_DEFECTS", "ReferenceDefects", "make_references"]
 
@@ -23,7 +24,7 @@ INVERSE_TERMS = 8
 INVERSE_RANGE = 1.5  # the inverse polynomial is fitted up to this multiple of the full well
 MAX_DARK_BYTES = 2**29
 
-_WHOLE_DETECTOR_TYPES = ("ipc", PIPELINE_PARAMETERS)  # not tied to a subarray
+_WHOLE_DETECTOR_TYPES = ("ipc", "rscd", PIPELINE_PARAMETERS)  # not tied to a subarray
 _DQ_DEF_DTYPE = np.dtype([("BIT", ">i4"), ("VALUE", ">u4"), ("NAME", "S40"), ("DESCRIPTION", "S80")])
 
 
@@ -93,7 +94,7 @@ def make_references(
     -------
     dict of str to Path
         By reference type. Without coupling (``config.ipc`` None) there is no ``ipc``, but a parameter file
-        ``pars-detector1pipeline`` that switches the step off.
+        ``pars-detector1pipeline`` that switches the step off. MIRI has ``reset`` and ``rscd``, and no ``superbias``.
 
     Raises
     ------
@@ -107,16 +108,19 @@ def make_references(
     writer = _Writer(config, folder, defects, overwrite)
     if full_frame:
         writer.use(replace(config, subarray="FULL", window=None, noutputs=None))
+    miri = DETECTORS[config.detector].instrument == "MIRI"
     paths = {
         "mask": writer.mask(),
         "saturation": writer.saturation(),
-        "superbias": writer.superbias(),
         "linearity": writer.linearity(inverse_linearity),
         "gain": writer.gain(),
         "readnoise": writer.readnoise(),
     }
+    if not miri:
+        paths["superbias"] = writer.superbias()
     writer.use(config)
-    paths["dark"] = writer.dark(dark_groups)
+    dark_groups = writer.groups_of_dark(dark_groups)
+    paths |= write_miri_references(writer, dark_groups) if miri else {"dark": writer.dark(dark_groups)}
     if config.ipc is None:
         paths[PIPELINE_PARAMETERS] = writer.pipeline_parameters()
     else:
@@ -255,6 +259,10 @@ class _Writer:
         maps, dq = self.maps, self.empty_dq()
         coefficients = np.zeros((LINEARITY_TERMS, *dq.shape), np.float32)
         coefficients[1], coefficients[2] = 1, maps.curvature
+        if DETECTORS[self.config.detector].instrument == "MIRI":
+            # Nothing subtracts the bias of MIRI before: the same polynomial of what lies above it.
+            coefficients[0] = maps.curvature * maps.bias**2 - maps.bias
+            coefficients[1] = 1 - 2 * maps.curvature * maps.bias
         inverse_coefficients = _inverse_coefficients(maps, self.config.full_well)
         uncorrected = self.chosen("no_lin_corr")
         coefficients[:, uncorrected] = 1e3
@@ -280,13 +288,17 @@ class _Writer:
         noise[self.chosen("nan_read_noise")] = np.nan
         return self.write("readnoise", "ReadnoiseModel", [_image(noise, "SCI")])
 
-    def dark(self, groups):
-        config, maps = self.config, self.maps
+    def groups_of_dark(self, groups):
+        """The number that is asked for, or as many as an integration has frames if they are not too many."""
         if groups is None:
-            affordable = MAX_DARK_BYTES // (maps.bias.size * 4)
-            groups = max(2, min(config.frames_per_integration, affordable))
+            affordable = MAX_DARK_BYTES // (self.maps.bias.size * 4)
+            groups = max(2, min(self.config.frames_per_integration, affordable))
         if groups < 2:
             raise ConfigError(f"dark_groups is {groups}; expected at least 2, so that the dark can be extrapolated")
+        return groups
+
+    def dark(self, groups):
+        config, maps = self.config, self.maps
         dark = np.empty((groups, *maps.bias.shape), np.float32)
         for frame in range(groups):
             dark[frame] = maps.dark(frame, config.frame_time)
@@ -302,10 +314,9 @@ class _Writer:
         return self.write("dark", "DarkModel", [_image(dark, "SCI"), *self.dq_hdus(self.empty_dq())], keywords)
 
     def ipc(self, pixelwise):
-        size = DETECTORS[self.config.detector].size
         kernel = deconvolution_kernel(self.config.ipc)
         if pixelwise:
-            kernel = np.broadcast_to(kernel[:, :, None, None], (3, 3, size, size))
+            kernel = np.broadcast_to(kernel[:, :, None, None], (3, 3, *DETECTORS[self.config.detector].shape))
         return self.write("ipc", "IPCModel", [_image(kernel, "SCI")])
 
 

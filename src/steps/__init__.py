@@ -5,13 +5,17 @@ from importlib import import_module
 _MODULES = {
     "DQInitStep": "dq_init",
     "DarkCurrentStep": "dark_current",
+    "FirstFrameStep": "firstframe",
     "GainScaleStep": "gain_scale",
     "GroupScaleStep": "group_scale",
     "IPCStep": "ipc",
     "JumpStep": "jump",
+    "LastFrameStep": "lastframe",
     "LinearityStep": "linearity",
     "RampFitStep": "ramp_fit",
     "RefPixStep": "refpix",
+    "ResetStep": "reset",
+    "RscdStep": "rscd",
     "SaturationStep": "saturation",
     "SuperBiasStep": "superbias",
 }

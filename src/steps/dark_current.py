@@ -4,10 +4,10 @@ import numpy as np
 
 from upramp.errors import ReferenceFileError
 from upramp.kernels._bits import as_bits
-from upramp.kernels.corrections import DarkCurrent
-from upramp.kernels.dark import dark_plan
-from upramp.models import DarkModel
-from upramp.steps.ramp_step import RampStep, plane, require
+from upramp.kernels.corrections import NO_PLANE, DarkCurrent
+from upramp.kernels.dark import dark_integrations, dark_plan
+from upramp.models import DarkMIRIModel, DarkModel
+from upramp.steps.ramp_step import RampStep, is_miri, plane, require
 
 __all__ = ["DarkCurrentStep"]
 
@@ -25,20 +25,23 @@ class DarkCurrentStep(RampStep):
 
     def correction(self, ramp):
         """Which frames of the dark belong to which group; the dark must have the shape of the exposure."""
-        reference = self.open_reference(ramp, "dark", DarkModel)
+        miri = is_miri(ramp)
+        reference = self.open_reference(ramp, "dark", DarkMIRIModel if miri else DarkModel)
         if reference is None:
             return None
         frames = reference.mapped("data")
-        if frames is None or frames.bits.ndim != 3 or frames.bits.shape[-2:] != ramp.shape[-2:]:
+        axes = "integrations, groups" if miri else "groups"
+        if frames is None or frames.bits.ndim != 3 + miri or frames.bits.shape[-2:] != ramp.shape[-2:]:
             found = "no SCI array" if frames is None else f"SCI of shape {frames.bits.shape}"
             raise ReferenceFileError(
-                f"DARK reference {reference.meta.filename} has {found}; expected (groups, {ramp.shape[-2]}, "
+                f"DARK reference {reference.meta.filename} has {found}; expected ({axes}, {ramp.shape[-2]}, "
                 f"{ramp.shape[-1]}) like the exposure: darks are not cut out of larger ones"
             )
         ramp.average_dark_current = np.full(ramp.shape[-2:], self._average(reference), np.float32)
         nframes, groupgap = require(ramp, NFRAMES="meta.exposure.nframes", GROUPGAP="meta.exposure.groupgap")
         dark_nframes, dark_groupgap = reference.meta.exposure.nframes or 1, reference.meta.exposure.groupgap or 0
-        plan = dark_plan(ramp.shape[1], nframes, groupgap, len(frames.bits), dark_nframes, dark_groupgap)
+        dark_groups = frames.bits.shape[-3]
+        plan = dark_plan(ramp.shape[1], nframes, groupgap, dark_groups, dark_nframes, dark_groupgap)
         if plan is None:
             self.record_skip(
                 ramp,
@@ -49,11 +52,19 @@ class DarkCurrentStep(RampStep):
         dark = DarkCurrent(
             True,
             frames=as_bits(frames, np.float32),
-            flags=plane(reference, "dq", ramp, np.uint32),
+            flags=NO_PLANE if miri else plane(reference, "dq", ramp, np.uint32),
             starts=plan.starts,
             counts=plan.counts,
             direct=plan.direct,
         )
+        if miri:
+            first = ramp.meta.exposure.integration_start or 1
+            # The flags of all its integrations hold for the exposure.
+            dark = dark._replace(
+                flags=as_bits(np.bitwise_or.reduce(reference.dq[:, 0], axis=0), np.uint32),
+                integrations=dark_integrations(ramp.shape[0], len(frames.bits), first),
+                per_integration=dark_groups,
+            )
         if self.dark_output is not None:
             self._save_dark(reference, dark, ramp.shape)
         return dark
@@ -68,6 +79,7 @@ class DarkCurrentStep(RampStep):
         from upramp.kernels.stepwise import native_dark
 
         resampled = reference.copy()
-        resampled.data = native_dark(dark, shape)
+        ramps = [native_dark(dark, shape, n) for n in range(reference.shape[0] if reference.data.ndim == 4 else 1)]
+        resampled.data = np.stack(ramps) if reference.data.ndim == 4 else ramps[0]
         resampled.save(self.dark_output)
         self.log.info("Saved the dark that is subtracted in %s", self.dark_output)

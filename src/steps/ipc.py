@@ -6,7 +6,7 @@ from upramp.errors import ReferenceFileError
 from upramp.kernels.corrections import InterPixelCapacitance, PixelCapacitance
 from upramp.kernels.ipc import science_limits
 from upramp.models import IPCModel
-from upramp.steps.ramp_step import RampStep, require
+from upramp.steps.ramp_step import RampStep, is_miri, require
 
 __all__ = ["IPCStep"]
 
@@ -30,7 +30,7 @@ class IPCStep(RampStep):
             )
         xstart, ystart = require(ramp, SUBSTRT1="meta.subarray.xstart", SUBSTRT2="meta.subarray.ystart")
         ny, nx = ramp.shape[-2:]
-        limits = science_limits(xstart, ystart, nx, ny)
+        limits = science_limits(xstart, ystart, nx, ny, miri=is_miri(ramp))
         if kernel.ndim == 2:
             return InterPixelCapacitance(True, kernel, *limits)
         if kernel.shape[2:] != (ny, nx):

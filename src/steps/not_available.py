@@ -10,13 +10,9 @@ __all__ = [
     "ChargeMigrationStep",
     "CleanFlickerNoiseStep",
     "EmiCorrStep",
-    "FirstFrameStep",
-    "LastFrameStep",
     "NotAvailableStep",
     "PersistenceStep",
     "PictureFrameStep",
-    "ResetStep",
-    "RscdStep",
 ]
 
 
@@ -104,14 +100,7 @@ class PersistenceStep(NotAvailableStep):
     """
 
 
-class _MiriStep(NotAvailableStep):
-    """A step of the MIRI chain: near-infrared exposures never meet it, whatever its parameters."""
-
-    def check_supported(self):
-        """Nothing to refuse here: the pipeline refuses MIRI exposures as such."""
-
-
-class EmiCorrStep(_MiriStep):
+class EmiCorrStep(NotAvailableStep):
     """MIRI: subtract electromagnetic interference."""
 
     class_alias = "emicorr"
@@ -127,32 +116,3 @@ class EmiCorrStep(_MiriStep):
     user_supplied_reffile     = string(default=None)      # Use override_emicorr instead
     save_intermediate_results = boolean(default=False)    # Save a reference that is made on the fly
     """
-
-
-class FirstFrameStep(_MiriStep):
-    """MIRI: leave out the first group."""
-
-    class_alias = "firstframe"
-    spec = """
-    bright_use_group1 = boolean(default=True)  # Keep it where the third group is saturated
-    """
-
-
-class LastFrameStep(_MiriStep):
-    """MIRI: leave out the last group."""
-
-    class_alias = "lastframe"
-
-
-class ResetStep(_MiriStep):
-    """MIRI: subtract the reset anomaly."""
-
-    class_alias = "reset"
-    reference_file_types = ("reset",)
-
-
-class RscdStep(_MiriStep):
-    """MIRI: leave out groups that the reset disturbs."""
-
-    class_alias = "rscd"
-    reference_file_types = ("rscd",)

@@ -6,7 +6,7 @@ from upramp.errors import UnsupportedModeError
 from upramp.kernels._bits import as_bits
 from upramp.kernels.corrections import NO_PLANE, RampFitting
 from upramp.models import CubeModel, GainModel, ImageModel, RampModel, ReadnoiseModel
-from upramp.steps.ramp_step import RampStep, plane, require
+from upramp.steps.ramp_step import RampStep, is_miri, plane, require
 
 __all__ = ["RampFitStep"]
 
@@ -70,6 +70,7 @@ class RampFitStep(RampStep):
             nframes=nframes,
             groupgap=groupgap,
             suppress_one_group=self.suppress_one_group,
+            miri=is_miri(ramp),
         )
 
     def products(self, ramp):

@@ -5,7 +5,7 @@ from upramp.framework import Step
 from upramp.kernels._bits import as_bits
 from upramp.models import RampModel, cutout
 
-__all__ = ["RampStep", "plane", "require"]
+__all__ = ["MiriStep", "RampStep", "is_miri", "plane", "require"]
 
 _ANY = (None, "ANY", "N/A", "")
 
@@ -66,6 +66,29 @@ class RampStep(Step):
                 reftype.upper(), reference.meta.filename or found, detector, ramp.meta.instrument.detector,
             )  # fmt: skip
         return reference
+
+
+class MiriStep(RampStep):
+    """A step of the MIRI chain; on an exposure of another instrument it is recorded as SKIPPED.
+
+    A subclass defines ``miri_correction(ramp)`` in the place of ``correction``.
+    """
+
+    def correction(self, ramp):
+        """Describe what is to be done to this ramp, or record why nothing is."""
+        if not is_miri(ramp):
+            self.record_skip(ramp, f"the exposure is from {ramp.meta.instrument.name}; this step is for MIRI")
+            return None
+        return self.miri_correction(ramp)
+
+    def miri_correction(self, ramp):
+        """The same for an exposure of MIRI."""
+        raise NotImplementedError(f"{type(self).__name__} does not define miri_correction()")
+
+
+def is_miri(ramp):
+    """Whether a ramp comes from MIRI."""
+    return ramp.meta.instrument.name == "MIRI"
 
 
 def plane(reference, name, ramp, dtype):

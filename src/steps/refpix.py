@@ -1,9 +1,10 @@
 """refpix: subtract amplifier offsets and row drifts seen by the reference pixels."""
 
 from upramp.errors import UnsupportedModeError
-from upramp.kernels.corrections import ReferenceMeasurement
+from upramp.kernels.corrections import ReferenceMeasurement, SideMeasurement
 from upramp.kernels.refpix import ORIENTATION
-from upramp.steps.ramp_step import RampStep, require
+from upramp.models.subarray import is_full_frame
+from upramp.steps.ramp_step import RampStep, is_miri, require
 
 __all__ = ["RefPixStep"]
 
@@ -35,6 +36,8 @@ class RefPixStep(RampStep):
 
     def correction(self, ramp):
         """Amplifiers and side pixels follow from the detector and from the place of the exposure on it."""
+        if is_miri(ramp):
+            return self._miri_correction(ramp)
         if self.refpix_algorithm == "sirs":
             raise UnsupportedModeError("refpix_algorithm='sirs' is not implemented; use refpix_algorithm='median'")
         detector, xstart, ystart = require(
@@ -60,3 +63,10 @@ class RefPixStep(RampStep):
                 "siglimit": self.siglimit,
             },
         )
+
+    def _miri_correction(self, ramp):
+        """The reference columns of full frames."""
+        if not is_full_frame(ramp):
+            self.record_skip(ramp, f"{ramp.meta.subarray.name} is a subarray, for which MIRI has no such correction")
+            return None
+        return SideMeasurement(odd_even_rows=self.odd_even_rows, siglimit=self.siglimit)

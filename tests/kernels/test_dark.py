@@ -10,6 +10,7 @@ from tests.reference.tiling import run_in_tiles
 from upramp.errors import ShapeError
 from upramp.kernels.dark import (
     average_frames_tile,
+    dark_integrations,
     dark_plan,
     resample_dark,
     subtract_dark,
@@ -97,6 +98,21 @@ def test_subtraction_tiles_and_threads():
     assert tiled.tobytes() == expected.tobytes()
     np.testing.assert_array_equal(tiled_pdq, pdq | dark_dq)
     assert len(subtract_dark_tile.signatures) == len(average_frames_tile.signatures) == 1
+
+
+@pytest.mark.parametrize("first", [1, 2, 5])
+@pytest.mark.parametrize("nframes", [1, 2])
+def test_a_dark_for_each_integration(first, nframes):
+    rng = np.random.default_rng(18)
+    data = rng.normal(100, 10, (3, 4, 5, 6)).astype(np.float32)
+    darks = np.stack([make_dark(8, seed) for seed in (1, 2)])
+    found = subtract_dark(data, NO_FLAGS, darks, NO_FLAGS + 4, nframes, first_integration=first)
+    chosen = dark_integrations(3, 2, first)
+    assert chosen.tolist() == ([0, 1, 1] if first == 1 else [1, 1, 1])
+    for i, n in enumerate(chosen):
+        one = subtract_dark(data[i : i + 1], NO_FLAGS, darks[n], NO_FLAGS, nframes)
+        np.testing.assert_array_equal(found.data[i : i + 1], one.data)
+    assert (found.pixeldq == 4).all()
 
 
 def test_refusals():

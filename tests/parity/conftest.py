@@ -90,6 +90,29 @@ STEP_RUNS = {name: (name, {}) for name in SMALL} | {
     "pixelwise": ("corner", {"ipc": {"override_ipc": "{folder}/pixelwise_ipc.fits"}}),
 }
 
+
+def miri(**changes):
+    """The same for MIRI; hardly a pixel saturates in the first groups unless it is a bright star."""
+    return configuration(**({"detector": "MIRIMAGE", "ngroups": 8, "star_flux": (5000.0, 2e5)} | changes))
+
+
+MIRI = {
+    "sub64": miri(),
+    "bright": miri(subarray="MASK1065", star_flux=(1e5, 1e7), ngroups=7, ipc=0.005),
+    "segment": miri(subarray="SUB128", nints=3, first_integration=4, exposure_nints=9),
+    "series": miri(subarray="SLITLESSPRISM", nints=12, ngroups=6, exposure_type="MIR_LRS-SLITLESS"),
+    "averaged": miri(nframes=4, ngroups=5, nints=3),
+    "no-row": miri(subarray="SUB128", readpatt="SLOWR1", nints=1),
+    "four-groups": miri(ngroups=4),
+}
+MIRI_PARAMETERS = {
+    "series": {"lastframe": {"skip": True}, "rscd": {"skip": True}, "jump": {"minimum_sigclip_groups": 10}},
+    "bright": {"firstframe": {"skip": False}},
+    "averaged": {"firstframe": {"skip": False, "bright_use_group1": False}},
+}
+MIRI_STEPWISE = ("bright", "segment", "series", "averaged")
+MIRI_FULL = {"miri-full": miri(subarray="FULL", ngroups=6, star_count=200)}
+
 # Runs of the pipeline with a reference that leaves nothing to fit, and one that makes every pixel unusable.
 HOPELESS = {
     "saturated": {"saturation": {"override_saturation": "{folder}/saturated.fits"}},
@@ -238,6 +261,39 @@ def full_runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("full")
     _write_exposures(folder, FULL)
     jobs = [_job(folder, package, "pipeline", name, name, {}) for name in FULL for package in ("jwst", "upramp")]
+    yield _run(folder, jobs)
+    shutil.rmtree(folder)
+
+
+def _write_miri_exposures(folder, configurations):
+    """Every subarray has references of its own; darks and reset anomalies are for the longest exposure with it."""
+    longest = {}
+    for name, config in configurations.items():
+        write_exposure(simulate_exposure(config), folder / f"{name}_uncal.fits")
+        mode = config.subarray, config.readpatt
+        longest[mode] = max(longest.get(mode, config), config, key=lambda one: one.frames_per_integration)
+    references = set()
+    for (subarray, readpatt), config in longest.items():
+        made = make_references(config, folder / "references" / readpatt, defects=DEFECTS, overwrite=True)
+        wanted = made if readpatt == "FASTR1" else {kind: made[kind] for kind in ("reset",)}
+        references |= {path for kind, path in wanted.items() if kind != "rscd" or subarray == "SUB64"}
+    build_crds_cache(folder / "crds", sorted(references), link=True)
+
+
+@pytest.fixture(scope="session")
+def miri_runs(tmp_path_factory):
+    """`MIRI` and `MIRI_FULL` through the pipelines; the files are removed at the end."""
+    folder = tmp_path_factory.mktemp("miri")
+    exposures = MIRI | MIRI_FULL
+    _write_miri_exposures(folder, exposures)
+    jobs = []
+    for name in exposures:
+        pars = {"steps": {"ipc": {"skip": exposures[name].ipc is None}} | MIRI_PARAMETERS.get(name, {})}
+        ramp = pars | {"save_calibrated_ramp": True}
+        jobs += [_job(folder, package, "pipeline", name, name, ramp) for package in ("jwst", "upramp")]
+        if name in MIRI_STEPWISE:
+            stepwise = ramp | {"schedule": "stepwise"}
+            jobs.append(_job(folder, "upramp", "pipeline", name, f"{name}-stepwise", stepwise))
     yield _run(folder, jobs)
     shutil.rmtree(folder)
 

@@ -158,11 +158,18 @@ def test_output_is_the_input(refused, small, tmp_path):
     assert path.read_bytes() == before
 
 
-def test_miri_is_refused_by_name(refused, changed):
+def test_references_of_another_instrument_are_refused(refused, changed):
     def change(hdus):
         hdus[0].header.update(INSTRUME="MIRI", DETECTOR="MIRIMAGE", READPATT="FASTR1")
 
-    assert "MIRI" in refused(changed(change))
+    assert "is for the instrument NIRCAM; the exposure is from MIRI" in refused(changed(change))
+
+
+def test_emicorr_is_refused_by_name(refused, changed):
+    def change(hdus):
+        hdus[0].header.update(INSTRUME="MIRI", DETECTOR="MIRIMAGE", READPATT="FASTR1")
+
+    assert "emicorr: this step is not implemented" in refused(changed(change), "--steps.emicorr.skip=False")
 
 
 def test_irs2_is_refused_by_name(refused, changed):

@@ -23,6 +23,8 @@ OVERRIDES = {
     "superbias": ("superbias",),
     "linearity": ("linearity",),
     "dark_current": ("dark",),
+    "reset": ("reset",),
+    "rscd": ("rscd",),
     "jump": ("gain", "readnoise"),
     "ramp_fit": ("gain", "readnoise"),
     "gain_scale": ("gain",),
@@ -39,7 +41,7 @@ class SmallExposure:
 
     def of(self, step):
         """Parameters that give a step its references."""
-        return {f"override_{reftype}": str(self.references[reftype]) for reftype in OVERRIDES.get(step, ())}
+        return {f"override_{reftype}": str(self.references.get(reftype, "N/A")) for reftype in OVERRIDES.get(step, ())}
 
     def steps(self, **changes):
         """Parameters of all steps of the pipeline; ``changes`` are further ones, by step."""

@@ -9,7 +9,7 @@ from astropy.io import fits
 from upramp import steps
 from upramp.errors import ReferenceFileError, UnsupportedModeError
 from upramp.models import CubeModel, DarkModel, ImageModel, RampModel
-from upramp.steps.not_available import LastFrameStep, PersistenceStep
+from upramp.steps.not_available import EmiCorrStep, PersistenceStep
 from upramp.steps.ramp_step import require
 
 
@@ -155,7 +155,7 @@ def test_gain_scale(small, ramp):
 
 
 def test_steps_that_are_not_there(ramp):
-    for step_class in (PersistenceStep, LastFrameStep):
+    for step_class in (PersistenceStep, EmiCorrStep):
         step = step_class()
         assert step.skip and step.wanted_reference_types() == []
     with pytest.raises(UnsupportedModeError, match="PersistenceStep: this step is not implemented yet"):
