@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.runtime import rtsys
 
 try:
     import fcntl
@@ -102,7 +103,11 @@ class _Cache(FunctionCache):
     _impl_class = _Implementation
 
     def load_overload(self, sig, target_context):
-        found = super().load_overload(sig, target_context)
+        # numba would first import what it needs to compile (0.5 s, half of it scipy, which it tries for BLAS).
+        # Machine code from the disk needs the runtime alone; a compilation imports the rest by itself.
+        rtsys.initialize(target_context)
+        with self._guard_against_spurious_io_errors():
+            found = self._load_overload(sig, target_context)
         if found is None:
             _announce(self._py_func.__name__)
         return found
