@@ -32,7 +32,7 @@ def read_into(model, file):
         else:
             seen.add(hdu.name)
             _read_hdu(model, hdu)
-    model._history += [str(line) for line in file.hdus[0].header.get("HISTORY", [])]
+    model._history += file.hdus[0].header.all_values("HISTORY")
     if asdf is not None:
         _read_asdf(model, asdf)
     if "dq" in model._slots and "dq_def" in model._schema.arrays:
