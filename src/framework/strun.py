@@ -17,6 +17,7 @@ from pathlib import Path
 
 from upramp.errors import ConfigError, UprampError
 from upramp.framework import logs, specs
+from upramp.framework.references import import_client_lightly
 
 __all__ = ["COMPILE_MESSAGE", "main", "run_command"]
 
@@ -283,6 +284,7 @@ def main(arguments=None):
     if "--version" in arguments:
         sys.stdout.write(_versions() + "\n")
         return 0
+    import_client_lightly()
     try:
         _run(arguments)
     except _Failure as failure:
