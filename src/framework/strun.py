@@ -9,7 +9,6 @@ import contextlib
 import inspect
 import logging
 import os
-import pdb
 import sys
 import textwrap
 import traceback
@@ -304,6 +303,8 @@ def _report(failure, arguments):
         # A message of ours says what to do, and one about a file is clear; else the place in the code matters.
         traceback.print_exception(error)
     if "--debug" in arguments and not failure.help_text:
+        import pdb
+
         pdb.post_mortem(error.__traceback__)
         return 0
     return 1 if status is None else status
