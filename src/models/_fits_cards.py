@@ -18,9 +18,9 @@ _COMMENTARY = ("", "COMMENT", "HISTORY")
 _END = "END".ljust(CARD)
 _KEYWORD = re.compile(r"[A-Z0-9_-]{1,8}")
 # A quote ends a string where a blank, the comment or nothing follows; within a string it is doubled.
-_VALUE = re.compile(
-    r" *(?:'([ -~]+?|) *'(?=[ /]|$)|([TF])|([+-]?\d+)|([+-]?(?:\d+\.?\d*|\.\d+)(?:[EDed][+-]?\d+)?))? *(?:/ *([ -~]*))?"
-)
+_STRING = r"'([ -~]+?|) *'(?=[ /]|$)"
+_NUMBER = r"([+-]?\d+)|([+-]?(?:\d+\.?\d*|\.\d+)(?:[EDed][+-]?\d+)?)"
+_PLAIN_CARD = re.compile(rf"(?=.{{8}}= )([A-Z0-9_-]+) *= *(?:{_STRING}|([TF])|{_NUMBER})? *(?:/ *([ -~]*))?")
 _PRINTABLE = re.compile(r"[ -~]*")
 _RECORD = re.compile(r"[A-Za-z_][\w.]*: +[-+.\d]")  # as 'AXIS.1: 2', which means something of its own
 _FLOAT_WIDTH = 20
@@ -85,13 +85,12 @@ def _images(text):
 
 
 def _parsed(image):
-    keyword, rest = image[:8].rstrip(), image[8:]
     if len(image) == CARD:
-        if keyword in _COMMENTARY:
-            return Card(keyword, rest.rstrip(), "")
-        found = _VALUE.fullmatch(rest, 2)
-        if found and rest.startswith("= ") and _KEYWORD.fullmatch(keyword):
-            string, logical, integer, real, comment = found.groups()
+        if image[:8].rstrip() in _COMMENTARY:
+            return Card(image[:8].rstrip(), image[8:].rstrip(), "")
+        found = _PLAIN_CARD.fullmatch(image)
+        if found:
+            keyword, string, logical, integer, real, comment = found.groups()
             comment = comment.rstrip() if comment else ""
             if integer:
                 return Card(keyword, int(integer), comment)
