@@ -7,6 +7,7 @@ then the steps run one after the other. Both give the same numbers.
 
 import contextlib
 import logging
+import threading
 from typing import NamedTuple
 
 from upramp.models import create_product
@@ -14,6 +15,8 @@ from upramp.models import create_product
 __all__ = ["Products", "Stage", "intermediates_wanted", "run_fused"]
 
 log = logging.getLogger(__name__)
+
+RELEASED_BLOCKS = 4  # blocks of rows whose pages are dropped together
 
 RATE_ARRAYS = {"slope": "data", "err": "err", "var_poisson": "var_poisson", "var_rnoise": "var_rnoise", "dq": "dq"}
 RAMP_ARRAYS = {"data": "data", "gdq": "groupdq", "pdq": "pixeldq"}
@@ -87,6 +90,28 @@ class Products:
             product.release(first, last)
 
 
+class _Release:
+    """Drops the pages of finished rows, a few blocks of rows at a time: block by block it took 0.1 s of a full frame.
+
+    Called with the first and last row of every finished block, by any thread.
+    """
+
+    def __init__(self, things, n_rows, step):
+        self._things, self._n_rows, self._step = things, n_rows, step
+        self._finished = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, first, last):
+        begin = first - first % self._step
+        end = min(begin + self._step, self._n_rows)
+        with self._lock:
+            self._finished[begin] = self._finished.get(begin, 0) + last - first
+            complete = self._finished[begin] == end - begin
+        if complete:
+            for thing in self._things:
+                thing.release(begin, end)
+
+
 def run_fused(chain, raw, products, sources=(), threads=None):
     """Run a chain in one pass.
 
@@ -111,7 +136,7 @@ def run_fused(chain, raw, products, sources=(), threads=None):
     WholeFrameRule
         The chain has to be done stepwise.
     """
-    from upramp.kernels.chain import calibrate
+    from upramp.kernels.chain import BLOCK_ROWS, calibrate
     from upramp.kernels.fused import RampPlanes
     from upramp.kernels.ramp_fit import RampFit, RatePlanes
     from upramp.kernels.warmup import DRIVER, compile_kernels
@@ -127,11 +152,7 @@ def run_fused(chain, raw, products, sources=(), threads=None):
     if "ramp" in stages:
         ramp = planes("ramp", RAMP_ARRAYS, RampPlanes)
 
-    def release(first, last):
-        raw.release(first, last)
-        products.release(first, last)
-        for source in sources:
-            source.release(first, last)
+    release = _Release([raw, products, *sources], raw.bits.shape[-2], RELEASED_BLOCKS * BLOCK_ROWS)
 
     def compile_ahead(names):
         compile_kernels([*names, DRIVER])

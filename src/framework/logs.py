@@ -174,13 +174,14 @@ class _Recorder(logging.Handler):
     def __init__(self):
         super().__init__()
         self.lines = []
+        self._names = _private_names()
         formatter = logging.Formatter("%(asctime)s.%(msecs)03d - %(name)s - %(levelname)s - %(message)s")
         formatter.converter = time.gmtime
         formatter.datefmt = "%Y-%m-%dT%H:%M:%S"
         self.setFormatter(formatter)
 
     def emit(self, record):
-        self.lines.append(scrub(self.format(record)))
+        self.lines.append(scrub(self.format(record), self._names))
 
 
 @contextlib.contextmanager
@@ -206,13 +207,14 @@ _ADDRESS = re.compile(
 )
 
 
-def scrub(line):
+def scrub(line, names=None):
     """Remove private things from a log line: paths lose their folders, a line with a name becomes empty.
 
-    Names are those of the user and the host, and IP addresses.
+    Names (if None) are those of the user and the host; IP addresses count as such.
     """
     line = _PATH.sub("", line)
-    return "" if _ADDRESS.search(line) or any(_mentions(line, name) for name in _private_names()) else line
+    names = _private_names() if names is None else names
+    return "" if _ADDRESS.search(line) or any(_mentions(line, name) for name in names) else line
 
 
 def _mentions(line, name):

@@ -6,12 +6,22 @@ no CRDS at all. Answers are remembered per exposure, so that one run asks once.
 
 import logging
 import os
+import sys
+from importlib import import_module
 from pathlib import Path
 
 from upramp.errors import ReferenceFileError, ReferenceNotFoundError
+from upramp.framework.deferred import deferred
 from upramp.framework.specs import is_model
 
-__all__ = ["NOT_APPLICABLE", "ReferenceFinder", "check_readable", "crds_parameters", "override_name"]
+__all__ = [
+    "NOT_APPLICABLE",
+    "ReferenceFinder",
+    "check_readable",
+    "crds_parameters",
+    "import_client_lightly",
+    "override_name",
+]
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +34,8 @@ HOW_TO_FIX = (
     "--steps.<step>.override_<type>=FILE; 'N/A' to do without), or set CRDS_PATH to a cache that has it, or "
     "CRDS_SERVER_URL=https://jwst-crds.stsci.edu to download it."
 )
+
+_lightly = False
 
 # Metadata that the steps themselves change during a run; CRDS selects by the instrument set-up.
 _VOLATILE = (
@@ -107,11 +119,31 @@ def _client():
         )
     logger = logging.getLogger("CRDS")
     before = list(logger.handlers)
-    import crds
-
+    crds = _imported_client()
     if before:
         for handler in [handler for handler in logger.handlers if handler not in before]:
             logger.removeHandler(handler)
+    return crds
+
+
+def import_client_lightly():
+    """Have the client imported without the packages that it does not need here, see `upramp.framework.deferred`."""
+    global _lightly
+    _lightly = True
+
+
+def _imported_client():
+    if _lightly and "crds" not in sys.modules:
+        with deferred("asdf", "astropy", "stdatamodels"):
+            try:
+                import_module(f"crds.{OBSERVATORY}.locate")
+            except Exception as error:
+                # A version that needs more of these packages at once: begin again with all of it.
+                log.debug("CRDS does not import lightly (%s: %s)", type(error).__name__, error)
+                for name in [name for name in sys.modules if name.partition(".")[0] == "crds"]:
+                    del sys.modules[name]
+    import crds
+
     return crds
 
 

@@ -7,6 +7,7 @@ of a class and its bases are merged, the derived class winning.
 import inspect
 import re
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 
 from configobj import ConfigObj, ConfigObjError, flatten_errors, get_extra_values
@@ -43,17 +44,29 @@ def merged_spec(cls):
 
 
 def own_spec(cls):
-    """The spec that a class itself brings: its ``spec`` string, else ``<ClassName>.spec`` beside its source."""
+    """The spec that a class itself brings: its ``spec`` string, else ``<ClassName>.spec`` beside its source.
+
+    It is not to be changed: every class with the same text has this one.
+    """
     text = cls.__dict__.get("spec")
     if text is None and cls.__module__ not in ("builtins", "__main__"):
-        beside = Path(inspect.getfile(cls)).parent / f"{cls.__name__}.spec"
-        text = beside.read_text() if beside.is_file() else None
+        text = _text_beside(inspect.getfile(cls), cls.__name__)
     try:
-        spec = ConfigObj(
-            (text or "").splitlines(), _inspec=True, list_values=False, interpolation=False, raise_errors=True
-        )
+        return _parsed(text or "")
     except ConfigObjError as error:
         raise ConfigError(f"The spec of {cls.__name__} is not readable: {error}") from error
+
+
+@cache
+def _text_beside(source, name):
+    path = Path(source).parent / f"{name}.spec"
+    return path.read_text() if path.is_file() else None
+
+
+@cache
+def _parsed(text):
+    # A run of a pipeline comes here 600 times with 25 different texts.
+    spec = ConfigObj(text.splitlines(), _inspec=True, list_values=False, interpolation=False, raise_errors=True)
     _split_comments(spec)
     return spec
 

@@ -195,7 +195,8 @@ class Step(Configurable, Lookup, Saving):
     def _prepare(self, args):
         if self.parent is None:
             log.info("Step %s parameters are:\n%s", self.name, self.parameters_text())
-            log.debug("They come from:\n%s", self.explain_pars())
+            if log.isEnabledFor(logging.DEBUG):
+                log.debug("They come from:\n%s", self.explain_pars())
         if args:
             self.set_primary_input(args[0])
         if self.output_file is not None:

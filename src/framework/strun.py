@@ -9,7 +9,6 @@ import contextlib
 import inspect
 import logging
 import os
-import pdb
 import sys
 import textwrap
 import traceback
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from upramp.errors import ConfigError, UprampError
 from upramp.framework import logs, specs
+from upramp.framework.references import import_client_lightly
 
 __all__ = ["COMPILE_MESSAGE", "main", "run_command"]
 
@@ -283,6 +283,7 @@ def main(arguments=None):
     if "--version" in arguments:
         sys.stdout.write(_versions() + "\n")
         return 0
+    import_client_lightly()
     try:
         _run(arguments)
     except _Failure as failure:
@@ -302,6 +303,8 @@ def _report(failure, arguments):
         # A message of ours says what to do, and one about a file is clear; else the place in the code matters.
         traceback.print_exception(error)
     if "--debug" in arguments and not failure.help_text:
+        import pdb
+
         pdb.post_mortem(error.__traceback__)
         return 0
     return 1 if status is None else status

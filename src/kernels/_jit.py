@@ -21,9 +21,11 @@ from pathlib import Path
 
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.codegen import JITCodeLibrary, ll
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
 from numba.core.registry import CPUDispatcher
+from numba.core.runtime import rtsys
 from numba.core.typed_passes import NativeLowering
 
 try:
@@ -98,15 +100,58 @@ class _Locator(_CacheLocator):
         return cls(function)
 
 
+class _LoadedLibrary(JITCodeLibrary):
+    """Machine code from the disk, without the intermediate code that goes with it.
+
+    Only the compilation of another kernel that calls this one needs that. Parsing it took more than half of the 0.4 s
+    for the kernels of a chain, which call each other by address.
+    """
+
+    @classmethod
+    def _unserialize(cls, codegen, state):
+        name, _, (code, symbols, bitcode) = state
+        library = codegen.create_library(name)
+        library.enable_object_caching()
+        library._set_compiled_object(code)
+        library._bitcode = bitcode
+        library._finalize_final_module()
+        codegen._engine._defined_symbols.update(symbols)
+        return library
+
+    def _get_module_for_linking(self):
+        if self._shared_module is None:
+            self._shared_module = ll.parse_bitcode(self._bitcode)
+        return super()._get_module_for_linking()
+
+
 class _Implementation(CompileResultCacheImpl):
     _locator_classes = [_Locator]  # noqa: RUF012 - numba's name
+
+    def reduce(self, result):
+        (name, kind, (code, bitcode)), *rest = super().reduce(result)
+        module = result.library._get_module_for_linking()
+        values = [*module.functions, *module.global_variables]
+        symbols = [value.name for value in values if not value.is_declaration]
+        return (name, kind, (code, symbols, bitcode)), *rest
+
+    def rebuild(self, target_context, payload):
+        codegen = target_context.codegen()
+        codegen._library_class = _LoadedLibrary  # hides the attribute of its class; numba's lock is held
+        try:
+            return super().rebuild(target_context, payload)
+        finally:
+            del codegen._library_class
 
 
 class _Cache(FunctionCache):
     _impl_class = _Implementation
 
     def load_overload(self, sig, target_context):
-        found = super().load_overload(sig, target_context)
+        # numba would first import what it needs to compile (0.5 s, half of it scipy, which it tries for BLAS).
+        # Machine code from the disk needs the runtime alone; a compilation imports the rest by itself.
+        rtsys.initialize(target_context)
+        with self._guard_against_spurious_io_errors():
+            found = self._load_overload(sig, target_context)
         if found is None:
             _announce(self._py_func.__name__)
         return found

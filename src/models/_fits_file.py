@@ -1,8 +1,7 @@
 """Reading FITS: headers are parsed, arrays are only located.
 
 The file is mapped once; every array is a view into the mapping. A gzipped file is unpacked into memory and
-then treated the same way. astropy parses the header cards, and reads what is not stored plainly (tile-compressed
-images, images with another scale).
+then treated the same way. astropy reads what is not stored plainly (tile-compressed images, images with another scale).
 """
 
 import gzip
@@ -11,15 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from astropy.io import fits
 
 from upramp.errors import FileFormatError
+from upramp.models._fits_cards import BLOCK, CARD, Header
 from upramp.models._mapped import BitsArray
 
-__all__ = ["BLOCK", "FitsFile", "Hdu"]
+__all__ = ["FitsFile", "Hdu"]
 
-BLOCK = 2880
-CARD = 80
 _KINDS = {8: "u1", 16: "i2", 32: "i4", 64: "i8", -32: "f4", -64: "f8"}
 _UNSIGNED = {("i2", 2**15): "u2", ("i4", 2**31): "u4"}
 _END = b"END" + b" " * (CARD - 3)
@@ -31,7 +28,7 @@ class Hdu:
 
     file: "FitsFile" = field(repr=False)
     index: int
-    header: fits.Header = field(repr=False)
+    header: Header = field(repr=False)
     start: int
     data_start: int
     data_size: int
@@ -85,6 +82,8 @@ class Hdu:
 
     def read_by_astropy(self):
         """The image as a native array, unpacked and scaled."""
+        from astropy.io import fits  # takes 0.5 s to import
+
         with fits.open(self.file.path, memmap=False) as hdus:
             data = hdus[self.index].data
             return data.astype(data.dtype.newbyteorder("="))
@@ -149,7 +148,7 @@ class FitsFile:
             end += BLOCK
             if any(block[i : i + CARD] == _END for i in range(0, BLOCK, CARD)):
                 break
-        header = fits.Header.fromstring(bytes(self.buffer[start:end]))
+        header = Header(bytes(self.buffer[start:end]))
         try:
             size = _data_size(header)
         except (KeyError, TypeError, ValueError) as error:

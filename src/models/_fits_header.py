@@ -5,8 +5,7 @@ import math
 import re
 import warnings
 
-from astropy.io import fits
-
+from upramp.models._fits_cards import Unreadable, format_card
 from upramp.models._metadata import ValidationWarning
 
 __all__ = ["append_card", "metadata_cards", "readable_cards"]
@@ -17,7 +16,6 @@ _STRUCTURAL = re.compile(
     r"(SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|P(TYPE|SCAL|ZERO)\d+|BSCALE|BZERO|BLANK|DATAM(AX|IN)"
     r"|EXTNAME|EXTVER|EXTLEVEL|TFIELDS|THEAP|T(TYPE|FORM|UNIT|SCAL|ZERO|NULL|DISP|BCOL|DIM)\d+|HISTORY|CHECKSUM|DATASUM|)"
 )
-_CARD = 80
 
 
 def _is_structural(card):
@@ -33,17 +31,15 @@ def readable_cards(hdu):
     for card in hdu.header.cards:
         if _is_structural(card.keyword):
             continue
-        try:
-            value = card.value
-        except fits.VerifyError:
+        if isinstance(card.value, Unreadable):
             warnings.warn(
-                f"{hdu.file.path.name}, HDU {hdu.name}: the card {card.image.strip()!r} breaks the FITS standard and "
+                f"{hdu.file.path.name}, HDU {hdu.name}: the card {str(card.value)!r} breaks the FITS standard and "
                 "is left out",
                 ValidationWarning,
                 stacklevel=2,
             )
             continue
-        yield card.keyword, None if isinstance(value, fits.card.Undefined) else value, card.comment
+        yield card
 
 
 def metadata_cards(schema, values):
@@ -73,15 +69,11 @@ def metadata_cards(schema, values):
 
 
 def append_card(header, keyword, value, comment):
-    """Append a card; what FITS cannot express is left to the ASDF extension, with a report in the log."""
+    """Append the text of a card to a list; what FITS cannot express is left to the ASDF extension, and logged."""
     if isinstance(value, float) and not math.isfinite(value):
         log.warning("Card %s is left out: FITS has no cards with the value %s", keyword, value)
         return
     if isinstance(value, str) and not value.isascii():
         log.warning("Card %s is written with '?' for characters that FITS does not have: %r", keyword, value)
         value = value.encode("ascii", "replace").decode()
-    if comment and keyword not in ("COMMENT", "HISTORY", ""):
-        used = len(str(fits.Card(keyword, value)).rstrip())
-        if used <= _CARD:  # else the value goes over several cards, and the comment with it
-            comment = comment[: max(0, _CARD - 3 - used)]
-    header.append(fits.Card(keyword, value, comment or None), end=True)
+    header.append(format_card(keyword, value, comment))

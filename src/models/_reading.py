@@ -5,7 +5,7 @@ from upramp.models._asdf_hdu import parse_document
 from upramp.models._fits_header import readable_cards
 from upramp.models._slots import ArraySlot, SourceImage, SourceTable, dq_table
 
-__all__ = ["read_into"]
+__all__ = ["locate_arrays", "read_into"]
 
 
 def read_into(model, file):
@@ -21,24 +21,37 @@ def read_into(model, file):
     FileFormatError
         An array has a number of dimensions that the model does not take.
     """
-    model._file = file
-    seen = set()
-    asdf = None
-    for hdu in file.hdus:
-        if hdu.name == "ASDF":
-            asdf = hdu
-        elif hdu.name in seen or not _belongs(hdu, model._schema):
-            model._extra_hdus.append(hdu)
-        else:
-            seen.add(hdu.name)
-            _read_hdu(model, hdu)
-    model._history += [str(line) for line in file.hdus[0].header.get("HISTORY", [])]
+    known, model._extra_hdus, asdf = _sorted_hdus(model._schema, file)
+    for hdu in known:
+        _read_cards(model, hdu)
+    model._history += file.hdus[0].header.all_values("HISTORY")
     if asdf is not None:
         _read_asdf(model, asdf)
+    locate_arrays(model, file)
+
+
+def locate_arrays(model, file):
+    """Give a model without arrays those of a file. Raises FileFormatError as `read_into`."""
+    model._file = file
+    for hdu in _sorted_hdus(model._schema, file)[0]:
+        _locate_array(model, hdu)
     if "dq" in model._slots and "dq_def" in model._schema.arrays:
         table = dq_table(model._slots, file.path.name)
         if table is not None:
             model._slots["dq"] = ArraySlot(model._schema.arrays["dq"], model._slots["dq"].file_source, table)
+
+
+def _sorted_hdus(schema, file):
+    """HDUs that the schema has a place for, the others, and the ASDF extension or None."""
+    known, others, asdf = {}, [], None
+    for hdu in file.hdus:
+        if hdu.name == "ASDF":
+            asdf = hdu
+        elif hdu.name in known or not _belongs(hdu, schema):
+            others.append(hdu)
+        else:
+            known[hdu.name] = hdu
+    return list(known.values()), others, asdf
 
 
 def _belongs(hdu, schema):
@@ -48,13 +61,16 @@ def _belongs(hdu, schema):
     return hdu.name in schema.known_hdus and hdu.version == 1 and hdu.data_size == 0
 
 
-def _read_hdu(model, hdu):
+def _read_cards(model, hdu):
     for keyword, value, comment in readable_cards(hdu):
         spec = model._schema.cards.get((hdu.name, keyword))
         if spec is None:
             model._extra_cards.setdefault(hdu.name, []).append((keyword, value, comment))
         elif value is not None:
             model._set(spec.path, value)
+
+
+def _locate_array(model, hdu):
     spec = model._schema.hdus.get(hdu.name)
     if spec is None or not hdu.header["NAXIS"]:
         return

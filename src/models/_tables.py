@@ -6,7 +6,6 @@ Strings become str columns. A table with other than fixed-width columns (heaps, 
 import re
 
 import numpy as np
-from astropy.io import fits
 
 from upramp.errors import FileFormatError, ShapeError
 
@@ -62,6 +61,8 @@ def _native_column(column, offset):
 
 
 def _rows_by_astropy(hdu):
+    from astropy.io import fits  # takes 0.5 s to import
+
     with fits.open(hdu.file.path, memmap=False) as hdus:
         rows = hdus[hdu.index].data
         return _convert(rows, {name: np.asarray(rows[name]) for name in rows.names})

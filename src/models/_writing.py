@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
-from astropy.io import fits
 
 from upramp.models._asdf_hdu import compose_document
 from upramp.models._atomic import replacing
-from upramp.models._fits_file import BLOCK
+from upramp.models._fits_cards import BLOCK, format_card, format_header
 from upramp.models._fits_header import append_card, metadata_cards
 from upramp.models._mapped import encode
 from upramp.models._metadata import nested
@@ -81,24 +80,21 @@ def compose_parts(model, shapes=None):
     parts = []
     for hdu in order:
         part, structure = contents.get(hdu, Part(hdu, b"")), _structure(model, hdu, contents.get(hdu))
-        header = fits.Header()
-        for card in structure:
-            append_card(header, *card)
-        for card in cards.get(hdu, ()):
+        header = []
+        for card in (*structure, *cards.get(hdu, ())):
             append_card(header, *card)
         if hdu != PRIMARY:
             append_card(header, "EXTVER", 1, "Number among the HDUs of this name")
         for card in model._extra_cards.get(hdu, ()):
             append_card(header, *card)
         if hdu == PRIMARY:
-            for line in model._history:
-                header.add_history(line)
+            header += [format_card("HISTORY", line, None) for line in model._history]
         parts.append(_with_header(part, header))
     return parts + [_verbatim(hdu) for hdu in model._extra_hdus]
 
 
 def _with_header(part, header):
-    return Part(part.hdu, header.tostring().encode("ascii"), part.size, part.write, part.name, part.shape, part.kind)
+    return Part(part.hdu, format_header(header), part.size, part.write, part.name, part.shape, part.kind)
 
 
 def _verbatim(hdu):
@@ -182,7 +178,7 @@ def asdf_part(model, parts):
     content = compose_document(
         nested(model._values, model._nodes), arrays, model._history, b"".join(part.header for part in parts)
     )
-    header = fits.Header()
+    header = []
     for card in (
         ("XTENSION", "BINTABLE", "Binary table"),
         ("BITPIX", 8, "Bits per element"),
@@ -197,4 +193,4 @@ def asdf_part(model, parts):
         ("EXTNAME", "ASDF", "Name of the HDU"),
     ):
         append_card(header, *card)
-    return Part("ASDF", header.tostring().encode("ascii"), len(content), partial(_write_bytes, content))
+    return Part("ASDF", format_header(header), len(content), partial(_write_bytes, content))

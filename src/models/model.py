@@ -9,7 +9,7 @@ from upramp.errors import InvalidMetadataError, ShapeError
 from upramp.models._fits_file import FitsFile
 from upramp.models._metadata import Metadata
 from upramp.models._node import Node
-from upramp.models._reading import read_into
+from upramp.models._reading import locate_arrays, read_into
 from upramp.models._schema import load_schema
 from upramp.models._slots import ArraySlot, native_array
 
@@ -260,8 +260,8 @@ class DataModel(Metadata):
 
     def attach(self, path):
         """Take the arrays from a file that holds this model; metadata stay."""
-        stored = type(self)(path)
-        self._file, self._slots = stored._file, stored._slots
+        self._slots = {}
+        locate_arrays(self, FitsFile(path))
 
     def _array_spec(self, name):
         if name not in self._schema.arrays:
@@ -338,8 +338,14 @@ class DataModel(Metadata):
 
     def get_crds_parameters(self):
         """The scalars of the metadata by path: what references are chosen by."""
-        flat = self.to_flat_dict(include_arrays=False)
-        return {path: value for path, value in flat.items() if isinstance(value, (str, int, float, complex, bool))}
+        simple = (str, int, float, complex)
+        found = {}
+        for path, value in self._values.items():
+            if isinstance(value, simple):
+                found[path] = value
+            else:
+                found.update((name, item) for name, item in _flattened(path, value) if isinstance(item, simple))
+        return found
 
     def items(self):
         """Pairs of path and value of everything that is stored."""

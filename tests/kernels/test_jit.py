@@ -62,6 +62,45 @@ def test_without_a_writable_folder_kernels_still_run(environment, tmp_path):
     assert "UPRAMP_CACHE_DIR" in errors[0]
 
 
+def test_a_kernel_from_the_disk_can_be_called_by_one_that_is_compiled_later(environment, tmp_path):
+    module = """
+        from upramp.kernels._jit import kernel
+
+        @kernel
+        def inner(x):
+            return 2 * x
+
+        @kernel
+        def outer(x):
+            total = 1
+            for i in range(x):
+                total += inner(i)
+            return total
+    """
+    (tmp_path / "pair.py").write_text(textwrap.dedent(module))
+    for name, argument, expected, compiled in (
+        ("inner", 3, 6, ["inner"]),
+        ("outer", 4, 13, ["outer"]),
+        ("outer", 5, 21, []),
+        ("inner", 4, 8, []),
+    ):
+        code = (
+            "from upramp.kernels import _jit; import pair; found = []; _jit.set_compile_listener(found.append)\n"
+            f"print(pair.{name}({argument}), found)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        assert done.stdout == f"{expected} {compiled}\n"
+
+
+def test_loading_kernels_does_not_import_what_compiling_needs(environment):
+    command = [sys.executable, "-c", SCRIPT + "print('numba.np.arraymath' in sys.modules)"]
+    for expected in ("True", "False"):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.split()[-1] == expected
+
+
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize(("rows", "block"), [(1, 64), (64, 64), (130, 7)])
 def test_every_row_is_done_once_in_the_same_blocks(threads, rows, block):
