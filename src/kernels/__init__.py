@@ -14,6 +14,7 @@ _MODULES = {
     "calibrate": "chain",
     "correct_ipc": "ipc",
     "correct_linearity": "linearity",
+    "correct_linearity_of_reads": "read_level_linearity",
     "correct_reference_pixels": "refpix",
     "detect_jumps": "jump",
     "fit_ramps": "ramp_fit",

@@ -48,6 +48,7 @@ from upramp.kernels.jump import (
 )
 from upramp.kernels.linearity import linearize_tile, prepare_coefficients_tile
 from upramp.kernels.ramp_fit import fit_ramps_tile
+from upramp.kernels.read_level_linearity import linearize_reads_tile
 from upramp.kernels.refpix import subtract_corrections_tile
 from upramp.kernels.saturation import (
     apply_partial_tile,
@@ -191,6 +192,7 @@ OPERATIONS = Table(
     subtract_corrections=(subtract_corrections_tile, (_DATA, _VECTORS, _VECTORS, _B, _I, _I, *_REGION)),
     prepare_coefficients=(prepare_coefficients_tile, (_CUBE, _FLAGS, _FLAGS, *_REGION)),
     linearize=(linearize_tile, (_DATA, _GDQ, _CUBE, *_REGION)),
+    linearize_reads=(linearize_reads_tile, (_DATA, _GDQ, _CUBE, _CUBE, _I, *_REGION)),
     average_frames=(average_frames_tile, (_CUBE, _CUBE, _COUNTS, _COUNTS, *_REGION)),
     subtract_dark=(subtract_dark_tile, (_DATA, _FLAGS, _CUBE, _FLAGS, *_REGION)),
     flag_bad_gain=(flag_bad_gain_tile, (_FLAGS, _PLANE, *_REGION)),
@@ -348,6 +350,18 @@ def _deconvolve(ops, tile, area, op):
 
 
 @kernel
+def _linearize_reads(ops, tile, a, op, coefficients, flags):
+    """Linearity read by read; the coefficients are prepared."""
+    inverse = _float_plane(ops, tile, op.inverse, op.inverse.planes)
+    call(ops, "prepare_coefficients", (inverse, flags, tile.pdq, a.first, a.last, a.left, a.right))
+    call(
+        ops,
+        "linearize_reads",
+        (tile.data, tile.gdq, coefficients, inverse, op.nframes, a.first, a.last, a.left, a.right),
+    )
+
+
+@kernel
 def _subtract_signals(ops, tile, a, superbias, refpix, linearity, dark):
     """Everything between saturation and jumps, which looks at single samples."""
     ng = tile.data.shape[1]
@@ -376,7 +390,10 @@ def _subtract_signals(ops, tile, a, superbias, refpix, linearity, dark):
         coefficients = _float_plane(ops, tile, linearity.coefficients, linearity.coefficients.planes)
         flags = _flag_plane(ops, tile, linearity.flags)
         call(ops, "prepare_coefficients", (coefficients, flags, tile.pdq, a.first, a.last, a.left, a.right))
-        call(ops, "linearize", (tile.data, tile.gdq, coefficients, a.first, a.last, a.left, a.right))
+        if linearity.inverse.planes > 0:
+            _linearize_reads(ops, tile, a, linearity, coefficients, flags)
+        else:
+            call(ops, "linearize", (tile.data, tile.gdq, coefficients, a.first, a.last, a.left, a.right))
     if dark.active:
         flags = _flag_plane(ops, tile, dark.flags)
         if dark.direct:
@@ -653,6 +670,7 @@ def driver_types():
 def operations_needed(work):
     """Names of the tile operations that a `Work` needs."""
     chain = work.chain
+    by_reads = len(chain.linearity.inverse.bits) > 0
     wanted = {"decode_raw", "decode_float", "decode_flags", "merge_dq"}
     groups = (
         (chain.mask.active, ["init_dq"]),
@@ -661,7 +679,7 @@ def operations_needed(work):
         (chain.ipc.active, ["convolve"]),
         (chain.superbias.active, ["subtract_bias"]),
         (chain.refpix.active, ["subtract_corrections"]),
-        (chain.linearity.active, ["prepare_coefficients", "linearize"]),
+        (chain.linearity.active, ["prepare_coefficients", "linearize_reads" if by_reads else "linearize"]),
         (chain.dark.active, ["subtract_dark"]),
         (chain.dark.active and not chain.dark.direct, ["average_frames"]),
         (chain.jump.active, ["flag_bad_gain", "detect_jumps", "count_jumps", "clear_bad_jumps"]),

@@ -98,13 +98,20 @@ def test_ipc_kernel_of_no_use(ramp, tmp_path, shape):
         steps.IPCStep.call(ramp, override_ipc=str(tmp_path / "ipc.fits"))
 
 
-def test_inverse_linearity_of_averaged_groups_is_refused(ramp, small, tmp_path):
-    ramp.meta.exposure.nframes = 4
+@pytest.mark.parametrize(("nframes", "ngroups", "differs"), [(4, 6, True), (1, 6, False), (4, 1, False)])
+def test_inverse_coefficients_matter_for_averaged_groups(ramp, small, tmp_path, nframes, ngroups, differs):
+    short = RampModel(ramp.data[:, :ngroups].copy())
+    short.update(ramp)
+    short.meta.exposure.nframes = nframes
     with fits.open(small.references["linearity"]) as hdus:
-        hdus.append(fits.ImageHDU(hdus["COEFFS"].data, name="INV_COEFFS"))
+        hdus.append(fits.ImageHDU(hdus["COEFFS"].data * [[[1]], [[1]], [[-1]], [[0]], [[0]]], name="INV_COEFFS"))
+        hdus["INV_COEFFS"].data = hdus["INV_COEFFS"].data.astype(np.float32)
         hdus.writeto(tmp_path / "linearity.fits")
-    with pytest.raises(UnsupportedModeError, match="INV_COEFFS"):
-        steps.LinearityStep.call(ramp, override_linearity=str(tmp_path / "linearity.fits"))
+    plain = steps.LinearityStep.call(short, **small.of("linearity"))
+    found = steps.LinearityStep.call(short, override_linearity=str(tmp_path / "linearity.fits"))
+    assert found.meta.cal_step.linearity == "COMPLETE"
+    assert (found.data != plain.data).any() == differs
+    np.testing.assert_allclose(found.data, plain.data, rtol=0.02)
 
 
 def test_jump_needs_three_groups(ramp, small, caplog):
