@@ -6,6 +6,7 @@ from typing import Any
 from upramp.errors import ConfigError
 from upramp.simulate.detectors import (
     DETECTORS,
+    INSTRUMENTS,
     READOUT_PATTERNS,
     SUBARRAYS,
     Window,
@@ -44,11 +45,11 @@ class SimulationConfig:
         A name is not in the tables, a number is out of range, or the window leaves the detector.
     """
 
-    detector: str = _mode("NRCBLONG", "detector, NRCA1 ... NRCBLONG")
+    detector: str = _mode("NRCBLONG", "detector: NRCA1 ... NRCBLONG, NIS, GUIDER1, GUIDER2")
     subarray: str = _mode("SUB160", "name of the subarray; GENERIC with a window of one's own")
     window: Window | None = _mode(None, "corner and size: 1-based xstart ystart xsize ysize", Window)  # noqa: RUF009
     noutputs: int | None = _mode(None, "amplifiers that read the window, 1 or 4 [default: those of the subarray]", int)
-    readpatt: str = _mode("RAPID", "readout pattern")
+    readpatt: str | None = _mode(None, "readout pattern [default: the one of single frames]", str)
     nframes: int | None = _mode(None, "frames averaged in a group [default: those of the pattern]", int)
     groupgap: int | None = _mode(None, "frames dropped between groups [default: those of the pattern]", int)
     frame_divisor: int | None = _mode(None, "on-board divisor of the sum of frames [default: nframes]", int)
@@ -57,7 +58,7 @@ class SimulationConfig:
     zero_frame: bool = _mode(False, "also downlink the first frame of every integration")
     seed: int = _mode(1, "seed of sky and noise")
     detector_seed: int = _mode(1, "seed of the detector's properties")
-    exposure_type: str = _mode("NRC_IMAGE", "EXP_TYPE")
+    exposure_type: str | None = _mode(None, "EXP_TYPE [default: that of an image]", str)
     start: str = _mode("2024-03-01T12:00:00.000", "UTC start of the exposure")
 
     gain: float = _mode(1.8, "mean gain [e-/DN]")
@@ -88,10 +89,13 @@ class SimulationConfig:
     ipc: float | None = _size("ipc", None, "part of a pixel's signal coupled into each neighbour", None, float)
 
     def __post_init__(self):
-        find(DETECTORS, self.detector, "detector")
+        instrument = find(DETECTORS, self.detector, "detector").instrument
+        for name in ("readpatt", "exposure_type"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, getattr(INSTRUMENTS[instrument], name))
         find(READOUT_PATTERNS, self.readpatt, "readpatt")
         if self.window is None:
-            find(SUBARRAYS, self.subarray, "subarray (without a window of its own)")
+            find(SUBARRAYS[instrument], self.subarray, "subarray (without a window of its own)")
         self._check_window()
         for name, value, low in (
             ("nints", self.nints, 1),
@@ -127,14 +131,18 @@ class SimulationConfig:
         """The `Window` that is read."""
         if self.window is not None:
             return self.window
-        return subarray_window(DETECTORS[self.detector], SUBARRAYS[self.subarray])
+        return subarray_window(DETECTORS[self.detector], self._named_subarray)
+
+    @property
+    def _named_subarray(self):
+        return SUBARRAYS[DETECTORS[self.detector].instrument][self.subarray]
 
     @property
     def outputs(self):
         """Number of amplifiers in use."""
         if self.noutputs is not None:
             return self.noutputs
-        return 1 if self.window is not None else SUBARRAYS[self.subarray].noutputs
+        return 1 if self.window is not None else self._named_subarray.noutputs
 
     @property
     def frames_per_group(self):

@@ -1,4 +1,4 @@
-"""What the simulator knows about hardware: detectors, subarrays and readout patterns, as tables.
+"""What the simulator knows about hardware: instruments, detectors, subarrays and readout patterns, as tables.
 
 Another instrument is a matter of more rows here. All corners are 1-based and in the orientation of the
 products (DMS), as in the keywords SUBSTRT1/2.
@@ -8,27 +8,45 @@ from dataclasses import dataclass
 
 from upramp.errors import ConfigError
 
-__all__ = ["DETECTORS", "READOUT_PATTERNS", "SUBARRAYS", "Detector", "Subarray", "Window"]
+__all__ = ["DETECTORS", "INSTRUMENTS", "READOUT_PATTERNS", "SUBARRAYS", "Detector", "Instrument", "Subarray", "Window"]
 
 REFERENCE_BORDER = 4
 SAMPLE_TIME_US = 10.0
 
 
 @dataclass(frozen=True)
+class Instrument:
+    """What an exposure of an instrument is unless one says otherwise."""
+
+    readpatt: str
+    exposure_type: str
+    template: str
+
+
+INSTRUMENTS = {
+    "NIRCAM": Instrument("RAPID", "NRC_IMAGE", "NIRCam Imaging"),
+    "NIRISS": Instrument("NISRAPID", "NIS_IMAGE", "NIRISS Imaging"),
+    "FGS": Instrument("FGSRAPID", "FGS_IMAGE", "FGS External Calibration"),
+}
+
+
+@dataclass(frozen=True)
 class Detector:
     """One detector: its place in the instrument and the directions in which it is read.
 
-    ``fastaxis`` and ``slowaxis`` are +-1 for x and +-2 for y, as in the keywords of the same name.
+    ``fastaxis`` and ``slowaxis`` are +-1 for x and +-2 for y, as in the keywords of the same name. What an instrument
+    does not have (module, channel, filter, pupil) is None.
     """
 
     name: str
     instrument: str
-    module: str
-    channel: str
+    module: str | None
+    channel: str | None
     fastaxis: int
     slowaxis: int
     sca_number: int
-    filter: str
+    filter: str | None
+    pupil: str | None = "CLEAR"
     size: int = 2048
     amplifiers: int = 4
 
@@ -92,15 +110,21 @@ DETECTORS = {
         _nircam("NRCB3", "B", "SHORT", 1, -2, 488),
         _nircam("NRCB4", "B", "SHORT", -1, 2, 489),
         _nircam("NRCBLONG", "B", "LONG", 1, -2, 490),
+        Detector("NIS", "NIRISS", None, None, -2, -1, 496, "CLEAR", "F150W"),
+        Detector("GUIDER1", "FGS", None, None, -2, -1, 497, None, None),
+        Detector("GUIDER2", "FGS", None, None, 2, -1, 498, None, None),
     )
 }
 
-# Square subarrays lie in the middle of the detector, away from the reference pixels, which is what
-# matters to the pipeline; the corners of the flight subarrays differ by detector.
+
+def _by_name(*subarrays):
+    return {subarray.name: subarray for subarray in (Subarray("FULL", 2048, 2048, 1, 1, 4), *subarrays)}
+
+
+# By instrument. Square subarrays of NIRCam and FGS lie in the middle of the detector, away from the reference pixels,
+# which is what matters to the pipeline; the corners of the flight subarrays differ by detector.
 SUBARRAYS = {
-    subarray.name: subarray
-    for subarray in (
-        Subarray("FULL", 2048, 2048, 1, 1, 4),
+    "NIRCAM": _by_name(
         Subarray("SUB640", 640, 640, 705, 705, 1),
         Subarray("SUB400P", 400, 400, 1649, 1, 1),
         Subarray("SUB320", 320, 320, 865, 865, 1),
@@ -110,7 +134,35 @@ SUBARRAYS = {
         Subarray("SUBGRISM256", 2048, 256, 1, None, 4),
         Subarray("SUBGRISM128", 2048, 128, 1, None, 4),
         Subarray("SUBGRISM64", 2048, 64, 1, None, 4),
-    )
+        Subarray("SUB640A210R", 640, 640, 705, 705, 1),
+        Subarray("SUB400X256ALWB", 400, 256, 825, 897, 1),
+        Subarray("SUB320A335R", 320, 320, 865, 865, 1),
+        Subarray("SUB64FP1A", 64, 64, 993, 993, 1),
+        Subarray("SUB32TATS", 32, 32, 1009, 1009, 1),
+        Subarray("SUB8FP1A", 8, 8, 1021, 1021, 1),
+    ),
+    "NIRISS": _by_name(
+        Subarray("SUB256", 256, 256, 897, 897, 1),
+        Subarray("SUB128", 128, 128, 961, 961, 1),
+        Subarray("SUB80", 80, 80, 1045, 1, 1),
+        Subarray("SUB64", 64, 64, 993, 993, 1),
+        Subarray("SUBTAAMI", 64, 64, 1055, 7, 1),
+        Subarray("SUBTASOSS", 64, 64, 865, 1985, 1),
+        Subarray("SUBSTRIP256", 2048, 256, 1, 1793, 1),
+        Subarray("SUBSTRIP96", 2048, 96, 1, 1803, 1),
+        Subarray("SUBAMPCAL", 512, 1792, 1537, 1, 1),
+        Subarray("WFSS128R", 128, 2048, None, 1, 4),
+        Subarray("WFSS128C", 2048, 128, 1, None, 1),
+        Subarray("WFSS64R", 64, 2048, None, 1, 4),
+        Subarray("WFSS64C", 2048, 64, 1, None, 1),
+    ),
+    "FGS": _by_name(
+        Subarray("SUB128LL", 128, 128, 1, 1, 1),
+        Subarray("SUB128CNTR", 128, 128, 961, 961, 1),
+        Subarray("SUB32LL", 32, 32, 1, 1, 1),
+        Subarray("SUB32CNTR", 32, 32, 1009, 1009, 1),
+        Subarray("SUB8CNTR", 8, 8, 1021, 1021, 1),
+    ),
 }
 
 # name: (frames averaged in a group, frames dropped between groups)
@@ -124,6 +176,10 @@ READOUT_PATTERNS = {
     "MEDIUM8": (8, 2),
     "DEEP2": (2, 18),
     "DEEP8": (8, 12),
+    "NISRAPID": (1, 0),
+    "NIS": (4, 0),
+    "FGSRAPID": (1, 0),
+    "FGS": (2, 0),
 }
 
 

@@ -6,7 +6,7 @@ say nothing about the simulation (program, visit, guide star) are placeholders.
 
 from datetime import datetime, timedelta
 
-from upramp.simulate.detectors import DETECTORS, SAMPLE_TIME_US
+from upramp.simulate.detectors import DETECTORS, INSTRUMENTS, SAMPLE_TIME_US
 
 __all__ = ["PRIMARY_SECTIONS", "SCI_CARDS", "exposure_name", "exposure_values", "metadata_tree", "mjd"]
 
@@ -199,10 +199,10 @@ SCI_CARDS = (
 BARYCENTRIC_CORRECTION = 120.0  # s; a plausible constant
 PROGRAM = "99999"
 RA, DEC = 80.0, -69.5
-_PIXEL_SCALE = {"SHORT": 0.031, "LONG": 0.063}  # arcsec
+_PIXEL_SCALE = {"SHORT": 0.031, "LONG": 0.063, "NIRISS": 0.066, "FGS": 0.069}  # arcsec, by channel or instrument
 _MJD_ZERO = datetime(1858, 11, 17)
 _DAY = 86400.0
-_TSO_TYPES = ("NRC_TSIMAGE", "NRC_TSGRISM")
+_TSO_TYPES = ("NRC_TSIMAGE", "NRC_TSGRISM", "NIS_SOSS")
 
 
 def mjd(moment):
@@ -220,7 +220,7 @@ def _iso(moment):
 
 
 def exposure_values(config):
-    """Values of all keywords: dict from keyword to value.
+    """Values of all keywords: dict from keyword to value, None for those that the instrument does not have.
 
     Parameters
     ----------
@@ -257,7 +257,6 @@ _PLACEHOLDERS = {
     "ACT_ID": "01",
     "EXPOSURE": "1",
     "BKGDTARG": False,
-    "TEMPLATE": "NIRCam Imaging",
     "VISITYPE": "PRIME_TARGETED_FIXED",
     "VISITSTA": "SUCCESSFUL",
     "NEXPOSUR": 1,
@@ -289,7 +288,8 @@ def _hardware(config, detector):
         "MODULE": detector.module,
         "CHANNEL": detector.channel,
         "FILTER": detector.filter,
-        "PUPIL": "CLEAR",
+        "PUPIL": detector.pupil,
+        "TEMPLATE": INSTRUMENTS[detector.instrument].template,
         "SCA_NUM": detector.sca_number,
         "SUBARRAY": config.subarray,
         "SUBSTRT1": window.xstart,
@@ -360,7 +360,7 @@ def _times(config):
 
 def _pointing(config, detector):
     """The world coordinates: target in the middle of the window, north up."""
-    window, scale = config.geometry, _PIXEL_SCALE[detector.channel] / 3600.0
+    window, scale = config.geometry, _PIXEL_SCALE[detector.channel or detector.instrument] / 3600.0
     return {
         "VA_SCALE": 1.0,
         "BUNIT": "DN",
@@ -394,6 +394,8 @@ def metadata_tree(values):
     meta: dict = {}
     cards = [card for _, section in PRIMARY_SECTIONS for card in section] + list(SCI_CARDS)
     for keyword, path, _ in cards:
+        if values[keyword] is None:
+            continue
         *parents, leaf = path.split(".")
         node = meta
         for parent in parents:
