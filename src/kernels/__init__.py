@@ -19,6 +19,7 @@ _MODULES = {
     "detect_jumps": "jump",
     "fit_ramps": "ramp_fit",
     "flag_saturation": "saturation",
+    "guider_count_rates": "guider_cds",
     "init_dq": "dq_init",
     "scale_by_gain": "gain_scale",
     "scale_groups": "group_scale",

@@ -6,7 +6,10 @@ from upramp.models.model import DataModel
 __all__ = [
     "CubeModel",
     "DarkModel",
+    "FlatModel",
     "GainModel",
+    "GuiderCalModel",
+    "GuiderRawModel",
     "IPCModel",
     "ImageModel",
     "Level1bModel",
@@ -88,6 +91,18 @@ class RampFitOutputModel(DataModel):
     schema_name = "rampfitoutput"
 
 
+class GuiderRawModel(DataModel):
+    """Raw groups of a guide-star exposure (``_uncal``), with one set of flags for all."""
+
+    schema_name = "guider_raw"
+
+
+class GuiderCalModel(DataModel):
+    """Count rates of a guide-star exposure (``_cal``)."""
+
+    schema_name = "guider_cal"
+
+
 class ReferenceModel(DataModel):
     """A reference; written without ASDF extension."""
 
@@ -127,6 +142,12 @@ class DarkModel(ReferenceModel):
     """Dark ramps of the near-infrared detectors."""
 
     schema_name = "dark"
+
+
+class FlatModel(ReferenceModel):
+    """Flat field: response of every pixel relative to the others."""
+
+    schema_name = "flat"
 
 
 class GainModel(ReferenceModel):

@@ -35,6 +35,7 @@ MATCHING_KEYS = {
     "gain": (_DETECTOR, _FILTER, _SUBARRAY),
     "readnoise": (_DETECTOR, _FILTER, _SUBARRAY),
     "ipc": (_DETECTOR,),
+    "flat": (_DETECTOR, _FILTER, _SUBARRAY),
     "pars-detector1pipeline": (("META.VISIT.TSOVISIT", "TSOVISIT"), _DETECTOR),
 }
 # Files of these types that cover the full frame serve every subarray; a dark is never cut out.
@@ -42,8 +43,8 @@ _CUT_OUT_TYPES = frozenset(MATCHING_KEYS) - {"dark"}
 
 # Types that stage 1 may ask for: answered N/A unless there is a file.
 OTHER_TYPES = (
-    "emicorr", "flat", "pastasoss", "persat", "pictureframe", "refpix", "reset", "rscd", "sirskernel",
-    "trapdensity", "trappars",
+    "dflat", "emicorr", "fflat", "pastasoss", "persat", "pictureframe", "refpix", "reset", "rscd", "sflat",
+    "sirskernel", "trapdensity", "trappars",
 )  # fmt: skip
 PARAMETER_TYPES = tuple(
     f"pars-{name}"
@@ -51,7 +52,8 @@ PARAMETER_TYPES = tuple(
         "chargemigrationstep", "cleanflickernoisestep", "darkcurrentstep", "dqinitstep",
         "emicorrstep", "firstframestep", "gainscalestep", "groupscalestep", "ipcstep", "jumpstep",
         "lastframestep", "linearitystep", "persistencestep", "pictureframestep", "rampfitstep", "refpixstep",
-        "resetstep", "rscdstep", "saturationstep", "superbiasstep",
+        "resetstep", "rscdstep", "saturationstep", "superbiasstep", "guidercdsstep", "flatfieldstep", "darkpipeline",
+        "guiderpipeline",
     )
 )  # fmt: skip
 

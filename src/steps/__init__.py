@@ -5,8 +5,10 @@ from importlib import import_module
 _MODULES = {
     "DQInitStep": "dq_init",
     "DarkCurrentStep": "dark_current",
+    "FlatFieldStep": "flat_field",
     "GainScaleStep": "gain_scale",
     "GroupScaleStep": "group_scale",
+    "GuiderCdsStep": "guider_cds",
     "IPCStep": "ipc",
     "JumpStep": "jump",
     "LinearityStep": "linearity",
