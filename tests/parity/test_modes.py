@@ -1,7 +1,7 @@
 """Modes of the near-infrared imagers through the whole pipeline: NIRISS, FGS, and all detectors and patterns of NIRCam.
 
 References are larger than the exposures, which get their part of them. What is about single corrections is in the other
-files; here each mode has one exposure, and a row in the table of modes. The peer takes 5 s for the smallest exposure, so
+files; here each mode has one exposure, and a row in the table of modes. The peer takes 5 s for the smallest exposure:
 all modes run only when the table is asked for (``--modes-table``); some of each kind always do.
 """
 

@@ -16,16 +16,20 @@ __all__ = ["TOLERANCE", "Figures", "compare", "record", "write"]
 TOLERANCE = 1e-5
 JUMP_DET = 4
 
-_HEAD = """# Modes compared with the reference pipeline
+_COLUMNS = (
+    "mode", "detector", "subarray, rows x columns", "pattern, frames", "integrations x groups", "rates that agree",
+    "largest difference", "flags identical", "jumps in both",
+)  # fmt: skip
+_HEAD = f"""# Modes compared with the reference pipeline
 
 Written by `python -m pytest tests/parity --modes-table docs/modes.md`, as a whole and from one run: each row is an
-exposure that went through `jwst` and through upramp with the same references. The products are those of the integrations
-(of a guide star: its only product). A rate agrees if it differs by less than 1e-5 of itself or of its error, whichever
-is larger, or is NaN in both; the largest difference is in the same units. Flags are those of DQ; jumps are pixels with
-JUMP_DET in either product, and how many of them have it in both.
+exposure that went through `jwst` and through upramp with the same references. Compared are the products with an image
+per integration. A rate agrees if it differs by less than {TOLERANCE:g} of itself or of its error, whichever is larger,
+or is NaN in both; the largest difference is in the same units. Flags are those of DQ. Jumps are pixels with JUMP_DET: how
+many have it in both products, of those that have it in one of them.
 
-| mode | detector | subarray, rows x columns | pattern, frames | integrations x groups | rates that agree | largest difference | flags identical | jumps in both |
-|---|---|---|---|---|---|---|---|---|
+| {" | ".join(_COLUMNS)} |
+|{"---|" * len(_COLUMNS)}
 """
 
 _rows = {}
