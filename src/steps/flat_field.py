@@ -20,6 +20,10 @@ class FlatFieldStep(ReferenceStep):
     inverse                = boolean(default=False)  # Multiply, to undo an earlier division
     """
 
+    def wanted_reference_types(self):
+        """None if the user gives the flat field."""
+        return [] if self.user_supplied_flat is not None else super().wanted_reference_types()
+
     def process(self, data):
         """Divide rates; flags of the flat are added to those of the pixels."""
         from upramp.kernels.flat_field import divide_by_flat_in_place
