@@ -29,7 +29,8 @@ from upramp.simulate.references import deconvolution_kernel
 
 
 def pytest_addoption(parser):
-    parser.addoption("--modes-table", metavar="FILE", help="write the table of all modes compared in this run")
+    parser.addoption("--modes-table", metavar="FILE", help="write the table of the modes compared in this run")
+    parser.addoption("--all-modes", action="store_true", help="compare all modes, not only some of each kind")
 
 
 def pytest_sessionfinish(session, exitstatus):

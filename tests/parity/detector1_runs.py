@@ -1,7 +1,8 @@
 """Run the pipeline or its steps, of the peer or ours, in a process of its own: ``python detector1_runs.py JOBS.json``.
 
 A job is a mapping: ``package`` ("jwst" or "upramp"), ``kind`` ("pipeline" or "steps"), ``input``, ``out`` (a folder)
-and ``pars``, for a pipeline also its ``class``; for steps ``pars`` holds one mapping per step, and the steps run are those named there, in that order.
+and ``pars``, for a pipeline also its ``class``; for steps ``pars`` holds one mapping per step, and the steps run are
+those named there, in that order.
 A pipeline saves its products; steps leave one ``<number>_<step>.npz`` each.
 """
 

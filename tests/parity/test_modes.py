@@ -2,7 +2,7 @@
 
 References are larger than the exposures, which get their part of them. What is about single corrections is in the other
 files; here each mode has one exposure, and a row in the table of modes. The peer takes 5 s for the smallest exposure:
-all modes run only when the table is asked for (``--modes-table``); some of each kind always do.
+all modes run only when asked for (``--all-modes``), some of each kind always do.
 """
 
 import shutil
@@ -91,7 +91,7 @@ MARGIN = 16  # pixels by which references are larger, as far as the detector goe
 
 def chosen_modes(config):
     """The modes of this run."""
-    return list(MODES if config.getoption("--modes-table", default=None) else ALWAYS)
+    return list(MODES if config.getoption("--all-modes", default=False) else ALWAYS)
 
 
 def pytest_generate_tests(metafunc):

@@ -1,7 +1,7 @@
 """The table of modes in the documentation: what a parity run compared with the peer, and how far the two are apart.
 
-Tests call `record` with the products of both; ``python -m pytest tests/parity --modes-table docs/modes.md`` then writes
-the table as a whole, from the rows of that run alone.
+Tests call `record` with the products of both; ``python -m pytest tests/parity --all-modes --modes-table docs/modes.md``
+then writes the table as a whole, from the rows of that run alone.
 """
 
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ _COLUMNS = (
 )  # fmt: skip
 _HEAD = f"""# Modes compared with the reference pipeline
 
-Written by `python -m pytest tests/parity --modes-table docs/modes.md`, as a whole and from one run: each row is an
-exposure that went through `jwst` and through upramp with the same references. Compared are the products with an image
-per integration. A rate agrees if it differs by less than {TOLERANCE:g} of itself or of its error, whichever is larger,
-or is NaN in both; the largest difference is in the same units. Flags are those of DQ. Jumps are pixels with JUMP_DET: how
-many have it in both products, of those that have it in one of them.
+Written as a whole and from one run by `python -m pytest tests/parity --all-modes --modes-table docs/modes.md`: each row
+is an exposure that went through `jwst` and through upramp with the same references. Compared are the products with an
+image per integration. A rate agrees if it differs by less than {TOLERANCE:g} of itself or of its error, whichever is
+larger, or is NaN in both; the largest difference is in the same units. Flags are those of DQ. Jumps are pixels with
+JUMP_DET: how many have it in both products, of those that have it in one of them.
 
 | {" | ".join(_COLUMNS)} |
 |{"---|" * len(_COLUMNS)}

@@ -161,6 +161,22 @@ def test_gain_scale(small, ramp):
     np.testing.assert_array_equal(scaled.dq, rate.dq)
 
 
+@pytest.mark.parametrize(("xstart", "ystart"), [(2040, 945), (945, 2038), (0, 945)])
+def test_refpix_of_a_subarray_that_is_not_on_the_detector(ramp, caplog, xstart, ystart):
+    caplog.set_level(logging.WARNING, logger="upramp")
+    ramp.meta.subarray.xstart, ramp.meta.subarray.ystart = xstart, ystart
+    result = steps.RefPixStep.call(ramp, configure_log=False)
+    assert result.meta.cal_step.refpix == "SKIPPED"
+    assert f"it covers columns {xstart} to {xstart + 15} and rows {ystart} to {ystart + 11}, of 2048" in caplog.text
+    np.testing.assert_array_equal(result.data, ramp.data)
+
+
+def test_refpix_of_an_unknown_detector(ramp):
+    ramp.meta.instrument.detector = "MULTIPLE"
+    with pytest.raises(UnsupportedModeError, match="DETECTOR is MULTIPLE; refpix knows NRCA1"):
+        steps.RefPixStep.call(ramp)
+
+
 def test_steps_that_are_not_there(ramp):
     for step_class in (PersistenceStep, LastFrameStep):
         step = step_class()
