@@ -2,7 +2,11 @@
 
 __all__ = ["steps"]
 
-_PIPELINES = {"calwebb_detector1": "Detector1Pipeline"}
+_PIPELINES = {
+    "calwebb_detector1": "Detector1Pipeline",
+    "calwebb_dark": "DarkPipeline",
+    "calwebb_guider": "GuiderPipeline",
+}
 
 _STEPS = {
     "group_scale": "GroupScaleStep",
@@ -20,6 +24,8 @@ _STEPS = {
     "jump": "JumpStep",
     "ramp_fit": "RampFitStep",
     "gain_scale": "GainScaleStep",
+    "guider_cds": "GuiderCdsStep",
+    "flat_field": "FlatFieldStep",
 }
 
 

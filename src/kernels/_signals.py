@@ -94,6 +94,18 @@ def _subtract_dark(ops, tile, a, op):
 
 
 @helper
+def _linearize_reads(ops, tile, a, op, coefficients, flags):
+    """Linearity read by read; the coefficients are prepared."""
+    inverse = float_plane(ops, tile, op.inverse, op.inverse.planes)
+    call(ops, "prepare_coefficients", (inverse, flags, tile.pdq, a.first, a.last, a.left, a.right))
+    call(
+        ops,
+        "linearize_reads",
+        (tile.data, tile.gdq, coefficients, inverse, op.nframes, a.first, a.last, a.left, a.right),
+    )
+
+
+@helper
 def subtract_signals(ops, tile, a, chain):
     """Everything that is subtracted or corrected sample by sample."""
     superbias, refpix, linearity = chain.superbias, chain.refpix, chain.linearity
@@ -124,7 +136,10 @@ def subtract_signals(ops, tile, a, chain):
         coefficients = float_plane(ops, tile, linearity.coefficients, linearity.coefficients.planes)
         flags = flag_plane(ops, tile, linearity.flags)
         call(ops, "prepare_coefficients", (coefficients, flags, tile.pdq, a.first, a.last, a.left, a.right))
-        call(ops, "linearize", (tile.data, tile.gdq, coefficients, 0, a.first, a.last, a.left, a.right))
+        if linearity.inverse.planes > 0:
+            _linearize_reads(ops, tile, a, linearity, coefficients, flags)
+        else:
+            call(ops, "linearize", (tile.data, tile.gdq, coefficients, 0, a.first, a.last, a.left, a.right))
     if chain.dark.active:
         _subtract_dark(ops, tile, a, chain.dark)
     if chain.side_pixels.active:

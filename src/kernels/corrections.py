@@ -190,11 +190,16 @@ class SidePixels(NamedTuple):
 
 
 class Linearity(NamedTuple):
-    """Polynomial correction: ``coefficients`` (one plane per order) and their flags."""
+    """Polynomial correction: ``coefficients`` (one plane per order) and their flags.
+
+    With the ``inverse`` polynomial groups of ``nframes`` reads are corrected read by read.
+    """
 
     active: bool = False
     coefficients: Bits = NO_PLANE
     flags: Bits = NO_PLANE
+    inverse: Bits = NO_PLANE
+    nframes: int = 1
 
 
 class DarkCurrent(NamedTuple):

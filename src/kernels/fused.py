@@ -49,6 +49,7 @@ from upramp.kernels.jump import (
 )
 from upramp.kernels.linearity import linearize_tile, prepare_coefficients_tile
 from upramp.kernels.ramp_fit import fit_ramps_tile
+from upramp.kernels.read_level_linearity import linearize_reads_tile
 from upramp.kernels.refpix import subtract_corrections_tile
 from upramp.kernels.rscd import flag_rscd_tile
 from upramp.kernels.saturation import (
@@ -212,6 +213,7 @@ OPERATIONS = Table(
     subtract_corrections=(subtract_corrections_tile, (_DATA, _VECTORS, _VECTORS, _B, _I, _I, *_REGION)),
     prepare_coefficients=(prepare_coefficients_tile, (_CUBE, _FLAGS, _FLAGS, *_REGION)),
     linearize=(linearize_tile, (_DATA, _GDQ, _CUBE, _I, *_REGION)),
+    linearize_reads=(linearize_reads_tile, (_DATA, _GDQ, _CUBE, _CUBE, _I, *_REGION)),
     average_frames=(average_frames_tile, (_CUBE, _CUBE, _COUNTS, _COUNTS, *_REGION)),
     subtract_dark=(subtract_dark_tile, (_DATA, _FLAGS, _CUBE, _FLAGS, *_REGION)),
     flag_bad_gain=(flag_bad_gain_tile, (_FLAGS, _PLANE, *_REGION)),
@@ -599,6 +601,7 @@ def driver_types():
 def operations_needed(work):
     """Names of the tile operations that a `Work` needs."""
     chain = work.chain
+    by_reads = len(chain.linearity.inverse.bits) > 0
     wanted = {"decode_raw", "decode_float", "decode_flags", "merge_dq"}
     groups = (
         (chain.mask.active, ["init_dq"]),
@@ -612,7 +615,7 @@ def operations_needed(work):
         (chain.side_pixels.active, ["subtract_drifts", "encode_float", "encode_bytes", "encode_flags"]),
         (chain.superbias.active, ["subtract_bias"]),
         (chain.refpix.active, ["subtract_corrections"]),
-        (chain.linearity.active, ["prepare_coefficients", "linearize"]),
+        (chain.linearity.active, ["prepare_coefficients", "linearize_reads" if by_reads else "linearize"]),
         (chain.dark.active, ["subtract_dark"]),
         (chain.dark.active and not chain.dark.direct, ["average_frames"]),
         (chain.jump.active, ["flag_bad_gain", "detect_jumps", "count_jumps", "clear_bad_jumps"]),

@@ -17,6 +17,7 @@ from upramp.kernels.ipc import correct_ipc_in_place
 from upramp.kernels.jump import common_flags, detect_jumps_in_place
 from upramp.kernels.linearity import correct_linearity_in_place
 from upramp.kernels.ramp_fit import RampFit, RatePlanes, fit_ramps_into
+from upramp.kernels.read_level_linearity import correct_linearity_of_reads_in_place
 from upramp.kernels.refpix import correct_reference_pixels_in_place
 from upramp.kernels.reset import subtract_reset_in_place
 from upramp.kernels.rscd import flag_rscd_in_place
@@ -156,16 +157,14 @@ def _subtract_reference_pixels(op, ramp, threads):
 
 
 def _linearize(op, ramp, threads):
-    shape = (len(op.coefficients.bits), *ramp.frame)
-    correct_linearity_in_place(
-        ramp.data,
-        ramp.groupdq,
-        ramp.pixeldq,
-        native_plane(op.coefficients, np.float32, shape),
-        native_plane(op.flags, np.uint32, ramp.frame),
-        ramp.zeroframe,
-        threads,
-    )
+    coefficients = native_plane(op.coefficients, np.float32, (len(op.coefficients.bits), *ramp.frame))
+    flags = native_plane(op.flags, np.uint32, ramp.frame)
+    arrays = ramp.data, ramp.groupdq, ramp.pixeldq, coefficients
+    if len(op.inverse.bits) == 0:
+        correct_linearity_in_place(*arrays, flags, ramp.zeroframe, threads)
+    else:
+        inverse = native_plane(op.inverse, np.float32, (len(op.inverse.bits), *ramp.frame))
+        correct_linearity_of_reads_in_place(*arrays, inverse, flags, op.nframes, ramp.zeroframe, threads)
 
 
 def _subtract_dark(op, ramp, threads):

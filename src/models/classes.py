@@ -7,7 +7,10 @@ __all__ = [
     "CubeModel",
     "DarkMIRIModel",
     "DarkModel",
+    "FlatModel",
     "GainModel",
+    "GuiderCalModel",
+    "GuiderRawModel",
     "IPCModel",
     "ImageModel",
     "Level1bModel",
@@ -91,6 +94,18 @@ class RampFitOutputModel(DataModel):
     schema_name = "rampfitoutput"
 
 
+class GuiderRawModel(DataModel):
+    """Raw groups of a guide-star exposure (``_uncal``), with one set of flags for all."""
+
+    schema_name = "guider_raw"
+
+
+class GuiderCalModel(DataModel):
+    """Count rates of a guide-star exposure (``_cal``)."""
+
+    schema_name = "guider_cal"
+
+
 class ReferenceModel(DataModel):
     """A reference; written without ASDF extension."""
 
@@ -148,6 +163,12 @@ class RSCDModel(ReferenceModel):
     """Groups to leave out by subarray and readout pattern of MIRI."""
 
     schema_name = "rscd"
+
+
+class FlatModel(ReferenceModel):
+    """Flat field: response of every pixel relative to the others."""
+
+    schema_name = "flat"
 
 
 class GainModel(ReferenceModel):

@@ -22,6 +22,7 @@ _BY_REFTYPE = {
     "GAIN": classes.GainModel,
     "READNOISE": classes.ReadnoiseModel,
     "IPC": classes.IPCModel,
+    "FLAT": classes.FlatModel,
 }
 
 

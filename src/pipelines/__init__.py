@@ -1,11 +1,13 @@
-"""The pipelines: which steps, in which order."""
+"""The pipelines: which steps, in which order. A class is imported when it is asked for."""
 
-__all__ = ["Detector1Pipeline"]
+from importlib import import_module
+
+_MODULES = {"DarkPipeline": "dark", "Detector1Pipeline": "detector1", "GuiderPipeline": "guider"}
+
+__all__ = sorted(_MODULES)
 
 
 def __getattr__(name):
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from upramp.pipelines.detector1 import Detector1Pipeline
-
-    return Detector1Pipeline
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -43,11 +43,11 @@ class SimulationConfig:
         A name is not in the tables, a number is out of range, or the window leaves the detector.
     """
 
-    detector: str = _mode("NRCBLONG", "detector, NRCA1 ... NRCBLONG, MIRIMAGE")
-    subarray: str = _mode(None, "subarray; GENERIC with a window of one's own [default: SUB160, MIRI SUB64]", str)
+    detector: str = _mode("NRCBLONG", "detector: NRCA1 ... NRCBLONG, NIS, NRS1, NRS2, MIRIMAGE, GUIDER1, GUIDER2")
+    subarray: str | None = _mode(None, "subarray; GENERIC with a window of one's own [default: a small one]", str)
     window: Window | None = _mode(None, "corner and size: 1-based xstart ystart xsize ysize", Window)  # noqa: RUF009
     noutputs: int | None = _mode(None, "amplifiers that read the window, 1 or 4 [default: those of the subarray]", int)
-    readpatt: str = _mode(None, "readout pattern [default: RAPID, MIRI FASTR1]", str)
+    readpatt: str | None = _mode(None, "readout pattern [default: the one of single frames]", str)
     nframes: int | None = _mode(None, "frames averaged in a group [default: those of the pattern]", int)
     groupgap: int | None = _mode(None, "frames dropped between groups [default: those of the pattern]", int)
     frame_divisor: int | None = _mode(None, "on-board divisor of the sum of frames [default: nframes]", int)
@@ -58,7 +58,7 @@ class SimulationConfig:
     zero_frame: bool = _mode(False, "also downlink the first frame of every integration")
     seed: int = _mode(1, "seed of sky and noise")
     detector_seed: int = _mode(1, "seed of the detector's properties")
-    exposure_type: str = _mode(None, "EXP_TYPE [default: NRC_IMAGE, MIRI MIR_IMAGE]", str)
+    exposure_type: str | None = _mode(None, "EXP_TYPE [default: the usual one of the instrument]", str)
     start: str = _mode("2024-03-01T12:00:00.000", "UTC start of the exposure")
 
     gain: float = _mode(1.8, "mean gain [e-/DN]")
@@ -101,6 +101,8 @@ class SimulationConfig:
         if self.window is None:
             find(self.instrument.subarrays, self.subarray, "subarray (without a window of its own)")
         self._check_window()
+        if self.is_irs2:
+            self._check_interleaved()
         for name, value, low in (
             ("nints", self.nints, 1),
             ("first_integration", self.first_integration, 1),
@@ -118,6 +120,12 @@ class SimulationConfig:
             value = getattr(self, item.name)
             if "effect" in item.metadata and value is not None and value < 0:
                 raise ConfigError(f"{item.name} is {value}; expected a size of at least 0 ({item.metadata['help']})")
+
+    def _check_interleaved(self):
+        if self.geometry.shape != DETECTORS[self.detector].shape:
+            raise ConfigError(f"readpatt is {self.readpatt}; IRS2 reads full frames of NRS1 or NRS2")
+        if self.zero_frame:
+            raise ConfigError("zero_frame is True; IRS2 readouts have none")
 
     def _check_window(self):
         window, detector = self.geometry, DETECTORS[self.detector]
@@ -163,6 +171,11 @@ class SimulationConfig:
         if self.window is not None:
             return 4 if DETECTORS[self.detector].interleaved else 1
         return self.instrument.subarrays[self.subarray].noutputs
+
+    @property
+    def is_irs2(self):
+        """Whether reference pixels are read between the science pixels (NIRSpec)."""
+        return self.readpatt.startswith("NRSIRS2")
 
     @property
     def frames_per_group(self):

@@ -37,6 +37,7 @@ MATCHING_KEYS = {
     "ipc": (_DETECTOR,),
     "reset": (_DETECTOR, _SUBARRAY, _READPATT),
     "rscd": (_DETECTOR,),
+    "flat": (_DETECTOR, _FILTER, _SUBARRAY),
     "pars-detector1pipeline": (("META.VISIT.TSOVISIT", "TSOVISIT"), _DETECTOR),
 }
 # Files of these types that cover the full frame serve every subarray; a dark or reset is never cut out.
@@ -44,7 +45,8 @@ _CUT_OUT_TYPES = frozenset(MATCHING_KEYS) - {"dark", "reset"}
 
 # Types that stage 1 may ask for: answered N/A unless there is a file.
 OTHER_TYPES = (
-    "emicorr", "flat", "pastasoss", "persat", "pictureframe", "refpix", "sirskernel", "trapdensity", "trappars",
+    "dflat", "emicorr", "fflat", "pastasoss", "persat", "pictureframe", "refpix", "sflat", "sirskernel", "trapdensity",
+    "trappars",
 )  # fmt: skip
 PARAMETER_TYPES = tuple(
     f"pars-{name}"
@@ -52,7 +54,8 @@ PARAMETER_TYPES = tuple(
         "chargemigrationstep", "cleanflickernoisestep", "darkcurrentstep", "dqinitstep",
         "emicorrstep", "firstframestep", "gainscalestep", "groupscalestep", "ipcstep", "jumpstep",
         "lastframestep", "linearitystep", "persistencestep", "pictureframestep", "rampfitstep", "refpixstep",
-        "resetstep", "rscdstep", "saturationstep", "superbiasstep",
+        "resetstep", "rscdstep", "saturationstep", "superbiasstep", "guidercdsstep", "flatfieldstep", "darkpipeline",
+        "guiderpipeline",
     )
 )  # fmt: skip
 

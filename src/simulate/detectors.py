@@ -1,4 +1,4 @@
-"""What the simulator knows about hardware: detectors, subarrays and readout patterns, as tables.
+"""What the simulator knows about hardware: instruments, detectors, subarrays and readout patterns, as tables.
 
 Another instrument is a matter of more rows here. All corners are 1-based and in the orientation of the
 products (DMS), as in the keywords SUBSTRT1/2.
@@ -8,21 +8,11 @@ from dataclasses import dataclass
 
 from upramp.errors import ConfigError
 
-__all__ = [
-    "DETECTORS",
-    "INSTRUMENTS",
-    "MIRI_READOUT_PATTERNS",
-    "MIRI_SUBARRAYS",
-    "READOUT_PATTERNS",
-    "SUBARRAYS",
-    "Detector",
-    "Instrument",
-    "Subarray",
-    "Window",
-]
+__all__ = ["DETECTORS", "INSTRUMENTS", "Detector", "Instrument", "Subarray", "Window"]
 
 REFERENCE_BORDER = 4
 SAMPLE_TIME_US = 10.0
+_IRS2_LINE, _IRS2_BETWEEN_FRAMES = 712, 714  # samples
 
 
 @dataclass(frozen=True)
@@ -30,8 +20,9 @@ class Detector:
     """One detector: its place in the instrument and the directions in which it is read.
 
     ``fastaxis`` and ``slowaxis`` are +-1 for x and +-2 for y, as in the keywords of the same name. ``rows`` and
-    ``columns`` are given for detectors that are not square; ``module`` and ``channel`` None where there are none.
-    With ``interleaved`` amplifiers each reads every fourth column, and reference pixels are at the sides only.
+    ``columns`` are given for detectors that are not square. What an instrument does not have (module, channel, filter,
+    pupil, grating) is None. With ``interleaved`` amplifiers each reads every fourth column, and reference pixels are at
+    the sides only.
     """
 
     name: str
@@ -41,7 +32,9 @@ class Detector:
     fastaxis: int
     slowaxis: int
     sca_number: int
-    filter: str
+    filter: str | None
+    pupil: str | None = "CLEAR"
+    grating: str | None = None
     size: int = 2048
     amplifiers: int = 4
     rows: int | None = None
@@ -56,13 +49,17 @@ class Detector:
 
 @dataclass(frozen=True)
 class Instrument:
-    """The modes of an instrument by name, and those that are taken if nothing is said."""
+    """The modes of an instrument by name, and those that are taken if nothing is said.
+
+    ``readout_patterns`` are the frames averaged in a group and those dropped between groups, by name.
+    """
 
     subarrays: dict
     readout_patterns: dict
     subarray: str
     readpatt: str
     exposure_type: str
+    template: str
 
 
 @dataclass(frozen=True)
@@ -111,6 +108,10 @@ def _nircam(name, module, channel, fastaxis, slowaxis, sca_number):
     )
 
 
+def _nirspec(name, fastaxis, slowaxis, sca_number):
+    return Detector(name, "NIRSPEC", None, None, fastaxis, slowaxis, sca_number, "F290LP", None, "G395H")
+
+
 DETECTORS = {
     detector.name: detector
     for detector in (
@@ -124,32 +125,100 @@ DETECTORS = {
         _nircam("NRCB3", "B", "SHORT", 1, -2, 488),
         _nircam("NRCB4", "B", "SHORT", -1, 2, 489),
         _nircam("NRCBLONG", "B", "LONG", 1, -2, 490),
+        _nirspec("NRS1", 2, 1, 491),
+        _nirspec("NRS2", -2, -1, 492),
         Detector(
-            "MIRIMAGE", "MIRI", None, None, 1, 2, 493, "F770W", size=1032, rows=1024, columns=1032, interleaved=True
+            "MIRIMAGE",
+            "MIRI",
+            None,
+            None,
+            1,
+            2,
+            493,
+            "F770W",
+            None,
+            size=1032,
+            rows=1024,
+            columns=1032,
+            interleaved=True,
         ),
+        Detector("NIS", "NIRISS", None, None, -2, -1, 496, "CLEAR", "F150W"),
+        Detector("GUIDER1", "FGS", None, None, -2, -1, 497, None, None),
+        Detector("GUIDER2", "FGS", None, None, 2, -1, 498, None, None),
     )
 }
 
-# Square subarrays lie in the middle of the detector, away from the reference pixels, which is what
+
+def _by_name(*subarrays):
+    return {subarray.name: subarray for subarray in subarrays}
+
+
+_FULL = Subarray("FULL", 2048, 2048, 1, 1, 4)
+
+# Square subarrays of NIRCam and FGS lie in the middle of the detector, away from the reference pixels, which is what
 # matters to the pipeline; the corners of the flight subarrays differ by detector.
-SUBARRAYS = {
-    subarray.name: subarray
-    for subarray in (
-        Subarray("FULL", 2048, 2048, 1, 1, 4),
-        Subarray("SUB640", 640, 640, 705, 705, 1),
-        Subarray("SUB400P", 400, 400, 1649, 1, 1),
-        Subarray("SUB320", 320, 320, 865, 865, 1),
-        Subarray("SUB160", 160, 160, 945, 945, 1),
-        Subarray("SUB160P", 160, 160, 1889, 1, 1),
-        Subarray("SUB64P", 64, 64, 1985, 1, 1),
-        Subarray("SUBGRISM256", 2048, 256, 1, None, 4),
-        Subarray("SUBGRISM128", 2048, 128, 1, None, 4),
-        Subarray("SUBGRISM64", 2048, 64, 1, None, 4),
-    )
-}
+_NIRCAM_SUBARRAYS = _by_name(
+    _FULL,
+    Subarray("SUB640", 640, 640, 705, 705, 1),
+    Subarray("SUB400P", 400, 400, 1649, 1, 1),
+    Subarray("SUB320", 320, 320, 865, 865, 1),
+    Subarray("SUB160", 160, 160, 945, 945, 1),
+    Subarray("SUB160P", 160, 160, 1889, 1, 1),
+    Subarray("SUB64P", 64, 64, 1985, 1, 1),
+    Subarray("SUBGRISM256", 2048, 256, 1, None, 4),
+    Subarray("SUBGRISM128", 2048, 128, 1, None, 4),
+    Subarray("SUBGRISM64", 2048, 64, 1, None, 4),
+    Subarray("SUB640A210R", 640, 640, 705, 705, 1),
+    Subarray("SUB400X256ALWB", 400, 256, 825, 897, 1),
+    Subarray("SUB320A335R", 320, 320, 865, 865, 1),
+    Subarray("SUB64FP1A", 64, 64, 993, 993, 1),
+    Subarray("SUB32TATS", 32, 32, 1009, 1009, 1),
+    Subarray("SUB8FP1A", 8, 8, 1021, 1021, 1),
+)
+_NIRISS_SUBARRAYS = _by_name(
+    _FULL,
+    Subarray("SUB256", 256, 256, 897, 897, 1),
+    Subarray("SUB128", 128, 128, 961, 961, 1),
+    Subarray("SUB80", 80, 80, 1045, 1, 1),
+    Subarray("SUB64", 64, 64, 993, 993, 1),
+    Subarray("SUBTAAMI", 64, 64, 1055, 7, 1),
+    Subarray("SUBTASOSS", 64, 64, 865, 1985, 1),
+    Subarray("SUBSTRIP256", 2048, 256, 1, 1793, 1),
+    Subarray("SUBSTRIP96", 2048, 96, 1, 1803, 1),
+    Subarray("SUBAMPCAL", 512, 1792, 1537, 1, 1),
+    Subarray("WFSS128R", 128, 2048, None, 1, 4),
+    Subarray("WFSS128C", 2048, 128, 1, None, 1),
+    Subarray("WFSS64R", 64, 2048, None, 1, 4),
+    Subarray("WFSS64C", 2048, 64, 1, None, 1),
+)
+_FGS_SUBARRAYS = _by_name(
+    _FULL,
+    Subarray("SUB128LL", 128, 128, 1, 1, 1),
+    Subarray("SUB128CNTR", 128, 128, 961, 961, 1),
+    Subarray("SUB32LL", 32, 32, 1, 1, 1),
+    Subarray("SUB32CNTR", 32, 32, 1009, 1009, 1),
+    Subarray("SUB8CNTR", 8, 8, 1021, 1021, 1),
+)
+_NIRSPEC_SUBARRAYS = _by_name(
+    _FULL,
+    Subarray("ALLSLITS", 2048, 256, 1, 897, 1),
+    Subarray("SUBS200A1", 2048, 64, 1, 1057, 1),
+    Subarray("SUB2048", 2048, 32, 1, 946, 1),
+    Subarray("SUB512", 512, 32, 769, 946, 1),
+)
+# All are read by the four amplifiers.
+_MIRI_SUBARRAYS = _by_name(
+    Subarray("FULL", 1032, 1024, 1, 1, 4),
+    Subarray("BRIGHTSKY", 512, 512, 457, 51, 4),
+    Subarray("SUB256", 256, 256, 413, 51, 4),
+    Subarray("SUB128", 136, 128, 1, 889, 4),
+    Subarray("SUB64", 72, 64, 1, 779, 4),
+    Subarray("MASK1065", 288, 224, 1, 19, 4),
+    Subarray("SLITLESSPRISM", 72, 416, 1, 529, 4),
+)
 
 # name: (frames averaged in a group, frames dropped between groups)
-READOUT_PATTERNS = {
+_NIRCAM_PATTERNS = {
     "RAPID": (1, 0),
     "BRIGHT1": (1, 1),
     "BRIGHT2": (2, 0),
@@ -160,28 +229,20 @@ READOUT_PATTERNS = {
     "DEEP2": (2, 18),
     "DEEP8": (8, 12),
 }
-
-
-# All are read by the four amplifiers.
-MIRI_SUBARRAYS = {
-    subarray.name: subarray
-    for subarray in (
-        Subarray("FULL", 1032, 1024, 1, 1, 4),
-        Subarray("BRIGHTSKY", 512, 512, 457, 51, 4),
-        Subarray("SUB256", 256, 256, 413, 51, 4),
-        Subarray("SUB128", 136, 128, 1, 889, 4),
-        Subarray("SUB64", 72, 64, 1, 779, 4),
-        Subarray("MASK1065", 288, 224, 1, 19, 4),
-        Subarray("SLITLESSPRISM", 72, 416, 1, 529, 4),
-    )
-}
-
-MIRI_READOUT_PATTERNS = {"FASTR1": (1, 0), "SLOWR1": (1, 0)}
+_NIRISS_PATTERNS = {"NISRAPID": (1, 0), "NIS": (4, 0)}
+_FGS_PATTERNS = {"FGSRAPID": (1, 0), "FGS": (2, 0)}
+_NIRSPEC_PATTERNS = {"NRSRAPID": (1, 0), "NRS": (4, 0), "NRSIRS2RAPID": (1, 0), "NRSIRS2": (5, 0)}
+_MIRI_PATTERNS = {"FASTR1": (1, 0), "SLOWR1": (1, 0)}
 _MIRI_SAMPLES = {"FASTR1": (1, 13), "SLOWR1": (9, 11)}  # of a pixel, and besides for each row
 
 INSTRUMENTS = {
-    "NIRCAM": Instrument(SUBARRAYS, READOUT_PATTERNS, "SUB160", "RAPID", "NRC_IMAGE"),
-    "MIRI": Instrument(MIRI_SUBARRAYS, MIRI_READOUT_PATTERNS, "SUB64", "FASTR1", "MIR_IMAGE"),
+    "NIRCAM": Instrument(_NIRCAM_SUBARRAYS, _NIRCAM_PATTERNS, "SUB160", "RAPID", "NRC_IMAGE", "NIRCam Imaging"),
+    "NIRISS": Instrument(_NIRISS_SUBARRAYS, _NIRISS_PATTERNS, "SUB128", "NISRAPID", "NIS_IMAGE", "NIRISS Imaging"),
+    "FGS": Instrument(_FGS_SUBARRAYS, _FGS_PATTERNS, "SUB128CNTR", "FGSRAPID", "FGS_IMAGE", "FGS External Calibration"),
+    "NIRSPEC": Instrument(
+        _NIRSPEC_SUBARRAYS, _NIRSPEC_PATTERNS, "SUB2048", "NRSRAPID", "NRS_FIXEDSLIT", "NIRSpec Fixed Slit Spectroscopy"
+    ),
+    "MIRI": Instrument(_MIRI_SUBARRAYS, _MIRI_PATTERNS, "SUB64", "FASTR1", "MIR_IMAGE", "MIRI Imaging"),
 }
 
 
@@ -215,6 +276,8 @@ def frame_time(detector, window, noutputs, readpatt):
     frame (two with a single output). "MIRI Detector Readout Overview" for full frames of MIRI; rows beside a subarray
     are taken to be skipped in no time, which the instrument does not.
     """
+    if readpatt.startswith("NRSIRS2"):
+        return (detector.size * _IRS2_LINE + _IRS2_BETWEEN_FRAMES) * SAMPLE_TIME_US * 1e-6
     if detector.interleaved:
         samples, overhead = _MIRI_SAMPLES[readpatt]
         return window.ysize * (window.xsize // noutputs * samples + overhead) * SAMPLE_TIME_US * 1e-6

@@ -6,7 +6,7 @@ say nothing about the simulation (program, visit, guide star) are placeholders.
 
 from datetime import datetime, timedelta
 
-from upramp.simulate.detectors import DETECTORS, SAMPLE_TIME_US, samples_per_pixel
+from upramp.simulate.detectors import DETECTORS, INSTRUMENTS, SAMPLE_TIME_US, samples_per_pixel
 
 __all__ = ["PRIMARY_SECTIONS", "SCI_CARDS", "exposure_name", "exposure_values", "metadata_tree", "mjd"]
 
@@ -199,10 +199,11 @@ SCI_CARDS = (
 BARYCENTRIC_CORRECTION = 120.0  # s; a plausible constant
 PROGRAM = "99999"
 RA, DEC = 80.0, -69.5
-_PIXEL_SCALE = {"SHORT": 0.031, "LONG": 0.063, None: 0.11}  # arcsec, by channel; MIRI has none
+# arcsec, by channel or instrument
+_PIXEL_SCALE = {"SHORT": 0.031, "LONG": 0.063, "NIRISS": 0.066, "FGS": 0.069, "NIRSPEC": 0.1, "MIRI": 0.11}
 _MJD_ZERO = datetime(1858, 11, 17)
 _DAY = 86400.0
-_TSO_TYPES = ("NRC_TSIMAGE", "NRC_TSGRISM", "MIR_LRS-SLITLESS")
+_TSO_TYPES = ("NRC_TSIMAGE", "NRC_TSGRISM", "NIS_SOSS", "MIR_LRS-SLITLESS")
 
 
 def mjd(moment):
@@ -288,8 +289,8 @@ def _hardware(config, detector):
         "MODULE": detector.module,
         "CHANNEL": detector.channel,
         "FILTER": detector.filter,
-        "PUPIL": None if detector.channel is None else "CLEAR",
-        "TEMPLATE": "MIRI Imaging" if detector.instrument == "MIRI" else "NIRCam Imaging",
+        "PUPIL": detector.pupil,
+        "TEMPLATE": INSTRUMENTS[detector.instrument].template,
         "SCA_NUM": detector.sca_number,
         "SUBARRAY": config.subarray,
         "SUBSTRT1": window.xstart,
@@ -360,7 +361,7 @@ def _times(config):
 
 def _pointing(config, detector):
     """The world coordinates: target in the middle of the window, north up."""
-    window, scale = config.geometry, _PIXEL_SCALE[detector.channel] / 3600.0
+    window, scale = config.geometry, _PIXEL_SCALE[detector.channel or detector.instrument] / 3600.0
     return {
         "VA_SCALE": 1.0,
         "BUNIT": "DN",

@@ -13,7 +13,7 @@ import numpy as np
 from astropy.io import fits
 
 from upramp.simulate.detector_maps import normal_map
-from upramp.simulate.detectors import MIRI_SUBARRAYS
+from upramp.simulate.detectors import INSTRUMENTS
 
 __all__ = ["SKIPPED_GROUPS", "ResetEffects", "write_miri_references"]
 
@@ -103,7 +103,7 @@ def write_miri_references(writer, dark_groups):
 
 def _skip_table():
     """Groups to leave out; of the subarrays only those read in FASTR1 are known."""
-    modes = [(subarray, "FASTR1") for subarray in MIRI_SUBARRAYS] + [("FULL", "SLOWR1")]
+    modes = [(subarray, "FASTR1") for subarray in INSTRUMENTS["MIRI"].subarrays] + [("FULL", "SLOWR1")]
     rows = [(*mode, *SKIPPED_GROUPS) for mode in modes]
     dtype = [("subarray", "S17"), ("readpatt", "S12"), ("group_skip1", ">i4"), ("group_skip", ">i4")]
     return fits.BinTableHDU(np.array(rows, dtype), name="RSCD_GROUP_SKIP", ver=1)

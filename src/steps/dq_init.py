@@ -1,17 +1,18 @@
 """dq_init: bring the static bad-pixel mask into the data-quality arrays."""
 
+from pathlib import Path
+
 import numpy as np
 
+from upramp import models
 from upramp.errors import ReferenceFileError
 from upramp.kernels._bits import as_bits
 from upramp.kernels.corrections import NO_PLANE, StaticMask
-from upramp.models import MaskModel
+from upramp.models import GuiderRawModel, MaskModel
+from upramp.steps.guider_cds import GUIDE_STAR_TYPES
 from upramp.steps.ramp_step import RampStep, plane
 
 __all__ = ["DQInitStep"]
-
-# Exposures of the guiders, whose own models have flags of another kind than a ramp.
-GUIDE_STAR_TYPES = ("FGS_ID-IMAGE", "FGS_ID-STACK", "FGS_ACQ1", "FGS_ACQ2", "FGS_TRACK", "FGS_FINEGUIDE")
 
 
 class DQInitStep(RampStep):
@@ -22,6 +23,30 @@ class DQInitStep(RampStep):
     spec = """
     user_supplied_dq = string(default=None)  # Image of flags to add, a FITS file of the shape of the exposure
     """
+
+    def process(self, data):
+        """Flag a ramp, or a guide-star exposure, which has one set of flags for all groups."""
+        raw = self._guide_star(data)
+        if raw is None:
+            return super().process(data)
+        from upramp.kernels.stepwise import native_plane
+
+        reference = self.open_reference(raw, "mask", MaskModel)
+        if reference is None:
+            return raw
+        mask = self._user_flags_added(plane(reference, "dq", raw, np.uint32), raw.shape[-2:])
+        raw.dq = raw.dq | native_plane(mask, np.uint32, raw.shape[-2:])
+        return self.record_complete(raw)
+
+    def _guide_star(self, data):
+        """The model of a guide-star exposure; None if the input is another exposure."""
+        if isinstance(data, str | Path):
+            path = self.make_input_path(data)
+            if not path.exists() or models.open(path).meta.exposure.type not in GUIDE_STAR_TYPES:
+                return None
+        elif not isinstance(data, GuiderRawModel):
+            return None
+        return self.prepare_output(data, open_as=GuiderRawModel)
 
     def correction(self, ramp):
         """Pixel flags of the mask, except for guide stars; DO_NOT_USE pixels have no good group."""
@@ -35,11 +60,11 @@ class DQInitStep(RampStep):
                 ramp.meta.exposure.type,
             )
             return StaticMask(True, NO_PLANE)
-        if self.user_supplied_dq is None:
-            return StaticMask(True, mask)
-        return StaticMask(True, self._with_user_flags(mask, ramp.shape[-2:]))
+        return StaticMask(True, self._user_flags_added(mask, ramp.shape[-2:]))
 
-    def _with_user_flags(self, mask, shape):
+    def _user_flags_added(self, mask, shape):
+        if self.user_supplied_dq is None:
+            return mask
         from astropy.io import fits
 
         from upramp.kernels.stepwise import native_plane

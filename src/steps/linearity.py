@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from upramp.errors import UnsupportedModeError
-from upramp.kernels.corrections import Linearity
+from upramp.kernels.corrections import NO_PLANE, Linearity
 from upramp.models import LinearityModel
 from upramp.steps.ramp_step import RampStep, plane
 
@@ -11,7 +10,10 @@ __all__ = ["LinearityStep"]
 
 
 class LinearityStep(RampStep):
-    """Apply the polynomial linearity correction to unsaturated samples."""
+    """Apply the polynomial linearity correction to unsaturated samples.
+
+    With inverse coefficients in the reference (INV_COEFFS) the reads of averaged groups are corrected one by one.
+    """
 
     class_alias = "linearity"
     reference_file_types = ("linearity",)
@@ -21,10 +23,15 @@ class LinearityStep(RampStep):
         reference = self.open_reference(ramp, "linearity", LinearityModel)
         if reference is None:
             return None
-        if reference.mapped("inv_coeffs") is not None and (ramp.meta.exposure.nframes or 1) > 1:
-            raise UnsupportedModeError(
-                f"LINEARITY reference {reference.meta.filename} has inverse coefficients, with which groups of several "
-                "frames are corrected read by read; that is not implemented. Give a reference without INV_COEFFS "
-                "with override_linearity, or skip the step"
-            )
-        return Linearity(True, plane(reference, "coeffs", ramp, np.float32), plane(reference, "dq", ramp, np.uint32))
+        nframes = ramp.meta.exposure.nframes or 1
+        inverse = plane(reference, "inv_coeffs", ramp, np.float32) if nframes > 1 else NO_PLANE
+        if len(inverse.bits) and ramp.shape[1] < 2:
+            self.log.warning("The group is corrected as a whole: its reads cannot be told from a single group")
+            inverse = NO_PLANE
+        return Linearity(
+            True,
+            plane(reference, "coeffs", ramp, np.float32),
+            plane(reference, "dq", ramp, np.uint32),
+            inverse,
+            nframes,
+        )

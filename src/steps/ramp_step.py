@@ -1,16 +1,14 @@
 """What all steps that correct a ramp have in common: open, describe the correction, do it, record it."""
 
 from upramp.errors import MissingKeywordError, ReferenceFileError
-from upramp.framework import Step
 from upramp.kernels._bits import as_bits
 from upramp.models import RampModel, cutout
+from upramp.steps.reference_step import ReferenceStep
 
 __all__ = ["MiriStep", "RampStep", "is_miri", "plane", "require"]
 
-_ANY = (None, "ANY", "N/A", "")
 
-
-class RampStep(Step):
+class RampStep(ReferenceStep):
     """A step that changes a ramp.
 
     A subclass defines ``correction(ramp)``: it looks at the metadata of the ramp, finds its references, adds
@@ -32,40 +30,6 @@ class RampStep(Step):
             stepwise.apply(correction, stepwise.Ramp.of(ramp))
             self.record_complete(ramp)
         return ramp
-
-    def open_reference(self, ramp, reftype, model_class):
-        """Open a reference of this exposure; None when there is none (recorded as SKIPPED).
-
-        Raises
-        ------
-        ReferenceFileError
-            It cannot be had, or belongs to another instrument.
-        """
-        reference = self.find_reference(ramp, reftype, model_class)
-        if reference is None:
-            self.record_skip(ramp, f"there is no {reftype.upper()} reference for this exposure (N/A)")
-        return reference
-
-    def find_reference(self, ramp, reftype, model_class):
-        """Like `open_reference`, for a reference that the step can do without: nothing is recorded."""
-        found = self.get_reference_file(ramp, reftype)
-        if isinstance(found, str) and found in ("N/A", ""):
-            return None
-        self.log.info("Using %s reference file %s", reftype.upper(), found)
-        reference = model_class(found)
-        wanted, name = ramp.meta.instrument.name, reference.meta.instrument.name
-        if name not in _ANY and wanted not in _ANY and name.upper() != wanted.upper():
-            raise ReferenceFileError(
-                f"{reftype.upper()} reference {reference.meta.filename or found} is for the instrument {name}; "
-                f"the exposure is from {wanted}: give the right file with override_{reftype}"
-            )
-        detector = reference.meta.instrument.detector
-        if detector not in (*_ANY, "MULTIPLE", ramp.meta.instrument.detector):
-            self.log.warning(
-                "%s reference %s is for the detector %s, the exposure is from %s",
-                reftype.upper(), reference.meta.filename or found, detector, ramp.meta.instrument.detector,
-            )  # fmt: skip
-        return reference
 
 
 class MiriStep(RampStep):

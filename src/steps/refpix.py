@@ -2,7 +2,7 @@
 
 from upramp.errors import UnsupportedModeError
 from upramp.kernels.corrections import ReferenceMeasurement, SideMeasurement
-from upramp.kernels.refpix import ORIENTATION
+from upramp.kernels.refpix import ORIENTATION, SIZE
 from upramp.models.subarray import is_full_frame
 from upramp.steps.ramp_step import RampStep, is_miri, require
 
@@ -48,6 +48,14 @@ class RefPixStep(RampStep):
         )
         if detector not in ORIENTATION:
             raise UnsupportedModeError(f"DETECTOR is {detector}; refpix knows {', '.join(ORIENTATION)}")
+        last_row, last_column = ystart - 1 + ramp.shape[-2], xstart - 1 + ramp.shape[-1]
+        if min(xstart, ystart) < 1 or max(last_row, last_column) > SIZE:
+            self.record_skip(
+                ramp,
+                f"the subarray does not fit on the detector: it covers columns {xstart} to {last_column} and rows "
+                f"{ystart} to {last_row}, of {SIZE}",
+            )
+            return None
         return ReferenceMeasurement(
             detector=detector,
             row0=ystart - 1,

@@ -111,6 +111,17 @@ def make(shape, seed=0, *, nframes=1, groupgap=0, grow=1, fast=1, ipc=False, par
     )
 
 
+def make_read_level(shape, **keywords):
+    """The same with an inverse polynomial, so that linearity is corrected read by read."""
+    raw, chain = make(shape, **keywords)
+    rng = np.random.default_rng(9)
+    inverse = np.zeros((5, *shape[-2:]))
+    inverse[1], inverse[2] = 1, -2e-7
+    inverse[:, rng.random(shape[-2:]) < 0.01] = np.nan
+    linearity = chain.linearity._replace(inverse=plane(inverse, np.float32), nframes=keywords["nframes"])
+    return raw, dataclasses.replace(chain, linearity=linearity)
+
+
 def run_stepwise(raw, chain):
     """Ramp before the fit, fit and number of jumps, one correction after the other."""
     frame = raw.shape[-2:]
@@ -140,6 +151,7 @@ MODES = {
     "no growth": (make, {"shape": (1, 7, 35, 21), "grow": 0}),
     "wide growth": (make, {"shape": (2, 5, 37, 45), "grow": 3}),
     "grouped": (make, {"shape": (2, 5, 40, 40), "nframes": 4, "groupgap": 1}),
+    "read by read": (make_read_level, {"shape": (2, 4, 30, 33), "nframes": 3, "groupgap": 2}),
     "ipc": (make, {"shape": (1, 6, 41, 39), "ipc": True}),
     "single pass": (make, {"shape": (1, 14, 20, 30)}),
     "sigma clip": (make, {"shape": (12, 4, 20, 20), "parameters": JumpParameters(minimum_sigclip_groups=10)}),

@@ -34,7 +34,7 @@ def test_by_datamodl(uncal, superbias_file):
         ({"shape": (2, 3, 4), "DATAMODL": "NoSuchModel"}, models.CubeModel),
         ({}, models.DataModel),
         ({"shape": (3, 4), "REFTYPE": "gain"}, models.GainModel),
-        ({"shape": (3, 4), "REFTYPE": "FLAT"}, models.ReferenceModel),
+        ({"shape": (3, 4), "REFTYPE": "AREA"}, models.ReferenceModel),
     ],
 )
 def test_by_contents(tmp_path, contents, expected):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.reference import mode_table
 
 from upramp.simulate import (
     ReferenceDefects,
@@ -25,6 +26,19 @@ from upramp.simulate import (
     write_exposure,
 )
 from upramp.simulate.references import deconvolution_kernel
+
+
+def pytest_addoption(parser):
+    parser.addoption("--modes-table", metavar="FILE", help="write the table of the modes compared in this run")
+    parser.addoption("--all-modes", action="store_true", help="compare all modes, not only some of each kind")
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """The table is written only by a run in which nothing failed."""
+    path = session.config.getoption("--modes-table", default=None)
+    if path is not None and exitstatus == pytest.ExitCode.OK:
+        mode_table.write(path)
+
 
 RUNNER = Path(__file__).with_name("detector1_runs.py")
 
@@ -300,10 +314,16 @@ def miri_runs(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def run_pipelines():
-    """Callable: exposures of a folder (with a CRDS cache in it) through both pipelines, as ramp models."""
+    """Callable: exposures of a folder (with a CRDS cache in it) through both pipelines; ``changes`` to the jobs.
 
-    def run(folder, names, pars):
+    With ``stepwise`` upramp runs them once more in that schedule, in ``<name>-stepwise``.
+    """
+
+    def run(folder, names, pars, *, stepwise=False, **changes):
         jobs = [_job(folder, package, "pipeline", name, name, pars) for name in names for package in ("jwst", "upramp")]
-        return _run(folder, [job | {"as_ramp": True} for job in jobs])
+        if stepwise:
+            slow = pars | {"schedule": "stepwise"}
+            jobs += [_job(folder, "upramp", "pipeline", name, f"{name}-stepwise", slow) for name in names]
+        return _run(folder, [job | changes for job in jobs])
 
     return run

@@ -1,7 +1,8 @@
 """Run the pipeline or its steps, of the peer or ours, in a process of its own: ``python detector1_runs.py JOBS.json``.
 
 A job is a mapping: ``package`` ("jwst" or "upramp"), ``kind`` ("pipeline" or "steps"), ``input``, ``out`` (a folder)
-and ``pars``; for steps ``pars`` holds one mapping per step, and the steps run are those named there, in that order.
+and ``pars``, for a pipeline also its ``class``; for steps ``pars`` holds one mapping per step, and the steps run are
+those named there, in that order.
 A pipeline saves its products; steps leave one ``<number>_<step>.npz`` each.
 """
 
@@ -34,13 +35,15 @@ ARRAYS = ("data", "err", "dq", "pixeldq", "groupdq", "zeroframe", "var_poisson",
 
 
 def run_pipeline(package, job):
-    """Save the products of Detector1Pipeline in the job's folder."""
+    """Save the products of a pipeline in the job's folder."""
     pipelines, _, models = map(importlib.import_module, PACKAGES[package])
     data = job["input"]
     if job.get("as_ramp"):
         data = models.RampModel(data)
+    if job.get("as_guider"):
+        data = models.GuiderRawModel(data)
     pars = {"save_results": True, "output_dir": job["out"]} | job["pars"]
-    pipelines.Detector1Pipeline.call(data, **pars)
+    getattr(pipelines, job.get("class", "Detector1Pipeline")).call(data, **pars)
 
 
 def run_steps(package, job):

@@ -59,7 +59,7 @@ def flight(tmp_path_factory, run_pipelines):
     folder = tmp_path_factory.mktemp("flight")
     shutil.copy(EXPOSURE, folder / "gs_uncal.fits")
     build_crds_cache(folder / "crds", write_references(folder / "references", np.random.default_rng(3)))
-    return run_pipelines(folder, ["gs"], {})
+    return run_pipelines(folder, ["gs"], {}, as_ramp=True)
 
 
 @pytest.mark.parametrize("kind", ["rate", "rateints"])

@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 from astropy.io import fits
+from tests.reference import mode_table
 from tests.reference.agreement import relative_difference
 
 pytest.importorskip("jwst", reason="the peer is not installed")
@@ -58,6 +59,9 @@ def test_rates(small_runs, name, kind):
     ours = arrays_of(small_runs.product("upramp", f"{name}-fused", kind))
     check_arrays(theirs, ours)
     assert 0 < np.isnan(theirs["SCI"]).mean() < 1
+    if kind == "rateints":
+        products = (small_runs.product("jwst", name, kind), small_runs.product("upramp", f"{name}-fused", kind))
+        mode_table.record(f"NIRCam {name}", *products)
 
 
 @pytest.mark.parametrize("kind", RATES)
@@ -68,6 +72,8 @@ def test_full_frame(full_runs, name, kind):
     assert theirs["SCI"].shape[-2:] == (2048, 2048)
     check_arrays(theirs, ours)
     check_headers(full_runs.product("jwst", name, kind), full_runs.product("upramp", name, kind))
+    if kind == "rateints":
+        mode_table.record(f"NIRCam {name}", *(full_runs.product(p, name, kind) for p in ("jwst", "upramp")))
 
 
 @pytest.mark.parametrize("name", SMALL)

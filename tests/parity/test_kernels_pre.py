@@ -6,6 +6,7 @@ import pytest
 from upramp.kernels.dark import dark_plan, resample_dark, subtract_dark
 from upramp.kernels.ipc import correct_ipc, science_limits
 from upramp.kernels.linearity import correct_linearity
+from upramp.kernels.read_level_linearity import correct_linearity_of_reads
 from upramp.kernels.refpix import ORIENTATION, correct_reference_pixels
 from upramp.kernels.saturation import flag_saturation
 from upramp.kernels.superbias import subtract_superbias
@@ -70,6 +71,32 @@ def test_linearity(seed):
     ours = correct_linearity(data, gdq, pdq, coeffs, lin_dq, zeroframe)
     copies = data.copy(), gdq, pdq.copy(), coeffs.copy(), lin_dq.copy(), dqflags.pixel
     for a, b in zip(ours, linearity_correction(*copies, zframe=zeroframe.copy()), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_linearity_of_reads(seed):
+    rng = np.random.default_rng(seed)
+    data, gdq, pdq, zeroframe = ramp(rng, ngroup=2 + seed % 5)
+    nframes = 1 + seed
+    planes = []
+    for ncoeff in (2 + seed % 5, 7 - seed % 3):
+        coeffs = rng.normal(0, 1, (ncoeff, *pdq.shape)) * 10.0 ** (-6 * np.arange(ncoeff))[:, None, None]
+        coeffs[1] += 1
+        coeffs[rng.random(coeffs.shape) < 0.01] = np.nan
+        coeffs[1][rng.random(pdq.shape) < 0.03] = 0
+        planes.append(coeffs.astype(np.float32))
+    lin_dq = np.where(rng.random(pdq.shape) < 0.05, 2**20 | 3, 1).astype(np.uint32)
+    ours = correct_linearity_of_reads(data, gdq, pdq, *planes, lin_dq, nframes, zeroframe)
+    coeffs, inverse = (array.copy() for array in planes)
+    reads = [[g * nframes + k + 1 for k in range(nframes)] for g in range(data.shape[1])]
+    theirs = linearity_correction(
+        *(data.copy(), gdq, pdq.copy(), coeffs, lin_dq.copy(), dqflags.pixel),
+        zframe=zeroframe.copy(),
+        ilin_coeffs=inverse,
+        read_pattern=reads,
+    )
+    for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(a, b)
 
 

@@ -16,10 +16,37 @@ from upramp.simulate import EFFECTS, SimulationConfig, Window
         ({"subarray": "SUB160"}, 0.27864),
         ({"subarray": "SUBGRISM64"}, 0.34061),
         ({"subarray": "SUBGRISM64", "noutputs": 1}, 1.3596),
+        # ... NIRISS detector subarrays.
+        ({"detector": "NIS", "subarray": "FULL"}, 10.73677),
+        ({"detector": "NIS", "subarray": "SUBSTRIP256"}, 5.494),
+        ({"detector": "NIS", "subarray": "SUBSTRIP96"}, 2.214),
+        ({"detector": "NIS", "subarray": "SUB80"}, 0.07544),
+        ({"detector": "NIS", "subarray": "SUB64"}, 0.05016),
+        ({"detector": "NIS", "subarray": "WFSS64R"}, 0.34061),
+        # The guider's acquisition, from the header of a flight exposure (a window of 128 x 128).
+        ({"detector": "GUIDER2", "subarray": "SUB128CNTR"}, 0.182),
     ],
 )
 def test_frame_times(mode, frame_time):
     assert SimulationConfig(**mode).frame_time == pytest.approx(frame_time, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("detector", "readpatt", "exposure_type"),
+    [("NRCA1", "RAPID", "NRC_IMAGE"), ("NIS", "NISRAPID", "NIS_IMAGE"), ("GUIDER1", "FGSRAPID", "FGS_IMAGE")],
+)
+def test_defaults_of_the_instrument(detector, readpatt, exposure_type):
+    config = SimulationConfig(detector=detector, subarray="FULL")
+    assert (config.readpatt, config.exposure_type, config.frames_per_group) == (readpatt, exposure_type, 1)
+    assert SimulationConfig(detector=detector, subarray="FULL", exposure_type="X").exposure_type == "X"
+
+
+def test_subarrays_belong_to_an_instrument():
+    assert SimulationConfig(detector="NIS", subarray="SUBSTRIP96").geometry == Window(1, 1803, 2048, 96)
+    assert SimulationConfig(detector="NIS", subarray="WFSS64C").geometry == Window(1, 1985, 2048, 64)
+    assert SimulationConfig(detector="NIS", subarray="WFSS64R").geometry == Window(1985, 1, 64, 2048)
+    with pytest.raises(ConfigError, match="SUB80"):
+        SimulationConfig(detector="NIS", subarray="SUB640")
 
 
 @pytest.mark.parametrize(

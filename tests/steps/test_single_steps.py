@@ -98,13 +98,20 @@ def test_ipc_kernel_of_no_use(ramp, tmp_path, shape):
         steps.IPCStep.call(ramp, override_ipc=str(tmp_path / "ipc.fits"))
 
 
-def test_inverse_linearity_of_averaged_groups_is_refused(ramp, small, tmp_path):
-    ramp.meta.exposure.nframes = 4
+@pytest.mark.parametrize(("nframes", "ngroups", "differs"), [(4, 6, True), (1, 6, False), (4, 1, False)])
+def test_inverse_coefficients_matter_for_averaged_groups(ramp, small, tmp_path, nframes, ngroups, differs):
+    short = RampModel(ramp.data[:, :ngroups].copy())
+    short.update(ramp)
+    short.meta.exposure.nframes = nframes
     with fits.open(small.references["linearity"]) as hdus:
-        hdus.append(fits.ImageHDU(hdus["COEFFS"].data, name="INV_COEFFS"))
+        hdus.append(fits.ImageHDU(hdus["COEFFS"].data * [[[1]], [[1]], [[-1]], [[0]], [[0]]], name="INV_COEFFS"))
+        hdus["INV_COEFFS"].data = hdus["INV_COEFFS"].data.astype(np.float32)
         hdus.writeto(tmp_path / "linearity.fits")
-    with pytest.raises(UnsupportedModeError, match="INV_COEFFS"):
-        steps.LinearityStep.call(ramp, override_linearity=str(tmp_path / "linearity.fits"))
+    plain = steps.LinearityStep.call(short, **small.of("linearity"))
+    found = steps.LinearityStep.call(short, override_linearity=str(tmp_path / "linearity.fits"))
+    assert found.meta.cal_step.linearity == "COMPLETE"
+    assert (found.data != plain.data).any() == differs
+    np.testing.assert_allclose(found.data, plain.data, rtol=0.02)
 
 
 def test_jump_needs_three_groups(ramp, small, caplog):
@@ -152,6 +159,22 @@ def test_gain_scale(small, ramp):
     np.testing.assert_array_equal(scaled.err, 2 * rate.err)
     np.testing.assert_array_equal(scaled.var_poisson, 4 * rate.var_poisson)
     np.testing.assert_array_equal(scaled.dq, rate.dq)
+
+
+@pytest.mark.parametrize(("xstart", "ystart"), [(2040, 945), (945, 2038), (0, 945)])
+def test_refpix_of_a_subarray_that_is_not_on_the_detector(ramp, caplog, xstart, ystart):
+    caplog.set_level(logging.WARNING, logger="upramp")
+    ramp.meta.subarray.xstart, ramp.meta.subarray.ystart = xstart, ystart
+    result = steps.RefPixStep.call(ramp, configure_log=False)
+    assert result.meta.cal_step.refpix == "SKIPPED"
+    assert f"it covers columns {xstart} to {xstart + 15} and rows {ystart} to {ystart + 11}, of 2048" in caplog.text
+    np.testing.assert_array_equal(result.data, ramp.data)
+
+
+def test_refpix_of_an_unknown_detector(ramp):
+    ramp.meta.instrument.detector = "MULTIPLE"
+    with pytest.raises(UnsupportedModeError, match="DETECTOR is MULTIPLE; refpix knows NRCA1"):
+        steps.RefPixStep.call(ramp)
 
 
 def test_steps_that_are_not_there(ramp):

@@ -1,0 +1,32 @@
+"""calwebb_dark: corrected ramps of a dark exposure."""
+
+from upramp.framework import Pipeline
+from upramp.models import Level1bModel, RampModel
+from upramp.pipelines.detector1 import Detector1Pipeline
+
+__all__ = ["DarkPipeline"]
+
+STEPS = ("group_scale", "dq_init", "saturation", "ipc", "superbias", "refpix", "linearity")
+MIRI_STEPS = (
+    "group_scale", "dq_init", "emicorr", "saturation", "ipc", "firstframe", "lastframe", "reset", "linearity", "rscd",
+)  # fmt: skip
+
+
+class DarkPipeline(Pipeline):
+    """Correct the ramps of a dark exposure: all that comes before the dark is subtracted, step by step."""
+
+    class_alias = "calwebb_dark"
+    step_defs = {  # noqa: RUF012 - the form of the base class
+        key: Detector1Pipeline.step_defs[key]
+        for key in (
+            "group_scale", "dq_init", "emicorr", "saturation", "ipc", "superbias", "refpix", "reset", "rscd",
+            "firstframe", "lastframe", "linearity",
+        )
+    }  # fmt: skip
+
+    def process(self, data):
+        """Correct one exposure: a file, or a ramp model. Returns the ramp."""
+        ramp = RampModel(data) if isinstance(data, Level1bModel) else self.prepare_output(data, open_as=RampModel)
+        for key in MIRI_STEPS if ramp.meta.instrument.name == "MIRI" else STEPS:
+            ramp = getattr(self, key).run(ramp)
+        return ramp
