@@ -18,8 +18,8 @@ For every integration by itself, data [DN] after the superbias:
 
 What comes out are the science pixels alone: 2048 of the 3200 rows.
 
-Source: Rauscher et al. (2017), PASP 129, 105003, and reference behaviour (three iterations, the weights, the replacement
-of bad pixels). Differs from it: spectra of real data are calculated as such, sums are float64; 1e-5 DN.
+Source: Rauscher et al. (2017), PASP 129, 105003, and reference behaviour (three iterations, the weights, the
+replacement of bad pixels). Differs from it: only what a real signal needs is transformed, and sums are float64.
 A NaN sample makes its group, or with it the whole integration, NaN.
 """
 

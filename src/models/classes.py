@@ -8,6 +8,7 @@ __all__ = [
     "DarkModel",
     "GainModel",
     "IPCModel",
+    "IRS2Model",
     "ImageModel",
     "Level1bModel",
     "LinearityModel",
@@ -145,3 +146,9 @@ class IPCModel(ReferenceModel):
     """Interpixel capacitance."""
 
     schema_name = "ipc"
+
+
+class IRS2Model(ReferenceModel):
+    """Coefficients of the IRS2 correction (reference type refpix)."""
+
+    schema_name = "irs2"

@@ -6,6 +6,7 @@ import time
 
 from upramp.errors import UnsupportedModeError
 from upramp.framework import Pipeline, executor
+from upramp.kernels._irs2_layout import is_interleaved
 from upramp.models import Level1bModel, RampModel
 from upramp.steps.dark_current import DarkCurrentStep
 from upramp.steps.dq_init import DQInitStep
@@ -137,8 +138,8 @@ class Detector1Pipeline(Pipeline):
         name = ramp.meta.filename or "the exposure"
         if meta.instrument.name == "MIRI":
             raise UnsupportedModeError(f"{name} is from MIRI, whose chain is not implemented yet")
-        if (meta.exposure.readpatt or "").startswith("NRSIRS2"):
-            raise UnsupportedModeError(f"{name} was read in {meta.exposure.readpatt}; IRS2 is not implemented yet")
+        if is_interleaved(ramp.shape) and ramp.has_array("zeroframe"):
+            raise UnsupportedModeError(f"{name} is an IRS2 readout with a ZEROFRAME; that is not implemented")
         if meta.subarray.num_superstripe or meta.subarray.multistripe_reads1 is not None:
             raise UnsupportedModeError(f"{name} is a multistripe readout ({meta.subarray.name}); not implemented yet")
         for step in self.steps_below():
@@ -156,6 +157,8 @@ class Detector1Pipeline(Pipeline):
             return "the ZEROFRAME is needed"
         if self.ramp_fit.skip:
             return "ramp_fit is skipped"
+        if is_interleaved(ramp.shape):
+            return "IRS2 readout"
         return executor.intermediates_wanted(self.sub_steps)
 
     def _describe(self, ramp):

@@ -6,6 +6,8 @@ from typing import Any
 from upramp.errors import ConfigError
 from upramp.simulate.detectors import (
     DETECTORS,
+    EXPOSURE_TYPES,
+    IRS2_FRAME_TIME,
     READOUT_PATTERNS,
     SUBARRAYS,
     Window,
@@ -44,7 +46,7 @@ class SimulationConfig:
         A name is not in the tables, a number is out of range, or the window leaves the detector.
     """
 
-    detector: str = _mode("NRCBLONG", "detector, NRCA1 ... NRCBLONG")
+    detector: str = _mode("NRCBLONG", "detector, NRCA1 ... NRCBLONG, NRS1, NRS2")
     subarray: str = _mode("SUB160", "name of the subarray; GENERIC with a window of one's own")
     window: Window | None = _mode(None, "corner and size: 1-based xstart ystart xsize ysize", Window)  # noqa: RUF009
     noutputs: int | None = _mode(None, "amplifiers that read the window, 1 or 4 [default: those of the subarray]", int)
@@ -57,7 +59,7 @@ class SimulationConfig:
     zero_frame: bool = _mode(False, "also downlink the first frame of every integration")
     seed: int = _mode(1, "seed of sky and noise")
     detector_seed: int = _mode(1, "seed of the detector's properties")
-    exposure_type: str = _mode("NRC_IMAGE", "EXP_TYPE")
+    exposure_type: str | None = _mode(None, "EXP_TYPE [default: that of the instrument]", str)
     start: str = _mode("2024-03-01T12:00:00.000", "UTC start of the exposure")
 
     gain: float = _mode(1.8, "mean gain [e-/DN]")
@@ -93,6 +95,8 @@ class SimulationConfig:
         if self.window is None:
             find(SUBARRAYS, self.subarray, "subarray (without a window of its own)")
         self._check_window()
+        if self.is_irs2:
+            self._check_interleaved()
         for name, value, low in (
             ("nints", self.nints, 1),
             ("ngroups", self.ngroups, 1),
@@ -108,6 +112,13 @@ class SimulationConfig:
             value = getattr(self, item.name)
             if "effect" in item.metadata and value is not None and value < 0:
                 raise ConfigError(f"{item.name} is {value}; expected a size of at least 0 ({item.metadata['help']})")
+
+    def _check_interleaved(self):
+        detector = DETECTORS[self.detector]
+        if detector.instrument != "NIRSPEC" or self.geometry.shape != (detector.size, detector.size):
+            raise ConfigError(f"readpatt is {self.readpatt}; IRS2 reads full frames of NRS1 or NRS2")
+        if self.zero_frame:
+            raise ConfigError("zero_frame is True; IRS2 readouts have none")
 
     def _check_window(self):
         window, size = self.geometry, DETECTORS[self.detector].size
@@ -137,6 +148,16 @@ class SimulationConfig:
         return 1 if self.window is not None else SUBARRAYS[self.subarray].noutputs
 
     @property
+    def exp_type(self):
+        """EXP_TYPE: the one asked for, or the usual one of the instrument."""
+        return self.exposure_type or EXPOSURE_TYPES[DETECTORS[self.detector].instrument]
+
+    @property
+    def is_irs2(self):
+        """Whether reference pixels are read between the science pixels (NIRSpec)."""
+        return self.readpatt.startswith("NRSIRS2")
+
+    @property
     def frames_per_group(self):
         """Frames averaged in a group (NFRAMES)."""
         return READOUT_PATTERNS[self.readpatt][0] if self.nframes is None else self.nframes
@@ -154,7 +175,7 @@ class SimulationConfig:
     @property
     def frame_time(self):
         """Time between frames [s] (TFRAME)."""
-        return frame_time(DETECTORS[self.detector], self.geometry, self.outputs)
+        return IRS2_FRAME_TIME if self.is_irs2 else frame_time(DETECTORS[self.detector], self.geometry, self.outputs)
 
     @property
     def group_time(self):

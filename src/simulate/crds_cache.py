@@ -35,6 +35,7 @@ MATCHING_KEYS = {
     "gain": (_DETECTOR, _FILTER, _SUBARRAY),
     "readnoise": (_DETECTOR, _FILTER, _SUBARRAY),
     "ipc": (_DETECTOR,),
+    "refpix": (_DETECTOR, _READPATT),
     "pars-detector1pipeline": (("META.VISIT.TSOVISIT", "TSOVISIT"), _DETECTOR),
 }
 # Files of these types that cover the full frame serve every subarray; a dark is never cut out.
@@ -42,7 +43,7 @@ _CUT_OUT_TYPES = frozenset(MATCHING_KEYS) - {"dark"}
 
 # Types that stage 1 may ask for: answered N/A unless there is a file.
 OTHER_TYPES = (
-    "emicorr", "flat", "pastasoss", "persat", "pictureframe", "refpix", "reset", "rscd", "sirskernel",
+    "emicorr", "flat", "pastasoss", "persat", "pictureframe", "reset", "rscd", "sirskernel",
     "trapdensity", "trappars",
 )  # fmt: skip
 PARAMETER_TYPES = tuple(

@@ -12,6 +12,8 @@ __all__ = ["DETECTORS", "READOUT_PATTERNS", "SUBARRAYS", "Detector", "Subarray",
 
 REFERENCE_BORDER = 4
 SAMPLE_TIME_US = 10.0
+# An IRS2 frame: 2048 lines of 712 samples, and 714 samples between frames.
+IRS2_FRAME_TIME = (2048 * 712 + 714) * SAMPLE_TIME_US * 1e-6
 
 
 @dataclass(frozen=True)
@@ -23,14 +25,16 @@ class Detector:
 
     name: str
     instrument: str
-    module: str
-    channel: str
+    module: str | None
+    channel: str | None
     fastaxis: int
     slowaxis: int
     sca_number: int
     filter: str
     size: int = 2048
     amplifiers: int = 4
+    pupil: str | None = "CLEAR"
+    grating: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,10 @@ def _nircam(name, module, channel, fastaxis, slowaxis, sca_number):
     )
 
 
+def _nirspec(name, fastaxis, slowaxis, sca_number):
+    return Detector(name, "NIRSPEC", None, None, fastaxis, slowaxis, sca_number, "F290LP", pupil=None, grating="G395H")
+
+
 DETECTORS = {
     detector.name: detector
     for detector in (
@@ -92,6 +100,8 @@ DETECTORS = {
         _nircam("NRCB3", "B", "SHORT", 1, -2, 488),
         _nircam("NRCB4", "B", "SHORT", -1, 2, 489),
         _nircam("NRCBLONG", "B", "LONG", 1, -2, 490),
+        _nirspec("NRS1", 2, 1, 491),
+        _nirspec("NRS2", -2, -1, 492),
     )
 }
 
@@ -110,6 +120,11 @@ SUBARRAYS = {
         Subarray("SUBGRISM256", 2048, 256, 1, None, 4),
         Subarray("SUBGRISM128", 2048, 128, 1, None, 4),
         Subarray("SUBGRISM64", 2048, 64, 1, None, 4),
+        # NIRSpec
+        Subarray("ALLSLITS", 2048, 256, 1, 897, 1),
+        Subarray("SUBS200A1", 2048, 64, 1, 1057, 1),
+        Subarray("SUB2048", 2048, 32, 1, 946, 1),
+        Subarray("SUB512", 512, 32, 769, 946, 1),
     )
 }
 
@@ -124,7 +139,15 @@ READOUT_PATTERNS = {
     "MEDIUM8": (8, 2),
     "DEEP2": (2, 18),
     "DEEP8": (8, 12),
+    "NRSRAPID": (1, 0),
+    "NRS": (4, 0),
+    "NRSIRS2RAPID": (1, 0),
+    "NRSIRS2": (5, 0),
 }
+
+
+# EXP_TYPE of an exposure that does not say.
+EXPOSURE_TYPES = {"NIRCAM": "NRC_IMAGE", "NIRSPEC": "NRS_FIXEDSLIT"}
 
 
 def find(table, name, what):

@@ -13,6 +13,7 @@ import numpy as np
 from upramp.simulate.config import SimulationConfig
 from upramp.simulate.detector_maps import DetectorMaps, detector_maps, random_stream
 from upramp.simulate.detectors import DETECTORS
+from upramp.simulate.irs2 import INTERLEAVED_SHAPE, interleaved_frame
 from upramp.simulate.scene import cosmic_rays, rate_image, snowball_charge, snowballs
 
 __all__ = ["Exposure", "Truth", "simulate_exposure"]
@@ -50,7 +51,7 @@ class Exposure:
     ----------
     config : SimulationConfig
     data : (nint, ngroup, ny, nx) uint16
-        Raw groups [DN].
+        Raw groups [DN]; an IRS2 readout has 3200 rows instead of the 2048 of the detector.
     zeroframe : (nint, ny, nx) uint16 or None
         First frame of every integration [DN].
     truth : Truth
@@ -92,7 +93,8 @@ def simulate_exposure(config):
     maps = detector_maps(config)
     rate = np.where(maps.responsive, rate_image(config), 0.0)
     shape = config.geometry.shape
-    data = np.empty((config.nints, config.ngroups, *shape), np.uint16)
+    read_shape = INTERLEAVED_SHAPE if config.is_irs2 else shape
+    data = np.empty((config.nints, config.ngroups, *read_shape), np.uint16)
     zeroframe = np.empty((config.nints, *shape), np.uint16) if config.zero_frame else None
     saturation_group = np.full((config.nints, *shape), config.ngroups, np.int16)
 
@@ -120,7 +122,8 @@ class _Integration:
         self.shot_noise = random_stream(config.seed, "poisson", index)
         self.read_noise = random_stream(config.seed, "read noise", index)
         self.drift = random_stream(config.seed, "refpix", index)
-        self.lines = _one_over_f(config, index)
+        self.lines = None if config.is_irs2 else _one_over_f(config, index)
+        self.index = index
 
     def read_groups(self, groups, saturation_group):
         """Fill (ngroup, ny, nx) groups and the group of saturation; returns the first frame, uint16."""
@@ -164,11 +167,19 @@ class _Integration:
         # The root of linear = measured + curvature * measured**2, written so that curvature 0 is harmless.
         signal = 2 * linear / (1 + np.sqrt(1 + 4 * maps.curvature * linear))
         signal += maps.bias
+        if config.is_irs2:
+            if config.read_noise:
+                signal += maps.read_noise * self.read_noise.standard_normal(signal.shape, dtype=np.float32)
+            return _digitize(interleaved_frame(config, signal, self.index, frame))
         signal += _amplifier_offsets(config, self.drift)
         signal += self.lines[frame][:, None] if _lines_are_rows(config) else self.lines[frame][None, :]
         if config.read_noise:
             signal += maps.read_noise * self.read_noise.standard_normal(signal.shape, dtype=np.float32)
-        return np.clip(np.rint(signal, out=signal), 0, ADC_MAX, out=signal).astype(np.uint16)
+        return _digitize(signal)
+
+
+def _digitize(signal):
+    return np.clip(np.rint(signal, out=signal), 0, ADC_MAX, out=signal).astype(np.uint16)
 
 
 def _couple_neighbours(linear, is_reference, coupling):

@@ -119,7 +119,8 @@ def _primary_header(values):
     for title, cards in PRIMARY_SECTIONS:
         if title is not None:
             header.extend([("", ""), ("", f"        {title}"), ("", "")], bottom=True)
-        header.extend(((keyword, values[keyword], comment) for keyword, _, comment in cards), bottom=True)
+        present = ((keyword, values[keyword], comment) for keyword, _, comment in cards)
+        header.extend((card for card in present if card[1] is not None), bottom=True)
     return header
 
 

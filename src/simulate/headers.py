@@ -81,6 +81,7 @@ PRIMARY_SECTIONS = (
             ("MODULE", "instrument.module", "NIRCam module: A, B, or MULTIPLE"),
             ("CHANNEL", "instrument.channel", "Instrument channel"),
             ("FILTER", "instrument.filter", "Name of the filter element used"),
+            ("GRATING", "instrument.grating", "Name of grating used"),
             ("PUPIL", "instrument.pupil", "Name of the pupil element used"),
             ("PILIN", "instrument.pupil_imaging_lens", "Pupil imaging lens in the optical path?"),
         ),
@@ -114,6 +115,8 @@ PRIMARY_SECTIONS = (
             ("DURATION", "exposure.duration", "[s] Total duration of exposure"),
             ("NRSTSTRT", "exposure.nresets_at_start", "Number of resets at start of exposure"),
             ("NRESETS", "exposure.nresets_between_ints", "Number of resets between integrations"),
+            ("NRS_NORM", "exposure.nrs_normal", "Number of normal pixels in IRS2 readout"),
+            ("NRS_REF", "exposure.nrs_reference", "Number of reference pixels in IRS2 readout"),
             ("ZEROFRAM", "exposure.zero_frame", "Zero frame was downlinked separately"),
             ("DATAPROB", "exposure.data_problem", "Science telemetry indicated a problem"),
             ("SCA_NUM", "exposure.sca_num", "Sensor Chip Assembly number"),
@@ -199,7 +202,7 @@ SCI_CARDS = (
 BARYCENTRIC_CORRECTION = 120.0  # s; a plausible constant
 PROGRAM = "99999"
 RA, DEC = 80.0, -69.5
-_PIXEL_SCALE = {"SHORT": 0.031, "LONG": 0.063}  # arcsec
+_PIXEL_SCALE = {"SHORT": 0.031, "LONG": 0.063, None: 0.1}  # arcsec
 _MJD_ZERO = datetime(1858, 11, 17)
 _DAY = 86400.0
 _TSO_TYPES = ("NRC_TSIMAGE", "NRC_TSGRISM")
@@ -220,7 +223,7 @@ def _iso(moment):
 
 
 def exposure_values(config):
-    """Values of all keywords: dict from keyword to value.
+    """Values of all keywords: dict from keyword to value; None for those that the instrument does not have.
 
     Parameters
     ----------
@@ -268,7 +271,6 @@ _PLACEHOLDERS = {
     "TARGTYPE": "FIXED",
     "TARG_RA": RA,
     "TARG_DEC": DEC,
-    "PILIN": False,
     "EXPCOUNT": 1,
     "EXPRIPAR": "PRIME",
     "DATAPROB": False,
@@ -289,7 +291,9 @@ def _hardware(config, detector):
         "MODULE": detector.module,
         "CHANNEL": detector.channel,
         "FILTER": detector.filter,
-        "PUPIL": "CLEAR",
+        "GRATING": detector.grating,
+        "PUPIL": detector.pupil,
+        "PILIN": False if detector.instrument == "NIRCAM" else None,
         "SCA_NUM": detector.sca_number,
         "SUBARRAY": config.subarray,
         "SUBSTRT1": window.xstart,
@@ -306,8 +310,8 @@ def _readout(config):
     """How groups and integrations are made of frames."""
     integration_time = config.frames_per_integration * config.frame_time
     return {
-        "TSOVISIT": config.exposure_type in _TSO_TYPES,
-        "EXP_TYPE": config.exposure_type,
+        "TSOVISIT": config.exp_type in _TSO_TYPES,
+        "EXP_TYPE": config.exp_type,
         "READPATT": config.readpatt,
         "NOUTPUTS": config.outputs,
         "NINTS": config.nints,
@@ -328,6 +332,8 @@ def _readout(config):
         "XPOSURE": config.nints * integration_time,
         "NRSTSTRT": 1,
         "NRESETS": 1,
+        "NRS_NORM": 16 if config.is_irs2 else None,
+        "NRS_REF": 4 if config.is_irs2 else None,
         "ZEROFRAM": config.zero_frame,
     }
 
@@ -394,6 +400,8 @@ def metadata_tree(values):
     meta: dict = {}
     cards = [card for _, section in PRIMARY_SECTIONS for card in section] + list(SCI_CARDS)
     for keyword, path, _ in cards:
+        if values[keyword] is None:
+            continue
         *parents, leaf = path.split(".")
         node = meta
         for parent in parents:

@@ -7,7 +7,7 @@ from upramp.kernels._bits import as_bits
 from upramp.kernels.corrections import DarkCurrent
 from upramp.kernels.dark import dark_plan
 from upramp.models import DarkModel
-from upramp.steps.ramp_step import RampStep, plane, require
+from upramp.steps.ramp_step import RampStep, plane, require, science_frame
 
 __all__ = ["DarkCurrentStep"]
 
@@ -28,14 +28,14 @@ class DarkCurrentStep(RampStep):
         reference = self.open_reference(ramp, "dark", DarkModel)
         if reference is None:
             return None
-        frames = reference.mapped("data")
-        if frames is None or frames.bits.ndim != 3 or frames.bits.shape[-2:] != ramp.shape[-2:]:
+        frames, frame = reference.mapped("data"), science_frame(ramp)
+        if frames is None or frames.bits.ndim != 3 or frames.bits.shape[-2:] != frame:
             found = "no SCI array" if frames is None else f"SCI of shape {frames.bits.shape}"
             raise ReferenceFileError(
-                f"DARK reference {reference.meta.filename} has {found}; expected (groups, {ramp.shape[-2]}, "
-                f"{ramp.shape[-1]}) like the exposure: darks are not cut out of larger ones"
+                f"DARK reference {reference.meta.filename} has {found}; expected (groups, {frame[0]}, "
+                f"{frame[1]}) like the exposure: darks are not cut out of larger ones"
             )
-        ramp.average_dark_current = np.full(ramp.shape[-2:], self._average(reference), np.float32)
+        ramp.average_dark_current = np.full(frame, self._average(reference), np.float32)
         nframes, groupgap = require(ramp, NFRAMES="meta.exposure.nframes", GROUPGAP="meta.exposure.groupgap")
         dark_nframes, dark_groupgap = reference.meta.exposure.nframes or 1, reference.meta.exposure.groupgap or 0
         plan = dark_plan(ramp.shape[1], nframes, groupgap, len(frames.bits), dark_nframes, dark_groupgap)
@@ -55,7 +55,7 @@ class DarkCurrentStep(RampStep):
             direct=plan.direct,
         )
         if self.dark_output is not None:
-            self._save_dark(reference, dark, ramp.shape)
+            self._save_dark(reference, dark, (*ramp.shape[:2], *frame))
         return dark
 
     def _average(self, reference):
