@@ -11,6 +11,8 @@ degrees. So one row of the image is one slot of one sector, for all 2048 lines.
 
 import numpy as np
 
+from upramp.kernels._jit import kernel
+
 __all__ = [
     "DETECTORS",
     "GAP_SLOTS",
@@ -25,6 +27,7 @@ __all__ = [
     "SPREAD_SLOTS",
     "SPREAD_SOURCE",
     "is_interleaved",
+    "science_row",
     "science_rows",
     "sector_rows",
 ]
@@ -70,6 +73,14 @@ def sector_rows(detector):
     along = np.arange(SECTOR)
     rows = np.stack([SECTOR * s + (along[::-1] if s % 2 == 0 else along) for s in range(SECTORS)])
     return rows if detector == "NRS1" else ROWS - 1 - rows
+
+
+@kernel
+def science_row(row, turned):
+    """Image row of a row of science pixels; ``turned``: of NRS2."""
+    counted = LINES - 1 - row if turned else row
+    place = SECTOR + counted + REFERENCE_RUN * ((counted + SCIENCE_RUN // 2) // SCIENCE_RUN)
+    return ROWS - 1 - place if turned else place
 
 
 def science_rows(detector):

@@ -11,6 +11,8 @@ import numpy as np
 
 from upramp.kernels import corrections as c
 from upramp.kernels._bits import Bits, as_bits, decode_flags_tile, decode_float_tile, decode_raw_tile
+from upramp.kernels._irs2_layout import DETECTORS, LINES, is_interleaved
+from upramp.kernels._irs2_prepass import correct_before_fusing, place_interleaved
 from upramp.kernels._jit import run_rows
 from upramp.kernels._layout import ShapeError
 from upramp.kernels.fused import (
@@ -68,7 +70,7 @@ class Chain:
     saturation: c.Saturation | None = None
     ipc: c.InterPixelCapacitance | None = None
     superbias: c.SuperBias | None = None
-    refpix: c.ReferenceMeasurement | None = None
+    refpix: c.ReferenceMeasurement | c.InterleavedReference | None = None
     linearity: c.Linearity | None = None
     dark: c.DarkCurrent | None = None
     jump: c.JumpDetection | None = None
@@ -183,6 +185,8 @@ def measure_reference_pixels(raw, chain, shape, threads=None):
     op = chain.refpix
     if op is None:
         return c.ReferencePixels()
+    if isinstance(op, c.InterleavedReference):
+        return correct_before_fusing(raw, chain, shape, threads)
     fast, slow = ORIENTATION[op.detector]
     ny, nx = shape[-2:]
     read = _ReferenceReader(raw, chain, shape)
@@ -274,12 +278,14 @@ def _outputs(chain, out, ramp_out, shape):
 
 def _compiled_chain(chain, shape):
     """The chain as compiled code takes it; the reference pixels are still to be measured."""
+    # What an IRS2 readout gets from refpix has no bias any more.
+    superbias = None if isinstance(chain.refpix, c.InterleavedReference) else chain.superbias
     return CompiledChain(
         chain.mask or c.StaticMask(),
         chain.saturation or c.Saturation(),
         chain.ipc or c.InterPixelCapacitance(),
-        chain.superbias or c.SuperBias(),
-        c.ReferencePixels(chain.refpix is not None),
+        superbias or c.SuperBias(),
+        c.ReferencePixels(isinstance(chain.refpix, c.ReferenceMeasurement)),
         chain.linearity or c.Linearity(),
         chain.dark or c.DarkCurrent(),
         _jump_rules(chain.jump, shape),
@@ -342,10 +348,17 @@ def calibrate(
     shape = tuple((raw.bits if hasattr(raw, "bits") else raw).shape)
     if len(shape) != 4:
         raise ShapeError(f"raw has shape {shape}; expected (nint, ngroup, ny, nx)")
+    bits = as_bits(raw, np.uint16)
+    if is_interleaved(shape):
+        if not isinstance(chain.refpix, c.InterleavedReference):
+            raise WholeFrameRule("an IRS2 readout is not corrected by refpix")
+        chain = place_interleaved(chain)
+        bits = bits._replace(interleaved=1 + DETECTORS.index(chain.refpix.detector))
+        shape = (*shape[:2], LINES, LINES)
     ni, ng, ny, nx = shape
     _check(raw, chain, shape)
     scale = chain.scale.factor if chain.scale is not None else 1.0
-    samples = RawSamples(as_bits(raw, np.uint16), ny, nx, float(scale))
+    samples = RawSamples(bits, ny, nx, float(scale))
     outputs, fit = _outputs(chain, out, ramp_out, shape)
     # Records hold addresses: `work` keeps the arrays alive until the kernels are done.
     work = Work(samples, _compiled_chain(chain, shape), outputs)

@@ -27,6 +27,7 @@ from upramp.steps.not_available import (
     RscdStep,
 )
 from upramp.steps.ramp_fit import RampFitStep
+from upramp.steps.ramp_step import science_frame
 from upramp.steps.refpix import RefPixStep
 from upramp.steps.saturation import SaturationStep
 from upramp.steps.superbias import SuperBiasStep
@@ -157,8 +158,6 @@ class Detector1Pipeline(Pipeline):
             return "the ZEROFRAME is needed"
         if self.ramp_fit.skip:
             return "ramp_fit is skipped"
-        if is_interleaved(ramp.shape):
-            return "IRS2 readout"
         return executor.intermediates_wanted(self.sub_steps)
 
     def _describe(self, ramp):
@@ -202,7 +201,8 @@ class Detector1Pipeline(Pipeline):
             else:
                 factor = self.gain_scale.scaling(product)
         chain = dataclasses.replace(chain, gain_factor=factor)
-        ni, _, ny, nx = ramp.shape
+        shape = (*ramp.shape[:2], *science_frame(ramp))
+        ni, _, ny, nx = shape
         models = {"rate": rate, "rateints": rateints}
         shapes = {
             "rate": dict.fromkeys(executor.RATE_ARRAYS.values(), (ny, nx)),
@@ -210,7 +210,7 @@ class Detector1Pipeline(Pipeline):
         }
         if self.save_calibrated_ramp:
             models["ramp"] = self._ramp_product(ramp)
-            shapes["ramp"] = {"data": ramp.shape, "groupdq": ramp.shape, "pixeldq": (ny, nx)}
+            shapes["ramp"] = {"data": shape, "groupdq": shape, "pixeldq": (ny, nx)}
         to_disk = self.save_results and not self.post_hooks and self.output_ext.lstrip(".") == "fits"
         stages = {
             name: executor.Stage(model, shapes[name], self.make_output_path(suffix=name) if to_disk else None)
@@ -225,7 +225,7 @@ class Detector1Pipeline(Pipeline):
         references = [one for step in self.sub_steps.values() for one in step.reference_files_used]
         for model in models.values():
             if chain.jump is not None:
-                self.jump.record_counts(model, n_primary, 0, ramp.shape)
+                self.jump.record_counts(model, n_primary, 0, shape)
             self.finalize_result(model, list(dict.fromkeys(references)))
         if to_disk:
             self._streamed = list(models.values())
