@@ -152,13 +152,13 @@ def prepare_coefficients(table, threads=None):
 
 
 @kernel
-def _split(even, odd, rows, base, step, n):
+def _split(even, odd, rows, base, n):
     """Even and odd part of n rows about the first one."""
     half = n // 2
     for x in range(rows.shape[1]):
         even[0, x] = rows[base, x]
     for b in range(1, half + 1):
-        one, other = base + b * step, base + (n - b) * step
+        one, other = base + b, base + n - b
         factor = np.float32(0.5 if 2 * b == n else 1.0)
         for x in range(rows.shape[1]):
             even[b, x] = (rows[one, x] + rows[other, x]) * factor
@@ -184,22 +184,21 @@ def _correlate(sums, s, parts, waves, q, half):
 @kernel
 def _combine(rows, row, mirrored, sums, cosine, sine, sign):
     """Rows q and n - q of a transform; ``sign`` is 1 forwards and -1 backwards."""
-    n = rows.shape[1] // 2
-    for x in range(n):
-        rows[row, x] = sums[cosine, x] + sign * sums[sine, n + x]
-        rows[row, n + x] = sums[cosine, n + x] - sign * sums[sine, x]
-    if mirrored == row:
-        return
-    for x in range(n):
-        rows[mirrored, x] = sums[cosine, x] - sign * sums[sine, n + x]
-        rows[mirrored, n + x] = sums[cosine, n + x] + sign * sums[sine, x]
+    n = BLOCK
+    for start in range(0, rows.shape[1], 2 * n):
+        for x in range(start, start + n):
+            rows[row, x] = sums[cosine, x] + sign * sums[sine, n + x]
+            rows[row, n + x] = sums[cosine, n + x] - sign * sums[sine, x]
+        for x in range(start, start + n):
+            rows[mirrored, x] = sums[cosine, x] - sign * sums[sine, n + x]
+            rows[mirrored, n + x] = sums[cosine, n + x] + sign * sums[sine, x]
 
 
 @kernel
-def _transform_rows(rows, base, step, n, cosines, sines, sign, even, odd, sums):
-    """Transform of length n over the rows base, base + step, ... in place; without normalisation."""
+def _transform_rows(rows, base, n, cosines, sines, sign, even, odd, sums):
+    """Transform of length n over the rows from ``base`` on, in place; without normalisation."""
     half = n // 2
-    _split(even, odd, rows, base, step, n)
+    _split(even, odd, rows, base, n)
     for q in range(0, cosines.shape[0], 2):
         for x in range(rows.shape[1]):
             sums[0, x] = even[0, x]
@@ -208,19 +207,20 @@ def _transform_rows(rows, base, step, n, cosines, sines, sign, even, odd, sums):
             sums[3, x] = np.float32(0)
         _correlate(sums, 0, even, cosines, q, half)
         _correlate(sums, 2, odd, sines, q, half)
-        _combine(rows, base + q * step, base + (n - q) % n * step, sums, 0, 2, sign)
+        # Where a row is its own mirror image (q = 0, n / 2) the sum of sines is 0.
+        _combine(rows, base + q, base + (n - q) % n, sums, 0, 2, sign)
         if q + 1 <= half:
-            _combine(rows, base + (q + 1) * step, base + (n - q - 1) * step, sums, 1, 3, sign)
+            _combine(rows, base + q + 1, base + n - q - 1, sums, 1, 3, sign)
 
 
 @kernel
 def _transform(rows, waves, sign, scratch):
     """Transform along the slots of a block, in place."""
-    even, odd, sums = scratch
+    even, odd, sums, wide_even, wide_odd, wide_sums = scratch
     for a in range(SHORT):
-        _transform_rows(rows, a * LONG, 1, LONG, waves[2], waves[3], sign, even, odd, sums)
-    for b in range(LONG):
-        _transform_rows(rows, b, LONG, SHORT, waves[0], waves[1], sign, even, odd, sums)
+        _transform_rows(rows, a * LONG, LONG, waves[2], waves[3], sign, even, odd, sums)
+    wide = rows.reshape((SHORT, LONG * rows.shape[1]))
+    _transform_rows(wide, 0, SHORT, waves[0], waves[1], sign, wide_even, wide_odd, wide_sums)
 
 
 @kernel
@@ -261,13 +261,13 @@ def _apply_filters(rows, pixels, output, pixel_coefficients, output_coefficients
 
 
 @kernel
-def _pass_low(work, slots, gain):
+def _pass_low(rows, gain):
     """Times the gain of the low-pass filter."""
-    n = slots.shape[1] // 2
-    for k in range(slots.shape[0]):
+    n = rows.shape[1] // 2
+    for k in range(rows.shape[0]):
         for x in range(n):
-            work[k, x] = slots[k, x] * gain[k, x]
-            work[k, n + x] = slots[k, n + x] * gain[k, x]
+            rows[k, x] *= gain[k, x]
+            rows[k, n + x] *= gain[k, x]
 
 
 def correction_spectra(output, pixels, coefficients):
@@ -304,10 +304,11 @@ class _Block:
     """Scratch of one block: (712, 2 * BLOCK) float32 arrays of slots or, transformed, of frequencies."""
 
     def __init__(self, tables):
-        shape, height = (SLOTS, 2 * BLOCK), LONG // 2 + 1
+        shape = (SLOTS, 2 * BLOCK)
         self.tables = tables
         self.output, self.work, self.fixed = (np.zeros(shape, np.float32) for _ in range(3))
-        self.scratch = tuple(np.empty((n, 2 * BLOCK), np.float32) for n in (height, height, 4))
+        sizes = [(n // 2 + 1, width) for n, width in ((LONG, 2 * BLOCK), (SHORT, LONG * 2 * BLOCK))]
+        self.scratch = tuple(np.zeros((n, width), np.float32) for height, width in sizes for n in (height, height, 4))
 
     def transform(self, rows, sign=1):
         """Forwards (1) or backwards (-1), in place."""
@@ -320,15 +321,12 @@ class _Block:
     def fill_gaps(self, gain):
         """Fill the gaps of the reference output by the low-pass filter, iteratively; leaves its spectrum."""
         np.copyto(self.fixed, self.output)
-        self.fixed[_GAP_PLACES] = 0
-        self.transform(self.fixed)
         self.transform(self.output)
         for _ in range(ITERATIONS):
-            _pass_low(self.work, self.output, gain)
-            self.transform(self.work, -1)
-            self.work[_SCIENCE_PLACES] = 0
-            self.transform(self.work)
-            np.add(self.fixed, self.work, out=self.output)
+            _pass_low(self.output, gain)
+            self.transform(self.output, -1)
+            self.output[_SCIENCE_PLACES] = self.fixed[_SCIENCE_PLACES]
+            self.transform(self.output)
 
     def load_pixels(self, pixels, start, stop):
         """Spectrum of the reference pixels of a sector."""

@@ -257,16 +257,29 @@ def _add_weighted(total, weight, row, w, shift):
 
 
 @kernel
+def _mean_around(slots, c, x, weights):
+    """Weighted mean of the samples around one in time that are not 0; 0 if there are none."""
+    total, weight = np.float32(0), np.float32(0)
+    for j in range(-_REACH, _REACH + 1):
+        line = (x + (c + j) // SLOTS) % slots.shape[1]
+        value = slots[(c + j) % SLOTS, line]
+        if value != 0:
+            total += weights[j + _REACH] * value
+            weight += weights[j + _REACH]
+    return total / weight if weight != 0 else np.float32(0)
+
+
+@kernel
 def _fill_zeros(filled, slots, read_slot, weights):
     """Copy of the slots (712, 2048) in which zeros are the weighted mean of the samples around them in time."""
     n = slots.shape[1]
     total, weight = np.empty(n, np.float32), np.empty(n, np.float32)
     for c in range(SLOTS):
         copy_row(filled[c], slots[c])
-        zeros = 0
-        for x in range(n):
-            zeros += slots[c, x] == 0
-        if zeros == 0:
+        if read_slot[c]:
+            for x in range(n):
+                if slots[c, x] == 0:
+                    filled[c, x] = _mean_around(slots, c, x, weights)
             continue
         fill_row(total, np.float32(0))
         fill_row(weight, np.float32(0))
@@ -275,8 +288,7 @@ def _fill_zeros(filled, slots, read_slot, weights):
             if read_slot[source]:
                 _add_weighted(total, weight, slots[source], weights[j + _REACH], (c + j) // SLOTS)
         for x in range(n):
-            if slots[c, x] == 0 and weight[x] != 0:
-                filled[c, x] = total[x] / weight[x]
+            filled[c, x] = total[x] / weight[x] if weight[x] != 0 else np.float32(0)
 
 
 @kernel

@@ -165,14 +165,6 @@ def test_miri_is_refused_by_name(refused, changed):
     assert "MIRI" in refused(changed(change))
 
 
-def test_irs2_is_refused_by_name(refused, changed):
-    def change(hdus):
-        hdus[0].header.update(INSTRUME="NIRSPEC", DETECTOR="NRS1", READPATT="NRSIRS2RAPID")
-
-    message = refused(changed(change))
-    assert "NRSIRS2RAPID" in message and "IRS2" in message
-
-
 @pytest.mark.parametrize("step", ["charge_migration", "persistence", "picture_frame", "clean_flicker_noise"])
 def test_steps_that_are_not_there_are_refused_by_name(refused, small, step):
     assert f"{step}: this step is not implemented" in refused(small.path, f"--steps.{step}.skip=false")
