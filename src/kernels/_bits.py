@@ -13,6 +13,7 @@ import numpy as np
 from numba import carray, types
 from numba.extending import intrinsic
 
+from upramp.kernels._irs2_layout import science_row
 from upramp.kernels._jit import helper, kernel
 from upramp.kernels._layout import DTypeError, ShapeError
 
@@ -40,6 +41,7 @@ class Bits(NamedTuple):
     flipped: bool  # the top bit of each number is inverted (BZERO)
     first_row: int
     first_column: int
+    interleaved: int = 0  # 1, 2: an IRS2 readout of NRS1, NRS2, of whose rows only those with science pixels count
 
     def record(self):
         """The same as a `PLANE` record for compiled code; valid as long as this object lives."""
@@ -60,6 +62,7 @@ PLANE = np.dtype(
         ("flipped", np.bool_),
         ("first_row", np.int64),
         ("first_column", np.int64),
+        ("interleaved", np.int64),
     ],
     align=True,
 )
@@ -78,6 +81,14 @@ def _pointer(typing_context, address):
 def array_at(address, shape, dtype):
     """Array of a given shape and dtype that lies at an address."""
     return carray(_pointer(address), shape, dtype)
+
+
+@helper
+def _source_row(source, row):
+    """Row of an array that holds a row of the exposure."""
+    if source.interleaved == 0:
+        return source.first_row + row
+    return science_row(row, source.interleaved == 2)
 
 
 def as_bits(array, dtype, *, ndim=None, first_row=0, first_column=0, writable=False):
@@ -145,7 +156,7 @@ def decode_raw_tile(out, source, ngroups, scale, row, column):
         for g in range(ng):
             for r in range(ny):
                 start = source.first_column + column
-                raw = bits[i * ngroups + g, source.first_row + row + r, start : start + nx]
+                raw = bits[i * ngroups + g, _source_row(source, row + r), start : start + nx]
                 line = out[i, g, r]
                 if source.swapped:
                     for x in range(nx):
@@ -164,7 +175,7 @@ def decode_float_tile(out, source, plane, row, column):
     for p in range(k):
         for r in range(ny):
             start = source.first_column + column
-            raw = bits[plane + p, source.first_row + row + r, start : start + nx]
+            raw = bits[plane + p, _source_row(source, row + r), start : start + nx]
             line = words[p, r]
             if source.swapped:
                 for x in range(nx):
@@ -182,7 +193,7 @@ def decode_flags_tile(out, source, row, column):
     flip = np.uint32(0x80000000) if source.flipped else np.uint32(0)
     for r in range(ny):
         start = source.first_column + column
-        raw = bits[0, source.first_row + row + r, start : start + nx]
+        raw = bits[0, _source_row(source, row + r), start : start + nx]
         line = out[r]
         if source.swapped:
             for x in range(nx):

@@ -132,6 +132,11 @@ def subtract_signals(ops, tile, a, chain):
                 a.right,
             ),
         )
+    if refpix.frames.planes > 0:
+        ni, ng, h, w = tile.data.shape
+        samples = tile.data.reshape((ni * ng, h, w))
+        call(ops, "decode_float", (samples, refpix.frames, 0, tile.row, tile.column))
+        call(ops, "merge_dq", (tile.pdq, flag_plane(ops, tile, refpix.flags), 0, h, 0, w))
     if linearity.active:
         coefficients = float_plane(ops, tile, linearity.coefficients, linearity.coefficients.planes)
         flags = flag_plane(ops, tile, linearity.flags)

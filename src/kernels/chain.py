@@ -11,6 +11,8 @@ import numpy as np
 
 from upramp.kernels import corrections as c
 from upramp.kernels._bits import Bits, as_bits, decode_flags_tile, decode_float_tile, decode_raw_tile
+from upramp.kernels._irs2_layout import DETECTORS, LINES, is_interleaved
+from upramp.kernels._irs2_prepass import correct_before_fusing, place_interleaved
 from upramp.kernels._jit import run_rows
 from upramp.kernels._layout import ShapeError
 from upramp.kernels.fused import (
@@ -79,7 +81,7 @@ class Chain:
     last_group: c.LastGroup | None = None
     reset: c.ResetAnomaly | None = None
     superbias: c.SuperBias | None = None
-    refpix: c.ReferenceMeasurement | c.SideMeasurement | None = None
+    refpix: c.ReferenceMeasurement | c.SideMeasurement | c.InterleavedReference | None = None
     linearity: c.Linearity | None = None
     rscd: c.SwitchCharge | None = None
     dark: c.DarkCurrent | None = None
@@ -215,6 +217,8 @@ def measure_reference_pixels(raw, chain, shape, threads=None):
     ReferencePixels
     """
     op = chain.refpix
+    if isinstance(op, c.InterleavedReference):
+        return correct_before_fusing(raw, chain, shape, threads)
     if not isinstance(op, c.ReferenceMeasurement):
         return c.ReferencePixels()
     fast, slow = ORIENTATION[op.detector]
@@ -308,6 +312,8 @@ def _outputs(chain, out, ramp_out, shape):
 
 def _compiled_chain(chain, shape, unused):
     """The chain as compiled code takes it; the reference pixels are still to be measured."""
+    # What an IRS2 readout gets from refpix has no bias any more.
+    superbias = None if isinstance(chain.refpix, c.InterleavedReference) else chain.superbias
     return CompiledChain(
         chain.mask or c.StaticMask(),
         chain.saturation or c.Saturation(),
@@ -315,7 +321,7 @@ def _compiled_chain(chain, shape, unused):
         chain.first_group or c.FirstGroup(),
         chain.last_group or c.LastGroup(),
         chain.reset or c.ResetAnomaly(),
-        chain.superbias or c.SuperBias(),
+        superbias or c.SuperBias(),
         c.ReferencePixels(isinstance(chain.refpix, c.ReferenceMeasurement)),
         chain.linearity or c.Linearity(),
         chain.rscd or c.SwitchCharge(),
@@ -478,9 +484,16 @@ def calibrate(
     shape = tuple((raw.bits if hasattr(raw, "bits") else raw).shape)
     if len(shape) != 4:
         raise ShapeError(f"raw has shape {shape}; expected (nint, ngroup, ny, nx)")
+    bits = as_bits(raw, np.uint16)
+    if is_interleaved(shape):
+        if not isinstance(chain.refpix, c.InterleavedReference):
+            raise WholeFrameRule("an IRS2 readout is not corrected by refpix")
+        chain = place_interleaved(chain)
+        bits = bits._replace(interleaved=1 + DETECTORS.index(chain.refpix.detector))
+        shape = (*shape[:2], LINES, LINES)
     _check(raw, chain, shape)
     scale = chain.scale.factor if chain.scale is not None else 1.0
-    samples = RawSamples(as_bits(raw, np.uint16), *shape[2:], float(scale))
+    samples = RawSamples(bits, *shape[2:], float(scale))
     outputs, fit = _outputs(chain, out, ramp_out, shape)
     work = Work(samples, _compiled_chain(chain, shape, _unused_beforehand(chain, shape)), outputs)
     if before_compiling is not None:

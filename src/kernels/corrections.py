@@ -19,6 +19,7 @@ __all__ = [
     "FirstGroup",
     "FrameScale",
     "InterPixelCapacitance",
+    "InterleavedReference",
     "JumpDetection",
     "LastGroup",
     "Linearity",
@@ -92,6 +93,7 @@ class Saturation(NamedTuple):
     grow: int = 1
     nframes: int = 1
     use_read_pattern: bool = True
+    irs2_detector: int = 0  # 1, 2 for an IRS2 readout of NRS1, NRS2
 
 
 class InterPixelCapacitance(NamedTuple):
@@ -173,6 +175,17 @@ class ReferencePixels(NamedTuple):
     by_column: np.ndarray = np.zeros((0, 0, 0))  # (ni, ng, nx) float64
     by_row: np.ndarray = np.zeros((0, 0, 0))  # (ni, ng, ny) float64
     columns_first: bool = True
+    frames: Bits = NO_PLANE  # IRS2 instead: samples after superbias and this correction, (ni * ng planes), and flags
+    flags: Bits = NO_PLANE
+
+
+class InterleavedReference(NamedTuple):
+    """IRS2: filter the reference signals of a readout with measured coefficients (`upramp.kernels.irs2`)."""
+
+    detector: str
+    table: np.ndarray  # (1458176, 2, 8) float32: frequency; real, imaginary; alpha and beta of four sectors
+    flagged_pairs: tuple  # bad reference pixels: (output, pair, mask)
+    n_sigma: float
 
 
 class SideMeasurement(NamedTuple):

@@ -31,6 +31,7 @@ from upramp.kernels._bits import (
 )
 from upramp.kernels._calls import Table, call, call_counting
 from upramp.kernels._flags import DO_NOT_USE, JUMP_DET, SATURATED
+from upramp.kernels._irs2_saturation import advance_first_saturated_tile
 from upramp.kernels._jit import helper, kernel
 from upramp.kernels._rows import fill_row
 from upramp.kernels._signals import flag_plane, float_plane, leave_out_groups, subtract_signals
@@ -202,6 +203,7 @@ OPERATIONS = Table(
     prepare_threshold=(prepare_threshold_tile, (_PLANE, _FLAGS, *_REGION)),
     find_first_saturated=(find_first_saturated_tile, (_GROUPS, _ROWS, _DATA, _PLANE, *_REGION)),
     flag_saturated=(flag_saturated_tile, (_GDQ, _ROWS, _DATA, _GROUPS, _I, *_REGION)),
+    advance_first_saturated=(advance_first_saturated_tile, (_GROUPS, _DATA, _PLANE, _PLANE, _I, *_REGION)),
     mark_partial=(mark_partial_tile, (_GDQ, _ROWS, _GDQ, _DATA, _PLANE, _FLAGS, _PLANE, _I, *_REGION)),
     apply_partial=(apply_partial_tile, (_GDQ, _ROWS, _GDQ, _I, *_REGION)),
     convolve=(convolve_tile, (_DATA, _DATA, _PLANE, _I, _I, _I, _I, *_REGION)),
@@ -295,13 +297,18 @@ def _flag_saturation(ops, tile, area, op):
     saturated_from = np.empty((ni, h, w), np.int32)
     contents = np.zeros((ni, h), np.uint8)
     call(ops, "find_first_saturated", (saturated_from, contents, tile.data, threshold, 0, h, 0, w))
+    if op.irs2_detector != 0 and op.use_read_pattern:
+        bias = np.zeros((1, h, w), np.float32)
+        if op.has_bias:
+            call(ops, "decode_float", (bias, op.bias, 0, tile.row, tile.column))
+        call(ops, "advance_first_saturated", (saturated_from, tile.data, threshold, bias[0], op.nframes, 0, h, 0, w))
     a = _grown(area, op.grow, tile)
     found = call_counting(
         ops,
         "flag_saturated",
         (tile.gdq, contents, tile.data, saturated_from, op.grow, a.first, a.last, a.left, a.right),
     )
-    if found > 0 and op.use_read_pattern:
+    if found > 0 and op.use_read_pattern and op.irs2_detector == 0:
         bias = np.zeros((1, h, w), np.float32)
         if op.has_bias:
             call(ops, "decode_float", (bias, op.bias, 0, tile.row, tile.column))
@@ -607,6 +614,7 @@ def operations_needed(work):
         (chain.mask.active, ["init_dq"]),
         (chain.saturation.active, ["prepare_threshold", "find_first_saturated", "flag_saturated"]),
         (chain.saturation.active and chain.saturation.use_read_pattern, ["mark_partial", "apply_partial"]),
+        (chain.saturation.irs2_detector != 0, ["advance_first_saturated"]),
         (chain.ipc.active, ["convolve"]),
         (chain.first_group.active, ["flag_first_group"]),
         (chain.last_group.active, ["flag_last_group"]),

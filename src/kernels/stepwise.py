@@ -9,11 +9,16 @@ import numpy as np
 
 from upramp.kernels import corrections as c
 from upramp.kernels._bits import decode_flags_tile, decode_float_tile
+from upramp.kernels._flags import BAD_REF_PIXEL, DO_NOT_USE
+from upramp.kernels._irs2_layout import science_rows
+from upramp.kernels._irs2_saturation import flag_interleaved_saturation_in_place
+from upramp.kernels._layout import ShapeError
 from upramp.kernels.dark import DarkPlan, resample_dark, subtract_dark_in_place
 from upramp.kernels.dq_init import init_dq_in_place
 from upramp.kernels.edge_groups import flag_first_group_in_place, flag_last_group_in_place
 from upramp.kernels.group_scale import scale_groups_in_place
 from upramp.kernels.ipc import correct_ipc_in_place
+from upramp.kernels.irs2 import correct_interleaved, prepare_coefficients
 from upramp.kernels.jump import common_flags, detect_jumps_in_place
 from upramp.kernels.linearity import correct_linearity_in_place
 from upramp.kernels.ramp_fit import RampFit, RatePlanes, fit_ramps_into
@@ -73,10 +78,21 @@ def native_plane(source, dtype, shape):
     -------
     ndarray
         Native; zeros where the reference has no such plane.
+
+    Raises
+    ------
+    ShapeError
+        The reference does not cover the exposure.
     """
     out = np.zeros(shape, dtype)
     if source.bits.shape[0] == 0:
         return out
+    rows, columns = source.bits.shape[1:]
+    if source.first_row + shape[-2] > rows or source.first_column + shape[-1] > columns:
+        raise ShapeError(
+            f"the exposure has {shape[-2]} rows and {shape[-1]} columns, its reference {rows} and {columns}; an IRS2 "
+            "readout (3200 rows) has to pass refpix before the steps that work on its 2048 rows of science pixels"
+        )
     if out.dtype == np.float32:
         decode_float_tile(out.reshape(-1, *shape[-2:]), source.record(), 0, 0, 0)
     else:
@@ -110,6 +126,23 @@ def _init_dq(op, ramp, threads):
 
 
 def _flag_saturation(op, ramp, threads):
+    if op.irs2_detector:
+        detector = f"NRS{op.irs2_detector}"
+        science = (len(science_rows(detector)), ramp.frame[1])
+        flag_interleaved_saturation_in_place(
+            ramp.groupdq,
+            ramp.pixeldq,
+            ramp.data,
+            detector,
+            native_plane(op.threshold, np.float32, science),
+            native_plane(op.flags, np.uint32, science),
+            native_plane(op.bias, np.float32, ramp.frame),
+            n_pix_grow=op.grow,
+            nframes=op.nframes,
+            use_read_pattern=op.use_read_pattern,
+            threads=threads,
+        )
+        return
     flag_saturation_in_place(
         ramp.groupdq,
         ramp.pixeldq,
@@ -154,6 +187,23 @@ def _subtract_reference_pixels(op, ramp, threads):
         zeroframe=ramp.zeroframe,
         threads=threads,
     )
+
+
+def _subtract_interleaved(op, ramp, threads):
+    """Afterwards the arrays of the ramp are new ones that hold the science pixels alone."""
+    ramp.data, bad = correct_interleaved(
+        ramp.data,
+        ramp.pixeldq,
+        op.detector,
+        prepare_coefficients(op.table, threads),
+        op.flagged_pairs,
+        n_sigma=op.n_sigma,
+        threads=threads,
+    )
+    rows = science_rows(op.detector)
+    ramp.pixeldq = ramp.pixeldq[rows]
+    ramp.pixeldq[bad[rows]] |= BAD_REF_PIXEL | DO_NOT_USE
+    ramp.groupdq = ramp.groupdq[:, :, rows]
 
 
 def _linearize(op, ramp, threads):
@@ -209,6 +259,7 @@ _APPLY = {
     c.PixelCapacitance: _deconvolve,
     c.SuperBias: _subtract_bias,
     c.ReferenceMeasurement: _subtract_reference_pixels,
+    c.InterleavedReference: _subtract_interleaved,
     c.Linearity: _linearize,
     c.DarkCurrent: _subtract_dark,
     c.FirstGroup: _flag_first_group,

@@ -47,6 +47,14 @@ def _native_rows(hdu):
     if record.itemsize != header["NAXIS1"]:
         return _rows_by_astropy(hdu)
     stored = np.frombuffer(hdu.data_bytes, dtype=record, count=header["NAXIS2"])
+    kinds = {kind for _, kind, shape in layout if shape == ()}
+    if len(kinds) == 1 and len(layout) == record.itemsize // np.dtype(*kinds).itemsize and not offsets:
+        # Numbers of one type, as in tables of millions of rows: all columns at once.
+        plain = np.dtype(kinds.pop())
+        if plain.kind != "S":
+            names = [name for name, *_ in layout]
+            native = plain.newbyteorder("=")
+            return stored.view(plain).astype(native).view([(name, native) for name in names])
     return _convert(stored, {name: _native_column(stored[name], offsets.get(name)) for name, *_ in layout})
 
 
@@ -95,6 +103,8 @@ def cast_table(rows, spec):
     optional = {name.lower() for name in spec.column_defaults}
     if not {name.lower() for name in expected} - optional <= set(found) <= {name.lower() for name in expected}:
         raise ShapeError(f"table {spec.name} has the columns {list(found.values())}; expected {expected}")
+    if rows.dtype == spec.dtype:
+        return rows
     result = np.empty(rows.shape, spec.dtype)
     for name, dtype in spec.columns:
         if name.lower() not in found:

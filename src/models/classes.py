@@ -12,6 +12,7 @@ __all__ = [
     "GuiderCalModel",
     "GuiderRawModel",
     "IPCModel",
+    "IRS2Model",
     "ImageModel",
     "Level1bModel",
     "LinearityModel",
@@ -187,3 +188,9 @@ class IPCModel(ReferenceModel):
     """Interpixel capacitance."""
 
     schema_name = "ipc"
+
+
+class IRS2Model(ReferenceModel):
+    """Coefficients of the IRS2 correction (reference type refpix)."""
+
+    schema_name = "irs2"

@@ -7,6 +7,7 @@ import time
 
 from upramp.errors import UnsupportedModeError
 from upramp.framework import Pipeline, executor
+from upramp.kernels._irs2_layout import is_interleaved
 from upramp.models import Level1bModel, RampModel
 from upramp.steps.dark_current import DarkCurrentStep
 from upramp.steps.dq_init import DQInitStep
@@ -25,7 +26,7 @@ from upramp.steps.not_available import (
     PictureFrameStep,
 )
 from upramp.steps.ramp_fit import RampFitStep
-from upramp.steps.ramp_step import is_miri
+from upramp.steps.ramp_step import is_miri, science_frame
 from upramp.steps.refpix import RefPixStep
 from upramp.steps.reset import ResetStep
 from upramp.steps.rscd import RscdStep
@@ -154,8 +155,8 @@ class Detector1Pipeline(Pipeline):
         """
         meta = ramp.meta
         name = ramp.meta.filename or "the exposure"
-        if (meta.exposure.readpatt or "").startswith("NRSIRS2"):
-            raise UnsupportedModeError(f"{name} was read in {meta.exposure.readpatt}; IRS2 is not implemented yet")
+        if is_interleaved(ramp.shape) and ramp.has_array("zeroframe"):
+            raise UnsupportedModeError(f"{name} is an IRS2 readout with a ZEROFRAME; that is not implemented")
         if meta.subarray.num_superstripe or meta.subarray.multistripe_reads1 is not None:
             raise UnsupportedModeError(f"{name} is a multistripe readout ({meta.subarray.name}); not implemented yet")
         ramp_steps, absent = self._chain_of(ramp)
@@ -224,7 +225,8 @@ class Detector1Pipeline(Pipeline):
             else:
                 factor = self.gain_scale.scaling(product)
         chain = dataclasses.replace(chain, gain_factor=factor)
-        ni, _, ny, nx = ramp.shape
+        shape = (*ramp.shape[:2], *science_frame(ramp))
+        ni, _, ny, nx = shape
         models = {"rate": rate, "rateints": rateints}
         shapes = {
             "rate": dict.fromkeys(executor.RATE_ARRAYS.values(), (ny, nx)),
@@ -232,7 +234,7 @@ class Detector1Pipeline(Pipeline):
         }
         if self.save_calibrated_ramp:
             models["ramp"] = self._ramp_product(ramp)
-            shapes["ramp"] = {"data": ramp.shape, "groupdq": ramp.shape, "pixeldq": (ny, nx)}
+            shapes["ramp"] = {"data": shape, "groupdq": shape, "pixeldq": (ny, nx)}
         to_disk = self.save_results and not self.post_hooks and self.output_ext.lstrip(".") == "fits"
         stages = {
             name: executor.Stage(model, shapes[name], self.make_output_path(suffix=name) if to_disk else None)
@@ -247,7 +249,7 @@ class Detector1Pipeline(Pipeline):
         references = [one for step in self.sub_steps.values() for one in step.reference_files_used]
         for model in models.values():
             if chain.jump is not None:
-                self.jump.record_counts(model, result.n_primary, result.n_unused, ramp.shape)
+                self.jump.record_counts(model, result.n_primary, result.n_unused, shape)
             if result.rscd is not None:
                 self.rscd.record_counts(model, result.rscd)
             self.finalize_result(model, list(dict.fromkeys(references)))

@@ -122,7 +122,8 @@ class SimulationConfig:
                 raise ConfigError(f"{item.name} is {value}; expected a size of at least 0 ({item.metadata['help']})")
 
     def _check_interleaved(self):
-        if self.geometry.shape != DETECTORS[self.detector].shape:
+        detector = DETECTORS[self.detector]
+        if self.geometry.shape != detector.shape:
             raise ConfigError(f"readpatt is {self.readpatt}; IRS2 reads full frames of NRS1 or NRS2")
         if self.zero_frame:
             raise ConfigError("zero_frame is True; IRS2 readouts have none")

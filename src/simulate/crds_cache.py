@@ -38,6 +38,7 @@ MATCHING_KEYS = {
     "reset": (_DETECTOR, _SUBARRAY, _READPATT),
     "rscd": (_DETECTOR,),
     "flat": (_DETECTOR, _FILTER, _SUBARRAY),
+    "refpix": (_DETECTOR, _READPATT),
     "pars-detector1pipeline": (("META.VISIT.TSOVISIT", "TSOVISIT"), _DETECTOR),
 }
 # Files of these types that cover the full frame serve every subarray; a dark or reset is never cut out.
@@ -45,7 +46,7 @@ _CUT_OUT_TYPES = frozenset(MATCHING_KEYS) - {"dark", "reset"}
 
 # Types that stage 1 may ask for: answered N/A unless there is a file.
 OTHER_TYPES = (
-    "dflat", "emicorr", "fflat", "pastasoss", "persat", "pictureframe", "refpix", "sflat", "sirskernel", "trapdensity",
+    "dflat", "emicorr", "fflat", "pastasoss", "persat", "pictureframe", "sflat", "sirskernel", "trapdensity",
     "trappars",
 )  # fmt: skip
 PARAMETER_TYPES = tuple(

@@ -12,7 +12,7 @@ __all__ = ["DETECTORS", "INSTRUMENTS", "Detector", "Instrument", "Subarray", "Wi
 
 REFERENCE_BORDER = 4
 SAMPLE_TIME_US = 10.0
-_IRS2_LINE, _IRS2_BETWEEN_FRAMES = 712, 714  # samples
+_IRS2_LINE, _IRS2_BETWEEN_FRAMES = 712, 714  # samples of a line, and between frames
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 from upramp.simulate.config import SimulationConfig
 from upramp.simulate.detector_maps import DetectorMaps, detector_maps, random_stream
 from upramp.simulate.detectors import DETECTORS
+from upramp.simulate.irs2 import INTERLEAVED_SHAPE, interleaved_frame
 from upramp.simulate.miri import ResetEffects
 from upramp.simulate.scene import cosmic_rays, rate_image, snowball_charge, snowballs
 
@@ -52,7 +53,7 @@ class Exposure:
     ----------
     config : SimulationConfig
     data : (nint, ngroup, ny, nx) uint16
-        Raw groups [DN].
+        Raw groups [DN]; an IRS2 readout has 3200 rows instead of the 2048 of the detector.
     zeroframe : (nint, ny, nx) uint16 or None
         First frame of every integration [DN].
     truth : Truth
@@ -95,7 +96,8 @@ def simulate_exposure(config):
     maps = detector_maps(config)
     rate = np.where(maps.responsive, rate_image(config), 0.0)
     shape = config.geometry.shape
-    data = np.empty((config.nints, config.ngroups, *shape), np.uint16)
+    read_shape = INTERLEAVED_SHAPE if config.is_irs2 else shape
+    data = np.empty((config.nints, config.ngroups, *read_shape), np.uint16)
     zeroframe = np.empty((config.nints, *shape), np.uint16) if config.zero_frame else None
     saturation_group = np.full((config.nints, *shape), config.ngroups, np.int16)
     effects = ResetEffects(config, maps) if DETECTORS[config.detector].instrument == "MIRI" else None
@@ -128,7 +130,7 @@ class _Integration:
         self.shot_noise = random_stream(config.seed, "poisson", index)
         self.read_noise = random_stream(config.seed, "read noise", index)
         self.drift = random_stream(config.seed, "refpix", index)
-        self.lines = _one_over_f(config, index)
+        self.lines = None if config.is_irs2 else _one_over_f(config, index)
 
     def read_groups(self, groups, saturation_group):
         """Fill (ngroup, ny, nx) groups and the group of saturation; returns the first frame, uint16."""
@@ -174,11 +176,19 @@ class _Integration:
         signal += maps.bias
         if self.effects is not None:
             signal += self.effects.level(self.number, frame)
+        if config.is_irs2:
+            if config.read_noise:
+                signal += maps.read_noise * self.read_noise.standard_normal(signal.shape, dtype=np.float32)
+            return _digitize(interleaved_frame(config, signal, self.number, frame))
         signal += _amplifier_offsets(config, self.drift)
         signal += self.lines[frame][:, None] if _lines_are_rows(config) else self.lines[frame][None, :]
         if config.read_noise:
             signal += maps.read_noise * self.read_noise.standard_normal(signal.shape, dtype=np.float32)
-        return np.clip(np.rint(signal, out=signal), 0, ADC_MAX, out=signal).astype(np.uint16)
+        return _digitize(signal)
+
+
+def _digitize(signal):
+    return np.clip(np.rint(signal, out=signal), 0, ADC_MAX, out=signal).astype(np.uint16)
 
 
 def _couple_neighbours(linear, is_reference, coupling):

@@ -11,6 +11,13 @@ from upramp.errors import ConfigError
 from upramp.simulate.detector_maps import DQ, detector_maps, random_stream
 from upramp.simulate.detectors import DETECTORS
 from upramp.simulate.files import refuse_to_overwrite, write_hdus
+from upramp.simulate.irs2 import (
+    correction_table,
+    flagged_pairs,
+    interleave,
+    interleaved_bias,
+    interleaved_mask,
+)
 from upramp.simulate.miri import write_miri_references
 
 __all__ = ["NO_DEFECTS", "ReferenceDefects", "make_references"]
@@ -24,7 +31,7 @@ INVERSE_TERMS = 8
 INVERSE_RANGE = 1.5  # the inverse polynomial is fitted up to this multiple of the full well
 MAX_DARK_BYTES = 2**29
 
-_WHOLE_DETECTOR_TYPES = ("ipc", "rscd", PIPELINE_PARAMETERS)  # not tied to a subarray
+_WHOLE_DETECTOR_TYPES = ("ipc", "refpix", "rscd", PIPELINE_PARAMETERS)  # not tied to a subarray
 _DQ_DEF_DTYPE = np.dtype([("BIT", ">i4"), ("VALUE", ">u4"), ("NAME", "S40"), ("DESCRIPTION", "S80")])
 
 
@@ -121,6 +128,8 @@ def make_references(
     writer.use(config)
     dark_groups = writer.groups_of_dark(dark_groups)
     paths |= write_miri_references(writer, dark_groups) if miri else {"dark": writer.dark(dark_groups)}
+    if config.is_irs2:
+        paths["refpix"] = writer.refpix()
     if config.ipc is None:
         paths[PIPELINE_PARAMETERS] = writer.pipeline_parameters()
     else:
@@ -234,6 +243,8 @@ class _Writer:
         dq = self.maps.dq.copy()
         bad = self.maps.reference_pixels & self.chosen("bad_reference_pixels")
         dq[bad] |= DQ["DO_NOT_USE"] | DQ["BAD_REF_PIXEL"]
+        if self.config.is_irs2:
+            dq = interleaved_mask(self.config, dq)
         return self.write("mask", "MaskModel", self.dq_hdus(dq), description="Bad pixels")
 
     def saturation(self):
@@ -252,8 +263,19 @@ class _Writer:
         broken = self.chosen("nan_bias")
         bias[broken] = np.nan
         dq[broken] |= DQ["UNRELIABLE_BIAS"]
+        if self.config.is_irs2:
+            bias, dq = interleaved_bias(self.config, bias), interleave(self.config, dq)
         hdus = [_image(bias, "SCI"), _image(np.full_like(bias, 0.1), "ERR"), *self.dq_hdus(dq)]
         return self.write("superbias", "SuperBiasModel", hdus, [("READPATT", "ANY", "Readout pattern")])
+
+    def refpix(self):
+        """Coefficients of the IRS2 correction."""
+        hdus = [
+            fits.BinTableHDU(correction_table(self.config), name="IRS2", ver=1),
+            fits.BinTableHDU(flagged_pairs(), name="DQ", ver=1),
+        ]
+        keywords = [("READPATT", self.config.readpatt, "Readout pattern")]
+        return self.write("refpix", "IRS2Model", hdus, keywords, "Coefficients of the IRS2 correction")
 
     def linearity(self, inverse):
         maps, dq = self.maps, self.empty_dq()

@@ -7,7 +7,7 @@ from upramp.kernels._bits import as_bits
 from upramp.kernels.corrections import NO_PLANE, DarkCurrent
 from upramp.kernels.dark import dark_integrations, dark_plan
 from upramp.models import DarkMIRIModel, DarkModel
-from upramp.steps.ramp_step import RampStep, is_miri, plane, require
+from upramp.steps.ramp_step import RampStep, is_miri, plane, require, science_frame
 
 __all__ = ["DarkCurrentStep"]
 
@@ -29,15 +29,15 @@ class DarkCurrentStep(RampStep):
         reference = self.open_reference(ramp, "dark", DarkMIRIModel if miri else DarkModel)
         if reference is None:
             return None
-        frames = reference.mapped("data")
+        frames, frame = reference.mapped("data"), science_frame(ramp)
         axes = "integrations, groups" if miri else "groups"
-        if frames is None or frames.bits.ndim != 3 + miri or frames.bits.shape[-2:] != ramp.shape[-2:]:
+        if frames is None or frames.bits.ndim != 3 + miri or frames.bits.shape[-2:] != frame:
             found = "no SCI array" if frames is None else f"SCI of shape {frames.bits.shape}"
             raise ReferenceFileError(
-                f"DARK reference {reference.meta.filename} has {found}; expected ({axes}, {ramp.shape[-2]}, "
-                f"{ramp.shape[-1]}) like the exposure: darks are not cut out of larger ones"
+                f"DARK reference {reference.meta.filename} has {found}; expected ({axes}, {frame[0]}, "
+                f"{frame[1]}) like the exposure: darks are not cut out of larger ones"
             )
-        ramp.average_dark_current = np.full(ramp.shape[-2:], self._average(reference), np.float32)
+        ramp.average_dark_current = np.full(frame, self._average(reference), np.float32)
         nframes, groupgap = require(ramp, NFRAMES="meta.exposure.nframes", GROUPGAP="meta.exposure.groupgap")
         dark_nframes, dark_groupgap = reference.meta.exposure.nframes or 1, reference.meta.exposure.groupgap or 0
         dark_groups = frames.bits.shape[-3]
@@ -66,7 +66,7 @@ class DarkCurrentStep(RampStep):
                 per_integration=dark_groups,
             )
         if self.dark_output is not None:
-            self._save_dark(reference, dark, ramp.shape)
+            self._save_dark(reference, dark, (*ramp.shape[:2], *frame))
         return dark
 
     def _average(self, reference):

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from upramp.errors import ReferenceFileError
+from upramp.errors import ReferenceFileError, UnsupportedModeError
+from upramp.kernels._irs2_layout import is_interleaved
 from upramp.kernels.corrections import InterPixelCapacitance, PixelCapacitance
 from upramp.kernels.ipc import science_limits
 from upramp.models import IPCModel
@@ -28,6 +29,8 @@ class IPCStep(RampStep):
                 f"IPC reference {reference.meta.filename} has shape {kernel.shape}; "
                 "expected (k, k) or (k, k, rows, columns) with odd k"
             )
+        if is_interleaved(ramp.shape):
+            raise UnsupportedModeError("ipc of IRS2 readouts is not implemented; set skip=True, as in operations")
         xstart, ystart = require(ramp, SUBSTRT1="meta.subarray.xstart", SUBSTRT2="meta.subarray.ystart")
         ny, nx = ramp.shape[-2:]
         limits = science_limits(xstart, ystart, nx, ny, miri=is_miri(ramp))

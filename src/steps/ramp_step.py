@@ -1,11 +1,12 @@
 """What all steps that correct a ramp have in common: open, describe the correction, do it, record it."""
 
-from upramp.errors import MissingKeywordError, ReferenceFileError
+from upramp.errors import MissingKeywordError, ReferenceFileError, UnsupportedModeError
 from upramp.kernels._bits import as_bits
+from upramp.kernels._irs2_layout import DETECTORS, LINES, is_interleaved
 from upramp.models import RampModel, cutout
 from upramp.steps.reference_step import ReferenceStep
 
-__all__ = ["MiriStep", "RampStep", "is_miri", "plane", "require"]
+__all__ = ["MiriStep", "RampStep", "irs2_detector", "is_miri", "plane", "require", "science_frame"]
 
 
 class RampStep(ReferenceStep):
@@ -27,7 +28,11 @@ class RampStep(ReferenceStep):
         ramp = self.prepare_output(data, open_as=RampModel)
         correction = self.correction(ramp)
         if correction is not None:
-            stepwise.apply(correction, stepwise.Ramp.of(ramp))
+            arrays = stepwise.Ramp.of(ramp)
+            stepwise.apply(correction, arrays)
+            if arrays.data.shape != ramp.shape:
+                # Refpix leaves the science pixels of an IRS2 readout only.
+                ramp.data, ramp.groupdq, ramp.pixeldq = arrays.data, arrays.groupdq, arrays.pixeldq
             self.record_complete(ramp)
         return ramp
 
@@ -56,12 +61,17 @@ def is_miri(ramp):
 
 
 def plane(reference, name, ramp, dtype):
-    """An array of a reference as it lies, placed on the pixels of the exposure; no plane where it has none."""
+    """An array of a reference as it lies, placed on the pixels of the exposure; no plane where it has none.
+
+    For an IRS2 readout before refpix some references cover all samples and others the science pixels.
+    """
     from upramp.kernels.corrections import NO_PLANE
 
     array = reference.mapped(name)
     if array is None:
         return NO_PLANE
+    if is_interleaved(ramp.shape) and array.bits.shape[-2:] == science_frame(ramp):
+        return as_bits(array, dtype)
     rows, columns = cutout(reference, ramp)
     ny, nx = ramp.shape[-2:]
     found = (rows.stop - rows.start, columns.stop - columns.start)
@@ -71,6 +81,30 @@ def plane(reference, name, ramp, dtype):
             f"the exposure has {ny} rows and {nx} columns"
         )
     return as_bits(array, dtype, first_row=rows.start, first_column=columns.start)
+
+
+def science_frame(ramp):
+    """Rows and columns of the science pixels of a ramp: all, except in an IRS2 readout before refpix."""
+    return (LINES, LINES) if is_interleaved(ramp.shape) else tuple(ramp.shape[-2:])
+
+
+def irs2_detector(ramp):
+    """1 or 2 for an IRS2 readout of NRS1 or NRS2, 0 for another readout.
+
+    Raises
+    ------
+    UnsupportedModeError
+        It is from another detector, or has another rhythm than 16 science and 4 reference pixels.
+    """
+    if not is_interleaved(ramp.shape):
+        return 0
+    detector, exposure = ramp.meta.instrument.detector, ramp.meta.exposure
+    if detector not in DETECTORS:
+        raise UnsupportedModeError(f"DETECTOR is {detector}; {ramp.shape[-2]} rows are an IRS2 readout of NRS1 or NRS2")
+    rhythm = (exposure.nrs_normal, exposure.nrs_reference)
+    if rhythm not in ((16, 4), (None, None)):
+        raise UnsupportedModeError(f"NRS_NORM and NRS_REF are {rhythm[0]} and {rhythm[1]}; IRS2 is known with 16 and 4")
+    return 1 + DETECTORS.index(detector)
 
 
 def require(ramp, **keywords):

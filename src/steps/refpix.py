@@ -1,12 +1,18 @@
 """refpix: subtract amplifier offsets and row drifts seen by the reference pixels."""
 
-from upramp.errors import UnsupportedModeError
-from upramp.kernels.corrections import ReferenceMeasurement, SideMeasurement
+import numpy as np
+
+from upramp.errors import ReferenceFileError, UnsupportedModeError
+from upramp.kernels._irs2_layout import LINES, SLOTS, is_interleaved
+from upramp.kernels.corrections import InterleavedReference, ReferenceMeasurement, SideMeasurement
 from upramp.kernels.refpix import ORIENTATION, SIZE
+from upramp.models import IRS2Model
 from upramp.models.subarray import is_full_frame
-from upramp.steps.ramp_step import RampStep, is_miri, require
+from upramp.steps.ramp_step import RampStep, irs2_detector, is_miri, require
 
 __all__ = ["RefPixStep"]
+
+IRS2_FREQUENCIES = SLOTS * LINES
 
 
 class RefPixStep(RampStep):
@@ -31,13 +37,15 @@ class RefPixStep(RampStep):
     """
 
     def wanted_reference_types(self):
-        """IRS2 and SIRS, which need references, are not in this chain."""
+        """None ahead: only IRS2 readouts need one, which is known when the exposure is open."""
         return []
 
     def correction(self, ramp):
         """Amplifiers and side pixels follow from the detector and from the place of the exposure on it."""
         if is_miri(ramp):
             return self._miri_correction(ramp)
+        if is_interleaved(ramp.shape):
+            return self._interleaved(ramp)
         if self.refpix_algorithm == "sirs":
             raise UnsupportedModeError("refpix_algorithm='sirs' is not implemented; use refpix_algorithm='median'")
         detector, xstart, ystart = require(
@@ -78,3 +86,33 @@ class RefPixStep(RampStep):
             self.record_skip(ramp, f"{ramp.meta.subarray.name} is a subarray, for which MIRI has no such correction")
             return None
         return SideMeasurement(odd_even_rows=self.odd_even_rows, siglimit=self.siglimit)
+
+    def _interleaved(self, ramp):
+        """IRS2: the coefficients and bad reference pixels of the reference."""
+        irs2_detector(ramp)
+        for name in ("preserve_irs2_refpix", "irs2_mean_subtraction"):
+            if getattr(self, name):
+                raise UnsupportedModeError(f"refpix: {name}=True is not implemented; set {name}=False")
+        require(ramp, NRS_NORM="meta.exposure.nrs_normal", NRS_REF="meta.exposure.nrs_reference")
+        reference = self.open_reference(ramp, "refpix", IRS2Model)
+        if reference is None:
+            return None
+        name, table = reference.meta.filename, reference.irs2_table
+        if len(table) != 2 * IRS2_FREQUENCIES:
+            raise ReferenceFileError(
+                f"REFPIX reference {name} has {len(table)} rows of coefficients; expected {2 * IRS2_FREQUENCIES}"
+            )
+        if not reference.has_array("dq_table"):
+            self.log.warning("REFPIX reference %s has no table of bad reference pixels (HDU DQ)", name)
+        pairs = tuple(tuple(int(value) for value in row) for row in reference.dq_table)
+        wrong = [pair for pair in pairs if pair[0] not in (1, 2, 3, 4) or pair[1] not in (1, 2)]
+        if wrong:
+            raise ReferenceFileError(
+                f"REFPIX reference {name}, HDU DQ: OUTPUT and ODD_EVEN are {wrong[0][:2]}; expected 1 to 4, and 1 or 2"
+            )
+        return InterleavedReference(
+            ramp.meta.instrument.detector,
+            table.view(np.float32).reshape(IRS2_FREQUENCIES, 2, 8),
+            pairs,
+            self.ovr_corr_mitigation_ftr,
+        )

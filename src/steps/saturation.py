@@ -4,7 +4,7 @@ import numpy as np
 
 from upramp.kernels.corrections import NO_PLANE, Saturation
 from upramp.models import SaturationModel, SuperBiasModel
-from upramp.steps.ramp_step import RampStep, plane, require
+from upramp.steps.ramp_step import RampStep, irs2_detector, plane, require
 
 __all__ = ["SaturationStep"]
 
@@ -35,4 +35,5 @@ class SaturationStep(RampStep):
             grow=self.n_pix_grow_sat,
             nframes=nframes,
             use_read_pattern=self.use_readpatt,
+            irs2_detector=irs2_detector(ramp),
         )

@@ -313,6 +313,19 @@ def miri_runs(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def run_pipelines_on_files():
+    """Callable: exposures of a folder (with a CRDS cache in it) through both pipelines, from their files."""
+
+    def run(folder, names):
+        return _run(
+            folder,
+            [_job(folder, package, "pipeline", name, name, {}) for name in names for package in ("jwst", "upramp")],
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
 def run_pipelines():
     """Callable: exposures of a folder (with a CRDS cache in it) through both pipelines; ``changes`` to the jobs.
 

@@ -172,14 +172,6 @@ def test_emicorr_is_refused_by_name(refused, changed):
     assert "emicorr: this step is not implemented" in refused(changed(change), "--steps.emicorr.skip=False")
 
 
-def test_irs2_is_refused_by_name(refused, changed):
-    def change(hdus):
-        hdus[0].header.update(INSTRUME="NIRSPEC", DETECTOR="NRS1", READPATT="NRSIRS2RAPID")
-
-    message = refused(changed(change))
-    assert "NRSIRS2RAPID" in message and "IRS2" in message
-
-
 @pytest.mark.parametrize("step", ["charge_migration", "persistence", "picture_frame", "clean_flicker_noise"])
 def test_steps_that_are_not_there_are_refused_by_name(refused, small, step):
     assert f"{step}: this step is not implemented" in refused(small.path, f"--steps.{step}.skip=false")

@@ -1,0 +1,425 @@
+"""Subtract correlated noise with the reference pixels of an IRS2 readout (NIRSpec).
+
+IRS2 reads reference pixels between the science pixels of every line, and a reference output beside the amplifiers
+(layout: `upramp.kernels._irs2_layout`). Both follow the noise of the electronics on all time scales; how each
+amplifier follows them was measured, and is a reference: two complex coefficients for every frequency and amplifier.
+
+For every integration by itself, data [DN] after the superbias:
+
+1. Reads of bad reference pixels are replaced by their neighbours (`plan_replacements`).
+2. The mean over the groups is taken from every pixel and put back in the end (zeros that this leaves count as "no
+   sample" in what follows).
+3. A straight line in time, fitted to the samples of the first and last four lines, is subtracted from each sector of
+   each group.
+4. Gaps in time of the reference output (jumps, ends of lines, no sample) are filled: first by a mean weighted with
+   half a sine wave of 31 slots, then all slots that are not science pixels by a low-pass filter, iterated three times.
+5. The reference pixels of each amplifier, spread to the eight slots around them, and the reference output are filtered
+   with the coefficients; their sum is subtracted from the science pixels (`upramp.kernels._irs2_filter`).
+
+What comes out are the science pixels alone: 2048 of the 3200 rows.
+
+Source: Rauscher et al. (2017), PASP 129, 105003, and reference behaviour (three iterations, the weights, the
+replacement of bad pixels). Differs from it: only what a real signal needs is transformed, and sums are float64.
+A NaN sample makes its group, or with it the whole integration, NaN.
+"""
+
+import numpy as np
+
+from upramp.kernels._flags import BAD_REF_PIXEL
+from upramp.kernels._irs2_filter import correction_spectra, prepare_coefficients
+from upramp.kernels._irs2_layout import (
+    DETECTORS,
+    LINES,
+    PAIR_STARTS,
+    PERIOD,
+    REFERENCE_POSITIONS,
+    REFERENCE_SLOTS,
+    ROWS,
+    SCIENCE_POSITIONS,
+    SCIENCE_SLOTS,
+    SECTOR,
+    SECTORS,
+    SLOTS,
+    science_rows,
+    sector_rows,
+)
+from upramp.kernels._jit import helper, kernel, run_rows
+from upramp.kernels._layout import ShapeError, as_canonical, check_shape
+from upramp.kernels._rows import copy_row, fill_row
+
+__all__ = [
+    "correct_integration",
+    "correct_interleaved",
+    "find_bad_reference_rows",
+    "plan_replacements",
+    "prepare_coefficients",
+]
+
+_CENTRE = np.float32((SLOTS * LINES - 1) / 2)
+_EDGE_LINES = np.array([0, 1, 2, 3, LINES - 4, LINES - 3, LINES - 2, LINES - 1])
+_REACH = 15
+_WEIGHTS = np.sin(np.pi * np.arange(1, 2 * _REACH + 2, dtype=np.float32) / np.float32(2 * _REACH + 2))
+
+# Slot of every position of a sector in the order of reading.
+_POSITION_SLOTS = np.empty(SECTOR, np.int64)
+_POSITION_SLOTS[SCIENCE_POSITIONS], _POSITION_SLOTS[REFERENCE_POSITIONS] = SCIENCE_SLOTS, REFERENCE_SLOTS
+_READ_SLOT = np.zeros(SLOTS, np.bool_)
+_READ_SLOT[_POSITION_SLOTS] = True
+
+
+def _clipped_moments(values, n_sigma, max_iterations=5):
+    """Mean and standard deviation after clipping about the median."""
+    values = np.asarray(values, np.float64)
+    for _ in range(max_iterations):
+        centre, width = np.median(values), n_sigma * values.std()
+        kept = values[np.abs(values - centre) <= width]
+        if kept.size == values.size:
+            break
+        values = kept
+    return values.mean(), values.std()
+
+
+def find_bad_reference_rows(read, nint, known_bad, n_sigma=3.0, threads=None):
+    """Find reference pixels that differ from the others of their sector.
+
+    Parameters
+    ----------
+    read : callable
+        ``read(integration, rows)`` gives (ngroup, len(rows), 2048) float32, superbias-subtracted counts [DN].
+    nint : int
+        Number of integrations; what is bad in one is bad in all.
+    known_bad : (3200,) bool
+        Image rows that are known to be bad; they are left out of the statistics.
+    n_sigma : float
+        Limit [standard deviations, of the statistic over the pixels of a sector].
+    threads : int or None
+
+    Returns
+    -------
+    (3200,) bool
+        ``known_bad`` and both reads of each pixel whose mean, scatter or difference between its two reads is too high.
+    """
+    bad = known_bad.copy()
+    starts = (SECTOR * np.arange(SECTORS)[:, None] + PAIR_STARTS).ravel()
+    for i in range(nint):
+        statistics = np.empty((starts.size, 3), np.float32)
+
+        def measure(first, last, i=i, statistics=statistics):
+            rows = np.stack([starts[first:last], starts[first:last] + 1], axis=1)
+            samples = read(i, rows.ravel()).reshape(-1, last - first, 2, LINES)
+            for n in range(last - first):
+                pair = samples[:, n]
+                statistics[first + n] = np.abs(pair[:, 1] - pair[:, 0]).mean(), pair.mean(), pair.std()
+
+        run_rows(measure, starts.size, threads=threads, block=32)
+        by_sector = zip(statistics.reshape(SECTORS, -1, 3), starts.reshape(SECTORS, -1), strict=True)
+        for values, first_rows in by_sector:
+            good = ~(known_bad[first_rows] | known_bad[first_rows + 1])
+            if not good.any():
+                continue
+            for column in values[good].T:
+                mean, std = _clipped_moments(column, n_sigma)
+                high = first_rows[good][column - mean > n_sigma * std]
+                bad[high] = bad[high + 1] = True
+    return bad
+
+
+def _substitutes(place, bad, is_reference, low, high):
+    """Places whose mean replaces a bad one: the same read one period before and after, else the other pixel's."""
+    found = [p for p in (place - PERIOD, place + PERIOD) if low <= p < high and not bad[p]]
+    if found:
+        return found
+    return [p for p in (place - 2, place + 2) if low <= p < high and is_reference[p] and not bad[p]][:1]
+
+
+def plan_replacements(bad, flagged_pairs, detector):
+    """Which rows are replaced by which, in that order.
+
+    Parameters
+    ----------
+    bad : (3200,) bool
+        Image rows that are bad.
+    flagged_pairs : iterable of (int, int, int)
+        Of the reference: output (1 to 4), pair of the four reads (1 or 2), and a mask with a bit for each of the 32
+        jumps to the reference pixels, from left to right on the detector.
+    detector : str
+
+    Returns
+    -------
+    list of (int, list of int)
+        Row, and the rows whose mean replaces it (none: zeros, which count as "no sample").
+    """
+    is_reference = np.zeros(ROWS, np.bool_)
+    is_reference[(SECTOR * np.arange(SECTORS)[:, None, None] + PAIR_STARTS[:, None] + [0, 1]).ravel()] = True
+    plan = []
+    for place in np.flatnonzero(bad).tolist():
+        low = place // SECTOR * SECTOR
+        plan.append((place, _substitutes(place, bad, is_reference, low, low + SECTOR)))
+
+    def row_of(place):
+        return place if detector == "NRS1" else ROWS - 1 - place
+
+    on_detector = bad.copy() if detector == "NRS1" else bad[::-1].copy()
+    for output, pair, mask in flagged_pairs:
+        low = output * SECTOR
+        which = pair if output % 2 else 3 - pair
+        first = [low + PAIR_STARTS[2 * block + which - 1] for block in range(32) if mask >> block & 1]
+        new = [p for start in first for p in (int(start), int(start) + 1) if not on_detector[p]]
+        on_detector[new] = True
+        for place in new:
+            sources = _substitutes(place, on_detector, is_reference, low, low + SECTOR)
+            plan.append((row_of(place), [row_of(p) for p in sources]))
+    return plan
+
+
+def _replace_rows(frames, plan):
+    for row, sources in plan:
+        if len(sources) == 2:
+            np.multiply(frames[:, sources[0]] + frames[:, sources[1]], np.float32(0.5), out=frames[:, row])
+        else:
+            frames[:, row] = frames[:, sources[0]] if sources else 0
+
+
+@kernel
+def _subtract_mean_rows(first, last, frames, means, place):
+    """Subtract from rows of all groups their mean; keep it for the rows that have a place in ``means``."""
+    mean = np.empty(frames.shape[2], np.float64)
+    for r in range(first, last):
+        fill_row(mean, 0.0)
+        for g in range(frames.shape[0]):
+            row = frames[g, r]
+            for x in range(mean.size):
+                mean[x] += row[x]
+        for x in range(mean.size):
+            mean[x] /= frames.shape[0]
+        for g in range(frames.shape[0]):
+            row = frames[g, r]
+            for x in range(mean.size):
+                row[x] = row[x] - mean[x]
+        if place[r] >= 0:
+            copy_row(means[place[r]], mean)
+
+
+@kernel
+def _fit_lines(lines, frame, rows, slots, edge_lines, backwards):
+    """Straight line in time through the samples of the edge lines of every sector: (5, 2) intercept and slope."""
+    n_lines = frame.shape[1]
+    for sector in range(rows.shape[0]):
+        n, st, sy, stt, sty = 0, 0.0, 0.0, 0.0, 0.0
+        for p in range(rows.shape[1]):
+            row = frame[rows[sector, p]]
+            for line in edge_lines:
+                value = row[n_lines - 1 - line if backwards else line]
+                if value != 0:
+                    t = np.float64(line * SLOTS + slots[p]) - _CENTRE
+                    n += 1
+                    st += t
+                    sy += value
+                    stt += t * t
+                    sty += t * value
+        lines[sector, 0] = lines[sector, 1] = np.float32(0)
+        if n > 0:
+            slope = (sty - st * sy / n) / (stt - st * st / n)
+            lines[sector, 1] = slope
+            lines[sector, 0] = (sy - slope * st) / n
+
+
+@helper
+def _level(out, row, slot, line, backwards):
+    """A row without the straight line, in the order of time; samples that are 0 stay 0."""
+    n = row.size
+    intercept, slope = line[0], line[1]
+    for x in range(n):
+        value = row[n - 1 - x] if backwards else row[x]
+        t = np.float32(x * SLOTS + slot) - _CENTRE
+        out[x] = value - (intercept + t * slope) * np.float32(value != 0)
+
+
+@kernel
+def _gather(out, frame, rows, slots, places, line, backwards):
+    """Rows of a sector without the straight line, into the rows ``places`` of ``out``, in the order of time."""
+    for i in range(rows.size):
+        _level(out[places[i]], frame[rows[i]], slots[i], line, backwards)
+
+
+@helper
+def _add_weighted(total, weight, row, w, shift):
+    """Add a row, moved by ``shift`` lines (circularly), times w; and w where it is not 0 to the weight."""
+    n = row.size
+    start, stop = max(-shift, 0), n - max(shift, 0)
+    for x in range(start, stop):
+        total[x] += w * row[x + shift]
+        weight[x] += w * np.float32(row[x + shift] != 0)
+    if shift != 0:
+        x, source = (n - 1, 0) if shift > 0 else (0, n - 1)
+        total[x] += w * row[source]
+        weight[x] += w * np.float32(row[source] != 0)
+
+
+@helper
+def _mean_around(slots, c, x, weights):
+    """Weighted mean of the samples around one in time that are not 0; 0 if there are none."""
+    total, weight = np.float32(0), np.float32(0)
+    for j in range(-_REACH, _REACH + 1):
+        line = (x + (c + j) // SLOTS) % slots.shape[1]
+        value = slots[(c + j) % SLOTS, line]
+        if value != 0:
+            total += weights[j + _REACH] * value
+            weight += weights[j + _REACH]
+    return total / weight if weight != 0 else np.float32(0)
+
+
+@kernel
+def _fill_zeros(filled, slots, read_slot, weights):
+    """Copy of the slots (712, 2048) in which zeros are the weighted mean of the samples around them in time."""
+    n = slots.shape[1]
+    total, weight = np.empty(n, np.float32), np.empty(n, np.float32)
+    for c in range(SLOTS):
+        copy_row(filled[c], slots[c])
+        if read_slot[c]:
+            for x in range(n):
+                if slots[c, x] == 0:
+                    filled[c, x] = _mean_around(slots, c, x, weights)
+            continue
+        fill_row(total, np.float32(0))
+        fill_row(weight, np.float32(0))
+        for j in range(-_REACH, _REACH + 1):
+            source = (c + j) % SLOTS
+            if read_slot[source]:
+                _add_weighted(total, weight, slots[source], weights[j + _REACH], (c + j) // SLOTS)
+        for x in range(n):
+            filled[c, x] = total[x] / weight[x] if weight[x] != 0 else np.float32(0)
+
+
+@kernel
+def _subtract_correction(out, frame, correction, means, rows, slots, places, line, backwards):
+    """Science rows of a sector: without the straight line and the correction, with their mean again."""
+    n = frame.shape[1]
+    level = np.empty(n, np.float32)
+    for i in range(rows.size):
+        _level(level, frame[rows[i]], slots[i], line, backwards)
+        for x in range(n):
+            level[x] -= correction[i, x]
+        target, mean = out[places[i]], means[places[i]]
+        for x in range(n):
+            target[x] = (level[n - 1 - x] if backwards else level[x]) + mean[x]
+
+
+def correct_integration(out, frames, coefficients, plan, detector, threads=None):
+    """Correct one integration.
+
+    Parameters
+    ----------
+    out : (ngroup, 2048, 2048) float32
+        Filled with the corrected science pixels [DN].
+    frames : (ngroup, 3200, 2048) float32
+        Superbias-subtracted counts [DN]; used as scratch.
+    coefficients : Coefficients
+        From `prepare_coefficients`.
+    plan : list
+        From `plan_replacements`.
+    detector : str
+        NRS1 or NRS2.
+    threads : int or None
+
+    Notes
+    -----
+    Scratch: 33 MB, and 55 MB for each thread. Groups are independent of each other after the mean.
+    """
+    rows, science = sector_rows(detector), science_rows(detector)
+    place = np.full(ROWS, -1, np.int64)
+    place[science] = np.arange(LINES)
+    means = np.empty((LINES, LINES), np.float64)
+    backwards = detector == "NRS2"
+    _replace_rows(frames, plan)
+    run_rows(_subtract_mean_rows, ROWS, frames, means, place, threads=threads)
+
+    def correct_group(group, _):
+        frame = frames[group]
+        lines = np.empty((SECTORS, 2), np.float32)
+        _fit_lines(lines, frame, rows, _POSITION_SLOTS, _EDGE_LINES, backwards)
+        slots, filled = np.zeros((SLOTS, LINES), np.float32), np.empty((SLOTS, LINES), np.float32)
+        _gather(slots, frame, rows[0], _POSITION_SLOTS, _POSITION_SLOTS, lines[0], backwards)
+        _fill_zeros(filled, slots, _READ_SLOT, _WEIGHTS)
+        pixels = np.empty((4, REFERENCE_POSITIONS.size, LINES), np.float32)
+        for sector in range(4):
+            own = rows[sector + 1, REFERENCE_POSITIONS]
+            order = np.arange(own.size)
+            _gather(pixels[sector], frame, own, REFERENCE_SLOTS, order, lines[sector + 1], backwards)
+        spectra = correction_spectra(_lines_transform(filled), _lines_transform(pixels), coefficients)
+        correction = np.fft.irfft(spectra, LINES).astype(np.float32, copy=False)
+        for sector in range(4):
+            own = rows[sector + 1, SCIENCE_POSITIONS]
+            _subtract_correction(
+                out[group], frame, correction[sector], means, own, SCIENCE_SLOTS, place[own], lines[sector + 1],
+                backwards,
+            )  # fmt: skip
+
+    run_rows(correct_group, frames.shape[0], threads=threads, block=1)
+
+
+def _lines_transform(rows):
+    return np.fft.rfft(rows).astype(np.complex64, copy=False)
+
+
+def correct_interleaved(
+    data, pixeldq, detector, coefficients, flagged_pairs=(), *, n_sigma=3.0, out=None, threads=None
+):
+    """Subtract what the reference pixels and the reference output of an IRS2 readout tell, and strip them.
+
+    Parameters
+    ----------
+    data : (nint, ngroup, 3200, 2048) float32
+        Superbias-subtracted counts [DN]; used as scratch.
+    pixeldq : (3200, 2048) uint32
+        Pixel flags: a row with BAD_REF_PIXEL anywhere is replaced as a whole (reference behaviour).
+    detector : str
+        NRS1 or NRS2.
+    coefficients : Coefficients
+        From `prepare_coefficients`.
+    flagged_pairs : iterable of (int, int, int)
+        Bad reference pixels of the reference, see `plan_replacements`.
+    n_sigma : float
+        Limit for bad reference pixels.
+    out : (nint, ngroup, 2048, 2048) float32, optional
+        Where the result goes.
+    threads : int or None
+        Number of threads; None for all cores.
+
+    Returns
+    -------
+    data : (nint, ngroup, 2048, 2048) float32
+        Corrected science pixels [DN].
+    bad : (3200,) bool
+        Rows that were replaced because of their flags or statistics.
+
+    Raises
+    ------
+    ShapeError, DTypeError, ValueError
+        Arrays are not those of an IRS2 readout; unknown detector. Nothing has been written.
+    """
+    canonical = as_canonical(data, "data", np.float32, 4)
+    pixeldq = as_canonical(pixeldq, "pixeldq", np.uint32, 2)
+    check_detector(detector)
+    check_shape(pixeldq, "pixeldq", (ROWS, LINES))
+    if canonical.shape[2:] != (ROWS, LINES):
+        raise ShapeError(f"data has shape {canonical.shape}; an IRS2 readout has {ROWS} rows and {LINES} columns")
+    shape = (*canonical.shape[:2], LINES, LINES)
+    out = np.empty(shape, np.float32) if out is None else out
+    check_shape(out, "out", shape)
+
+    def read(integration, rows):
+        return canonical[integration][:, rows]
+
+    known_bad = ((pixeldq & BAD_REF_PIXEL) != 0).any(axis=1)
+    bad = find_bad_reference_rows(read, shape[0], known_bad, n_sigma, threads)
+    plan = plan_replacements(bad, flagged_pairs, detector)
+    for i in range(shape[0]):
+        correct_integration(out[i], canonical[i], coefficients, plan, detector, threads)
+    return out, bad
+
+
+def check_detector(detector):
+    """Raise ValueError unless the detector has an IRS2 readout."""
+    if detector not in DETECTORS:
+        raise ValueError(f"detector is {detector!r}; IRS2 is a readout of {' and '.join(DETECTORS)}")
