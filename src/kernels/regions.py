@@ -23,7 +23,7 @@ from numba.extending import intrinsic
 from upramp.kernels._jit import kernel
 from upramp.kernels._layout import as_canonical
 
-__all__ = ["CENTRE_X", "CENTRE_Y", "MAJOR", "MINOR", "ANGLE", "ellipse_pixels", "find_ellipses", "find_regions"]
+__all__ = ["ANGLE", "CENTRE_X", "CENTRE_Y", "MAJOR", "MINOR", "ellipse_pixels", "find_ellipses", "find_regions"]
 
 # Columns of the ellipses of regions: centre and full axes [pixel], angle [degrees].
 CENTRE_X, CENTRE_Y, MINOR, MAJOR, ANGLE = range(5)
@@ -246,10 +246,9 @@ def _describe(ellipse, runs, members, top, left, width):
     """Write the ellipse of one region."""
     cy, cx, a, b, c = _inertia(runs, members, top, left, width)
     major, minor = _eigenvalues(a, b, c)
-    if a - c == 0:
+    angle = 0.5 * math.atan2(-2 * b, c - a)
+    if a == c:
         angle = math.pi / 4 if b < 0 else -math.pi / 4
-    else:
-        angle = 0.5 * math.atan2(-2 * b, c - a)
     ellipse[CENTRE_X], ellipse[CENTRE_Y] = cx, cy
     ellipse[MINOR], ellipse[MAJOR] = 4 * math.sqrt(minor) - 1, 4 * math.sqrt(major) - 1
     ellipse[ANGLE] = angle * (180.0 / math.pi)
@@ -296,10 +295,10 @@ def ellipse_pixels(centre_x, centre_y, minor, major, angle, n_rows, n_columns):
     half_height = abs(major * c) + minor * s
     half_width = major * s + abs(minor * c)
     # In coordinates of this cut-out, where the reference rounds the box.
-    y1 = max(int(math.ceil(y0 - top - half_height)), 0) + top
-    y2 = min(int(math.floor(y0 - top + half_height)) + 1 + top, bottom)
-    x1 = max(int(math.ceil(x0 - left - half_width)), 0) + left
-    x2 = min(int(math.floor(x0 - left + half_width)) + 1 + left, right)
+    y1 = max(math.ceil(y0 - top - half_height), 0) + top
+    y2 = min(math.floor(y0 - top + half_height) + 1 + top, bottom)
+    x1 = max(math.ceil(x0 - left - half_width), 0) + left
+    x2 = min(math.floor(x0 - left + half_width) + 1 + left, right)
     pixels = np.empty((max(y2 - y1, 0) * max(x2 - x1, 0), 2), np.int32)
     n = 0
     for y in range(y1, y2):

@@ -1,9 +1,9 @@
 """Flag snowballs: large, nearly round cosmic-ray events with a saturated core, seen by near-infrared detectors.
 
 The two-point search flags the ring of a snowball as jumps, and leaves out its faint outskirts. Here connected regions
-of jumps in a group (`upramp.kernels.regions`) are taken for a snowball if a region that has just saturated, or saturates
-in the next group, has its centre inside their ellipse; near the edge of the detector also without, for the core may lie
-outside. Then
+of jumps in a group (`upramp.kernels.regions`) are taken for a snowball if a region that has just saturated, or
+saturates in the next group, has its centre inside their ellipse; near the edge of the detector also without, for the
+core may lie outside. Then
 
 * the saturated core is enlarged, for the rest of the integration, since charge spreads from it;
 * the ellipse of the jumps is enlarged and flagged in its group;
