@@ -7,9 +7,12 @@ then the steps run one after the other. Both give the same numbers.
 
 import contextlib
 import logging
+from pathlib import Path
 from typing import NamedTuple
 
-from upramp.models import create_product
+import numpy as np
+
+from upramp.models import create_product, temporary_bytes
 
 __all__ = ["Products", "Stage", "intermediates_wanted", "run_fused"]
 
@@ -81,6 +84,12 @@ class Products:
             return {array: self._files[name].bits(array) for array in stage.shapes}
         return {array: getattr(stage.model, array) for array in stage.shapes}
 
+    @property
+    def folder(self):
+        """Folder of the files; None if there are none."""
+        paths = [stage.path for stage in self._stages.values() if stage.path is not None]
+        return Path(paths[0]).parent if paths else None
+
     def release(self, first, last):
         """Drop the pages of finished rows from resident memory."""
         for product in self._files.values():
@@ -103,8 +112,8 @@ def run_fused(chain, raw, products, sources=(), threads=None):
 
     Returns
     -------
-    int
-        Number of primary cosmic rays.
+    upramp.kernels.chain.Calibrated
+        Numbers of primary cosmic rays and of large events.
 
     Raises
     ------
@@ -130,12 +139,37 @@ def run_fused(chain, raw, products, sources=(), threads=None):
     def release(first, last):
         raw.release(first, last)
         products.release(first, last)
+        if hasattr(flags, "release"):
+            flags.release(first, last)
         for source in sources:
             source.release(first, last)
+
+    flags = None
+    if chain.jump is not None and chain.jump.snowballs is not None:
+        flags = ramp.gdq if ramp is not None else _room_for_flags(raw.bits.shape, products.folder)
+
+    def release_integration(i):
+        if hasattr(flags, "release"):
+            flags.part(i).release(0, raw.bits.shape[-2])
 
     def compile_ahead(names):
         compile_kernels([*names, DRIVER])
 
     return calibrate(
-        raw, chain, out=out, ramp_out=ramp, threads=threads, after_block=release, before_compiling=compile_ahead
-    ).n_primary
+        raw,
+        chain,
+        out=out,
+        ramp_out=ramp,
+        flags_out=flags,
+        threads=threads,
+        after_block=release,
+        after_integration=release_integration,
+        before_compiling=compile_ahead,
+    )
+
+
+def _room_for_flags(shape, folder):
+    """Array for all group flags, in a file next to the products if it is larger than the ramp of one integration."""
+    if shape[0] <= 4:
+        return np.empty(shape, np.uint8)
+    return temporary_bytes(shape, folder)

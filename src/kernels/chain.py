@@ -4,7 +4,7 @@
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -17,10 +17,12 @@ from upramp.kernels.fused import (
     JUMP_MISSING,
     OPERATIONS,
     SATURATED_MISSING,
+    SEEN,
     UNUSED_MISSING,
     CompiledChain,
     FitRules,
     JumpRules,
+    KnownFlags,
     Outputs,
     RampPlanes,
     RateTargets,
@@ -40,6 +42,7 @@ from upramp.kernels.refpix import (
     reference_positions,
     single_amplifier_corrections,
 )
+from upramp.kernels.snowballs import flag_snowballs_in_place
 from upramp.kernels.stepwise import native_plane
 from upramp.kernels.superbias import subtract_bias_tile
 
@@ -81,10 +84,12 @@ class Calibrated(NamedTuple):
 
     fit : RampFit of native arrays, or None if they went elsewhere (``out``)
     n_primary : samples with a jump before neighbours were flagged; -99 if jumps were not looked for
+    n_events : snowballs
     """
 
     fit: RampFit | None
     n_primary: int
+    n_events: int = 0
 
 
 def _jump_rules(op, shape):
@@ -262,14 +267,43 @@ def _outputs(chain, out, ramp_out, shape):
             out = fit = RampFit(_empty_planes((ny, nx)), _empty_planes((ni, ny, nx)))
         rate, integrations = _as_targets(out.rate), _as_targets(out.integrations)
     if ramp_out is None:
-        dtypes = (np.float32, np.uint8, np.uint32)
-        ramp_out = RampPlanes(*(np.empty((0, 1, 1), dtype) for dtype in dtypes))
+        return Outputs(rate, integrations, _NO_RAMP), fit
     ramp = RampPlanes(
         as_bits(ramp_out.data, np.float32, writable=True),
         as_bits(ramp_out.gdq, np.uint8, writable=True),
         as_bits(ramp_out.pdq, np.uint32, writable=True),
     )
     return Outputs(rate, integrations, ramp), fit
+
+
+_NO_RAMP = RampPlanes(*(as_bits(np.empty((0, 1, 1), dtype), dtype) for dtype in (np.float32, np.uint8, np.uint32)))
+
+
+def _around_large_events(work, flags):
+    """What is done before large events are looked for (all but the fit) and after that (all but the searches)."""
+    chain, outputs, flags = work.chain, work.outputs, as_bits(flags, np.uint8, writable=True)
+    known = KnownFlags(True, flags, chain.saturation, chain.jump.gain)
+    return (
+        work._replace(
+            chain=chain._replace(fit=FitRules()),
+            outputs=outputs._replace(ramp=outputs.ramp._replace(gdq=flags)),
+        ),
+        work._replace(
+            chain=chain._replace(saturation=c.Saturation(), jump=JumpRules(), known=known),
+            outputs=outputs._replace(ramp=_NO_RAMP),
+        ),
+    )
+
+
+def _find_large_events(op, flags, threads, after_integration):
+    """Snowballs in the group flags, an array or a mapped one, which change; returns their number."""
+    return flag_snowballs_in_place(
+        getattr(flags, "bits", flags),
+        group_time=op.group_time,
+        parameters=op.snowballs,
+        threads=threads,
+        after_integration=after_integration,
+    )
 
 
 def _compiled_chain(chain, shape):
@@ -301,13 +335,15 @@ def calibrate(
     *,
     out=None,
     ramp_out=None,
+    flags_out=None,
     threads=None,
     tile_bytes=TILE_BYTES,
     block=BLOCK_ROWS,
     after_block=None,
+    after_integration=None,
     before_compiling=None,
 ):
-    """Calibrate a raw exposure in one pass.
+    """Calibrate a raw exposure in one pass, or in two with the search for large events between them.
 
     Parameters
     ----------
@@ -319,12 +355,17 @@ def calibrate(
         Where slopes go: arrays or mapped products in either byte order. New native arrays if None.
     ramp_out : RampPlanes of arrays, optional
         Where the calibrated ramp before the fit goes; nowhere if None.
+    flags_out : (nint, ngroup, ny, nx) uint8, optional
+        Where group flags are kept while large events are looked for, an array or a mapped one: by default the group
+        flags of ``ramp_out``, or a new array.
     threads : int or None
         Number of threads; None for all cores. Results do not depend on it.
     tile_bytes, block : int
         Size of the tiles' ramps [bytes] and rows of a block; results do not depend on them.
     after_block : callable, optional
         Called with the first and last row of each finished block.
+    after_integration : callable, optional
+        Called with each integration in which large events have been looked for.
     before_compiling : callable, optional
         Called with the names of the kernels that are needed, see `upramp.kernels.warmup.compile_kernels`.
 
@@ -348,23 +389,35 @@ def calibrate(
     samples = RawSamples(as_bits(raw, np.uint16), ny, nx, float(scale))
     outputs, fit = _outputs(chain, out, ramp_out, shape)
     # Records hold addresses: `work` keeps the arrays alive until the kernels are done.
-    work = Work(samples, _compiled_chain(chain, shape), outputs)
-    wanted = operations_needed(work)
+    first = work = Work(samples, _compiled_chain(chain, shape), outputs)
+    second = None
+    if chain.jump is not None and chain.jump.snowballs is not None:
+        flags = flags_out if ramp_out is None else ramp_out.gdq
+        flags = np.empty(shape, np.uint8) if flags is None else flags
+        first, second = _around_large_events(work, flags)
     if before_compiling is not None:
-        before_compiling(wanted)
+        before_compiling(operations_needed(first) | (operations_needed(second) if second else set()))
     measured = measure_reference_pixels(samples, chain, shape, threads)
-    work = work._replace(chain=work.chain._replace(refpix=measured))
-    record = np.zeros(1, c.record_dtype(Work))[0]
-    c.fill_record(record, work)
+
+    def run(work, halo, seen):
+        work = work._replace(chain=work.chain._replace(refpix=measured))
+        # The record holds addresses: `work` keeps the arrays alive until the kernels are done.
+        record = np.zeros(1, c.record_dtype(Work))[0]
+        c.fill_record(record, work)
+        counts = np.zeros(ny, np.int64)
+        addresses = OPERATIONS.addresses(operations_needed(work))
+        arguments = (addresses, record, seen, counts, halo, _tile_width(shape, halo, block, tile_bytes))
+        run_rows(calibrate_rows, ny, *arguments, threads=threads, block=block, after_block=after_block)
+        return int(counts.sum())
+
     seen = np.zeros((ni, ng), np.uint8)
-    counts = np.zeros(ny, np.int64)
-    halo = _halo(chain)
-    addresses = OPERATIONS.addresses(wanted)
-    width = _tile_width(shape, halo, block, tile_bytes)
-    arguments = (addresses, record, seen, counts, halo, width)
-    run_rows(calibrate_rows, ny, *arguments, threads=threads, block=block, after_block=after_block)
+    n_primary, n_events = run(first, _halo(chain), seen), 0
     _judge_whole_frames(seen, work.chain)
-    return Calibrated(fit, int(counts.sum()))
+    if second is not None:
+        n_events = _find_large_events(chain.jump, flags, threads, after_integration)
+    if second is not None and second.chain.fit.active:
+        run(second, _halo(replace(chain, saturation=None, jump=None)), np.full((ni, ng), SEEN, np.uint8))
+    return Calibrated(fit, n_primary, n_events)
 
 
 def _judge_whole_frames(seen, compiled):

@@ -156,6 +156,8 @@ class Detector1Pipeline(Pipeline):
             return "the ZEROFRAME is needed"
         if self.ramp_fit.skip:
             return "ramp_fit is skipped"
+        if self.jump.find_showers and not self.jump.skip:
+            return "jump looks for showers"
         return executor.intermediates_wanted(self.sub_steps)
 
     def _describe(self, ramp):
@@ -190,7 +192,7 @@ class Detector1Pipeline(Pipeline):
         raw = ramp.mapped("data")
         chain = self._describe(ramp)
         if chain.jump is not None:
-            self.jump.record_counts(ramp, 0, 0)
+            self.jump.record_counts(ramp, 0, 0, 0)
         rate, rateints = self.ramp_fit.products(ramp)
         factor = None
         for product in (rate, rateints):
@@ -217,12 +219,12 @@ class Detector1Pipeline(Pipeline):
         with contextlib.ExitStack() as undo:
             # Products that are complete stay open until the end of the run, for their headers are not final yet.
             undo.enter_context(products)
-            n_primary = executor.run_fused(chain, raw, products)
+            result = executor.run_fused(chain, raw, products)
             self._pending.push(undo.pop_all())
         references = [one for step in self.sub_steps.values() for one in step.reference_files_used]
         for model in models.values():
             if chain.jump is not None:
-                self.jump.record_counts(model, n_primary, 0, ramp.shape)
+                self.jump.record_counts(model, result.n_primary, 0, result.n_events, ramp.shape)
             self.finalize_result(model, list(dict.fromkeys(references)))
         if to_disk:
             self._streamed = list(models.values())
