@@ -595,43 +595,14 @@ def _fit_and_store(ops, tile, area, op, rate, integrations):
 @kernel
 def _store_ramp(ops, target, tile, area):
     """The calibrated ramp of the area, or its group flags alone, into its product."""
-    ni, ng = tile.data.shape[:2]
-    h, w = tile.pdq.shape
-    call(
-        ops, "encode_bytes", (target.gdq, tile.gdq, area.first, area.last, area.left, area.right, tile.row, tile.column)
-    )
-    if target.data.planes == 0:
-        return
-    call(
-        ops,
-        "encode_float",
-        (
-            target.data,
-            tile.data.reshape((ni * ng, h, w)),
-            0,
-            area.first,
-            area.last,
-            area.left,
-            area.right,
-            tile.row,
-            tile.column,
-        ),
-    )
-    call(
-        ops,
-        "encode_flags",
-        (
-            target.pdq,
-            tile.pdq.reshape((1, h, w)),
-            0,
-            area.first,
-            area.last,
-            area.left,
-            area.right,
-            tile.row,
-            tile.column,
-        ),
-    )
+    ni, ng, h, w = tile.data.shape
+    a, row, column = area, tile.row, tile.column
+    call(ops, "encode_bytes", (target.gdq, tile.gdq, a.first, a.last, a.left, a.right, row, column))
+    if target.data.planes > 0:
+        data = tile.data.reshape((ni * ng, h, w))
+        call(ops, "encode_float", (target.data, data, 0, a.first, a.last, a.left, a.right, row, column))
+        pdq = tile.pdq.reshape((1, h, w))
+        call(ops, "encode_flags", (target.pdq, pdq, 0, a.first, a.last, a.left, a.right, row, column))
 
 
 @kernel
