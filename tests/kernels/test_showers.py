@@ -44,8 +44,8 @@ def exposure(seed, ni=2, ng=12, frame=(64, 80), showers=3):
     pdq = np.where(rng.random(frame) < 0.01, DNU, 0).astype(np.uint32)
     pdq[:, [0, 1, -2, -1]] |= 2**31
     pdq[5, 1] |= DNU
-    gain[3, 9], noise[4, 5], noise[9, 9], gain[20, 20] = np.nan, np.nan, 0, 0
-    data[0, 3, 30, 30], data[-1, 4, 32, 30] = np.nan, np.inf
+    gain[3, 7], noise[4, 5], noise[6, 6], gain[7, 7] = np.nan, np.nan, 0, 0
+    data[0, 3, -3, -9], data[-1, 4, -5, -9] = np.nan, np.inf
     return data.astype(np.float32), gdq, pdq, gain.astype(np.float32), noise.astype(np.float32)
 
 
@@ -134,6 +134,7 @@ def test_nothing_to_look_at(kind):
     np.testing.assert_array_equal(result.groupdq, gdq)
 
 
+@pytest.mark.filterwarnings("ignore:All-NaN", "ignore:Mean of empty")
 def test_a_frame_smaller_than_the_ring():
     data, gdq, pdq, gain, noise = exposure(0, frame=(40, 40), showers=0)
     parameters = ShowerParameters(extend_min_area=1, extend_snr_threshold=0.5)
@@ -141,9 +142,7 @@ def test_a_frame_smaller_than_the_ring():
         part = np.s_[..., :rows, :columns]
         arrays = data[part], gdq[part], pdq[part], gain[part], noise[part]
         result = flag_showers(*arrays, nframes=1, group_time=2.8, parameters=parameters)
-        with np.errstate(all="ignore"), pytest.warns(RuntimeWarning):
-            _, count = naive.showers(*arrays, 1, 2.8, parameters)
-        assert result.n_showers == count
+        assert result.n_showers == naive.showers(*arrays, 1, 2.8, parameters)[1]
 
 
 def test_what_does_not_fit_is_refused():

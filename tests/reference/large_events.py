@@ -1,4 +1,4 @@
-"""Large events in plain numpy, with scikit-image for regions and ellipses; loops as in the descriptions of the rules."""
+"""Large events in plain numpy, with scikit-image for regions and ellipses."""
 
 import numpy as np
 from skimage.draw import ellipse as draw_ellipse
