@@ -45,7 +45,7 @@ def exposure(seed, ni=2, ng=12, frame=(64, 80), showers=3):
     pdq[:, [0, 1, -2, -1]] |= 2**31
     pdq[5, 1] |= DNU
     gain[3, 7], noise[4, 5], noise[6, 6], gain[7, 7] = np.nan, np.nan, 0, 0
-    data[0, 3, -3, -9], data[-1, 4, -5, -9] = np.nan, np.inf
+    data[0, 3, -3, -9], data[-1, 2, -5, -9] = np.nan, np.inf
     return data.astype(np.float32), gdq, pdq, gain.astype(np.float32), noise.astype(np.float32)
 
 

@@ -12,6 +12,7 @@ from tests.reference.small_exposure import make_small_exposure
 from upramp.errors import ConfigError, UnsupportedModeError
 from upramp.models import RampModel
 from upramp.pipelines import Detector1Pipeline
+from upramp.simulate import Window
 
 
 def arrays_of(path):
@@ -111,12 +112,15 @@ def test_schedules_agree_bit_by_bit(run):
         assert list(map(str, headers[0])) == list(map(str, headers[1]))
 
 
+LARGE_EVENTS = {"window": Window(945, 945, 64, 48), "snowballs": 2, "snowball_radius": 3.0}
+
+
 @pytest.mark.parametrize("schedule", ["fused", "stepwise"])
 def test_large_events(tmp_path, workdir, schedule):
     """Counts and flags; group flags of so many integrations are in a file of their own between the passes."""
-    small = make_small_exposure(tmp_path / "exposure", nints=6, snowballs=1, snowball_radius=2.5)
+    small = make_small_exposure(tmp_path / "exposure", nints=6, **LARGE_EVENTS)
     for name, large in (("with", True), ("without", False)):
-        steps = small.steps(jump={"expand_large_events": large, "edge_size": 2})
+        steps = small.steps(jump={"expand_large_events": large, "edge_size": 5})
         pars = {"schedule": schedule, "save_results": True, "output_dir": name, "configure_log": False}
         Detector1Pipeline.call(str(small.path), steps=steps, **pars)
         ramp = pars | {"output_dir": f"{name}-ramp", "save_calibrated_ramp": True}
@@ -132,9 +136,9 @@ def test_large_events(tmp_path, workdir, schedule):
 
 
 def test_large_events_agree_bit_by_bit(tmp_path, workdir):
-    small = make_small_exposure(tmp_path / "exposure", nints=3, snowballs=1, snowball_radius=2.5)
+    small = make_small_exposure(tmp_path / "exposure", nints=3, **LARGE_EVENTS)
     for schedule in ("fused", "stepwise"):
-        steps = small.steps(jump={"expand_large_events": True, "edge_size": 2})
+        steps = small.steps(jump={"expand_large_events": True, "edge_size": 5})
         pars = {"save_results": True, "save_calibrated_ramp": True, "output_dir": schedule, "configure_log": False}
         Detector1Pipeline.call(str(small.path), steps=steps, schedule=schedule, **pars)
     for kind in ("rate", "rateints", "ramp"):
