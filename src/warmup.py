@@ -75,6 +75,7 @@ def _calibrate(mode, folder):
             kinds = [kind for kind in step.reference_file_types if kind in references]
             steps[key] = {f"override_{kind}": str(references[kind]) for kind in kinds}
         steps["ipc"]["skip"] = "ipc" not in references
+        steps["jump"] |= {"expand_large_events": True, "find_showers": schedule == "stepwise"}
         Detector1Pipeline(schedule=schedule, steps=steps).run(str(raw))
 
 

@@ -101,7 +101,7 @@ def test_whole_frames(value):
         ((2, 12, 128, 140), ShowerParameters()),
         ((3, 8, 100, 132), ShowerParameters(extend_min_area=40, time_masked_after_shower=30)),
         ((1, 20, 90, 90), ShowerParameters(extend_inner_radius=2, extend_outer_radius=3, extend_snr_threshold=1.15)),
-        ((104, 4, 48, 50), ShowerParameters(extend_min_area=50)),
+        ((104, 5, 48, 50), ShowerParameters(extend_min_area=50)),
     ],
     ids=["default", "long", "ring", "series"],
 )
