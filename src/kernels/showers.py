@@ -258,14 +258,6 @@ def _mark_extended(mask, data, gdq, pdq, gain, median, sigma, k, ring, size, thr
 
 
 @kernel
-def _search_group(data, gdq, pdq, gain, median, sigma, k, ring, size, threshold, min_area):
-    """Ellipses of the showers in group ``k`` of one integration."""
-    mask = np.empty(pdq.shape, np.uint8)
-    _mark_extended(mask, data, gdq, pdq, gain, median, sigma, k, ring, size, threshold)
-    return find_regions(mask, min_area)
-
-
-@kernel
 def _first_usable_group(gdq, pdq):
     """First group with a pixel that has not DO_NOT_USE and is no reference pixel; 0 if there is none."""
     for k in range(gdq.shape[0]):
@@ -353,9 +345,10 @@ def _search(groupdq, data, pixeldq, gain, read_noise, nframes, p, threads):
         def search(first, last):
             for n in range(first, last):
                 i, k = planes[n]
-                arrays = data[i], groupdq[i], pixeldq, gain, median, sigma
-                limits = float(p.extend_snr_threshold), float(p.extend_min_area)
-                results[n] = _search_group(*arrays, k, ring, size, *limits)
+                mask = np.empty(pixeldq.shape, np.uint8)
+                arrays = mask, data[i], groupdq[i], pixeldq, gain, median, sigma
+                _mark_extended(*arrays, k, ring, size, float(p.extend_snr_threshold))
+                results[n] = find_regions(mask, float(p.extend_min_area))
 
         run_rows(search, len(planes), threads=threads, block=1)
         for (i, k), ellipses in zip(planes, results, strict=True):

@@ -88,27 +88,27 @@ class _Rules(NamedTuple):
 
 
 @kernel
-def _newly_saturated(plane, now, before, min_area):
-    """Ellipses of what is saturated in a group and was not in the one before; ``plane`` is scratch."""
+def _mark_new_saturation(plane, now, before):
+    """Make ``plane`` that of pixels saturated in a group and not in the one before; returns whether there are any."""
     found = np.uint8(0)
     for r in range(plane.shape[0]):
         p, a, b = plane[r], now[r], before[r]
         for x in range(p.size):
             p[x] = a[x] & ~b[x] & SATURATED
             found |= p[x]
-    return find_regions(plane, min_area) if found != 0 else np.empty((0, 5))
+    return found != 0
 
 
 @kernel
-def _jumps(plane, now, min_area):
-    """Ellipses of the jumps of a group; ``plane`` is scratch."""
+def _mark_jumps(plane, now):
+    """Make ``plane`` that of pixels with a jump in a group; returns whether there are any."""
     found = np.uint8(0)
     for r in range(plane.shape[0]):
         p, a = plane[r], now[r]
         for x in range(p.size):
             p[x] = a[x] & JUMP_DET
             found |= p[x]
-    return find_regions(plane, min_area) if found != 0 else np.empty((0, 5))
+    return found != 0
 
 
 @kernel
@@ -142,33 +142,40 @@ def _pixels(ellipse, minor, major, shape):
 
 
 @kernel
-def _enlarge_core(gdq, cores, ellipse, k, rules):
-    """Saturate a core and its surroundings from group ``k`` on, and note the core itself."""
-    minor, major = ellipse[MINOR], ellipse[MAJOR]
-    growth, widest = rules.core_growth, rules.widest
-    pixels = _pixels(ellipse, min(minor + growth, widest), min(major + growth, widest), cores.shape)
+def _saturate(gdq, pixels, k):
+    """Saturate pixels from group ``k`` on; no other flag of theirs is kept, not even DO_NOT_USE."""
     for later in range(k, gdq.shape[0]):
         for n in range(pixels.shape[0]):
-            # Nothing else is kept: not even that the group is not to be used (reference behaviour).
             gdq[later, pixels[n, 0], pixels[n, 1]] = SATURATED
-    pixels = _pixels(ellipse, minor, major, cores.shape)
-    for n in range(pixels.shape[0]):
-        cores[pixels[n, 0], pixels[n, 1]] = 1
 
 
 @kernel
-def _flag_ellipse(flags, ellipse, rules):
-    """Flag the enlarged ellipse of a snowball in the plane of its group, where that is not saturated."""
-    growth = (rules.factor - 1.0) * ellipse[MINOR]
-    minor, major = min(ellipse[MINOR] * rules.factor, rules.widest), min(ellipse[MAJOR] + growth, rules.widest)
-    pixels = _pixels(ellipse, minor, major, flags.shape)
-    for n in range(pixels.shape[0]):
-        y, x = pixels[n, 0], pixels[n, 1]
-        if (flags[y, x] & SATURATED) == 0:
-            flags[y, x] |= JUMP_DET
+def _flag_jumps(flags, jumps, saturated, following, rules):
+    """Flag the enlarged ellipses of those ``jumps`` that are snowballs, where the group is not saturated.
+
+    Returns their number.
+    """
+    count = 0
+    for n in range(jumps.shape[0]):
+        jump = jumps[n]
+        if (
+            rules.needs_core
+            and not _is_near_edge(jump, rules.edge, flags.shape[0])
+            and not _any_centre_inside(jump, saturated)
+            and not _any_centre_inside(jump, following)
+        ):
+            continue
+        count += 1
+        growth = (rules.factor - 1.0) * jump[MINOR]
+        minor, major = min(jump[MINOR] * rules.factor, rules.widest), min(jump[MAJOR] + growth, rules.widest)
+        pixels = _pixels(jump, minor, major, flags.shape)
+        for p in range(pixels.shape[0]):
+            y, x = pixels[p, 0], pixels[p, 1]
+            if (flags[y, x] & SATURATED) == 0:
+                flags[y, x] |= JUMP_DET
+    return count
 
 
-@kernel
 def _flag_integration(gdq, rules):
     """Snowballs of one integration (ngroup, ny, nx): changes its flags.
 
@@ -176,35 +183,28 @@ def _flag_integration(gdq, rules):
     """
     ng, ny, nx = gdq.shape
     plane = np.empty((ny, nx), np.uint8)
-    cores = np.zeros((ny, nx), np.uint8)
-    count, enlarged, n_cores = 0, False, 0
-    saturated = following = np.empty((0, 5))
+    nothing = np.empty((0, 5))
+    count, enlarged, cores = 0, False, [np.empty(0, np.int64)]
+    saturated = following = nothing
+
+    def new_saturation(k):
+        some = k < ng and _mark_new_saturation(plane, gdq[k], gdq[k - 1])
+        return find_regions(plane, rules.min_sat_area) if some else nothing
+
     for k in range(1, ng):
         if rules.needs_core:
             # What follows a group is what is new in the next one, unless a core has been enlarged in between.
-            saturated = following
-            if k == 1 or enlarged:
-                saturated = _newly_saturated(plane, gdq[k], gdq[k - 1], rules.min_sat_area)
-            following = np.empty((0, 5))
-            if k < ng - 1:
-                following = _newly_saturated(plane, gdq[k + 1], gdq[k], rules.min_sat_area)
-        jumps = _jumps(plane, gdq[k], rules.min_jump_area)
-        enlarged = False
-        for n in range(saturated.shape[0]):
-            if min(saturated[n, MINOR], saturated[n, MAJOR]) > rules.min_core_axis:
-                _enlarge_core(gdq, cores, saturated[n], k, rules)
-                enlarged = True
-                n_cores += 1
-        for n in range(jumps.shape[0]):
-            if (
-                not rules.needs_core
-                or _is_near_edge(jumps[n], rules.edge, ny)
-                or _any_centre_inside(jumps[n], saturated)
-                or _any_centre_inside(jumps[n], following)
-            ):
-                _flag_ellipse(gdq[k], jumps[n], rules)
-                count += 1
-    return count, np.flatnonzero(cores) if n_cores > 0 else np.empty(0, np.int64)
+            saturated = new_saturation(k) if k == 1 or enlarged else following
+            following = new_saturation(k + 1)
+        jumps = find_regions(plane, rules.min_jump_area) if _mark_jumps(plane, gdq[k]) else nothing
+        large = saturated[saturated[:, MINOR] > rules.min_core_axis]
+        for core in large:
+            axes = core[[MINOR, MAJOR]]
+            _saturate(gdq, _pixels(core, *np.minimum(axes + rules.core_growth, rules.widest), plane.shape), k)
+            cores.append(_pixels(core, *axes, plane.shape) @ np.array([nx, 1]))
+        enlarged = len(large) > 0
+        count += _flag_jumps(gdq[k], jumps, saturated, following, rules)
+    return count, np.concatenate(cores)
 
 
 @kernel

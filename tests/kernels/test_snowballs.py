@@ -193,7 +193,7 @@ def test_flags_only_spread(seed, shape):
     p = SnowballParameters(edge_size=0)
     result = flag_snowballs(gdq, group_time=10.0, parameters=p)
     lost = (gdq & ~result.groupdq) != 0
-    assert (result.groupdq[lost] == SAT).all()
+    assert np.isin(result.groupdq[lost], (SAT, SAT | JUMP)).all()  # the latter with an afterimage
     saturated = (result.groupdq & SAT) > 0
     grown = saturated & ~((gdq & SAT) > 0)
     assert not (grown[:, :-1] & ~saturated[:, 1:]).any()

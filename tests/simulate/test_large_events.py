@@ -62,7 +62,7 @@ def test_search_is_complete_and_pure():
     after = flag_snowballs(before, group_time=10.0, parameters=SnowballParameters(edge_size=0)).groupdq
     result = measure_snowballs(EVENTS, before, after)
     assert result.completeness == 1 and result.completeness_before == 0
-    assert result.purity > 0.98
+    assert result.purity > 0.95
     # Without the need of a core every cosmic ray with its neighbours grows.
     free = SnowballParameters(sat_required_snowball=False)
     after = flag_snowballs(before, group_time=10.0, parameters=free).groupdq
