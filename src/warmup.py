@@ -78,6 +78,8 @@ def _calibrate(mode, folder):
             steps[key] = {f"override_{kind}": str(references[kind]) for kind in kinds}
         steps["ipc"]["skip"] = "ipc" not in references
         steps["saturation"].setdefault("override_superbias", "N/A")
+        large = "detector" not in mode  # MIRI with large events is never fused
+        steps["jump"] |= {"expand_large_events": large, "find_showers": schedule == "stepwise"}
         Detector1Pipeline(schedule=schedule, steps=steps).run(str(raw))
 
 

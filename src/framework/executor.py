@@ -8,9 +8,12 @@ then the steps run one after the other. Both give the same numbers.
 import contextlib
 import logging
 import threading
+from pathlib import Path
 from typing import NamedTuple
 
-from upramp.models import create_product
+import numpy as np
+
+from upramp.models import create_product, temporary_bytes
 
 __all__ = ["Products", "Stage", "intermediates_wanted", "run_fused"]
 
@@ -84,6 +87,12 @@ class Products:
             return {array: self._files[name].bits(array) for array in stage.shapes}
         return {array: getattr(stage.model, array) for array in stage.shapes}
 
+    @property
+    def folder(self):
+        """Folder of the files; None if there are none."""
+        paths = [stage.path for stage in self._stages.values() if stage.path is not None]
+        return Path(paths[0]).parent if paths else None
+
     def release(self, first, last):
         """Drop the pages of finished rows from resident memory."""
         for product in self._files.values():
@@ -107,6 +116,8 @@ class _Release:
         with self._lock:
             self._finished[begin] = self._finished.get(begin, 0) + last - first
             complete = self._finished[begin] == end - begin
+            if complete:
+                self._finished[begin] = 0  # there may be another pass
         if complete:
             for thing in self._things:
                 thing.release(begin, end)
@@ -152,11 +163,35 @@ def run_fused(chain, raw, products, sources=(), threads=None):
     if "ramp" in stages:
         ramp = planes("ramp", RAMP_ARRAYS, RampPlanes)
 
-    release = _Release([raw, products, *sources], raw.bits.shape[-2], RELEASED_BLOCKS * BLOCK_ROWS)
+    flags = None
+    if chain.jump is not None and chain.jump.snowballs is not None:
+        shape = (*raw.bits.shape[:2], *stages["rate"].shapes["data"])
+        flags = ramp.gdq if ramp is not None else _room_for_flags(shape, products.folder)
+    mapped = [raw, products, *sources] + ([flags] if hasattr(flags, "release") else [])
+    release = _Release(mapped, raw.bits.shape[-2], RELEASED_BLOCKS * BLOCK_ROWS)
+
+    def release_integration(i):
+        if hasattr(flags, "release"):
+            flags.part(i).release(0, raw.bits.shape[-2])
 
     def compile_ahead(names):
         compile_kernels([*names, DRIVER])
 
     return calibrate(
-        raw, chain, out=out, ramp_out=ramp, threads=threads, after_block=release, before_compiling=compile_ahead
+        raw,
+        chain,
+        out=out,
+        ramp_out=ramp,
+        flags_out=flags,
+        threads=threads,
+        after_block=release,
+        after_integration=release_integration,
+        before_compiling=compile_ahead,
     )
+
+
+def _room_for_flags(shape, folder):
+    """Array for all group flags, in a file next to the products if it is larger than the ramp of one integration."""
+    if shape[0] <= 4:
+        return np.empty(shape, np.uint8)
+    return temporary_bytes(shape, folder)

@@ -22,6 +22,7 @@ __all__ = [
     "Bits",
     "array_at",
     "as_bits",
+    "decode_bytes_tile",
     "decode_flags_tile",
     "decode_float_tile",
     "decode_raw_tile",
@@ -201,6 +202,20 @@ def decode_flags_tile(out, source, row, column):
         else:
             for x in range(nx):
                 line[x] = raw[x] ^ flip
+
+
+@kernel
+def decode_bytes_tile(out, source, row, column):
+    """Copy the group flags of a tile: out (ni, ng, ny, nx) uint8."""
+    bits = array_at(source.address, (source.planes, source.rows, source.columns), np.uint8)
+    ni, ng, ny, nx = out.shape
+    for i in range(ni):
+        for g in range(ng):
+            for r in range(ny):
+                raw = bits[i * ng + g, row + r, column : column + nx]
+                line = out[i, g, r]
+                for x in range(nx):
+                    line[x] = raw[x]
 
 
 @kernel

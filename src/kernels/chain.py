@@ -24,6 +24,7 @@ from upramp.kernels.fused import (
     CompiledChain,
     FitRules,
     JumpRules,
+    KnownFlags,
     Outputs,
     RampPlanes,
     RateTargets,
@@ -45,6 +46,7 @@ from upramp.kernels.refpix import (
 )
 from upramp.kernels.rscd import TALLIES, RscdCounts, summarize
 from upramp.kernels.side_pixels import AMPLIFIERS, drifts_of_sides
+from upramp.kernels.snowballs import flag_snowballs_in_place
 from upramp.kernels.stepwise import native_plane
 from upramp.kernels.superbias import subtract_bias_tile
 
@@ -95,12 +97,14 @@ class Calibrated(NamedTuple):
 
     fit : RampFit of native arrays, or None if they went elsewhere (``out``)
     n_primary : samples with a jump before neighbours were flagged; -99 if jumps were not looked for
+    n_events : snowballs
     n_unused : groups, over all integrations, that no pixel of the frame can use
     rscd : counts of the first integration and of later ones, if groups were left out for RSCD
     """
 
     fit: RampFit | None
     n_primary: int
+    n_events: int = 0
     n_unused: int = 0
     rscd: tuple[RscdCounts, RscdCounts] | None = None
 
@@ -300,14 +304,47 @@ def _outputs(chain, out, ramp_out, shape):
             out = fit = RampFit(_empty_planes((ny, nx)), _empty_planes((ni, ny, nx)))
         rate, integrations = _as_targets(out.rate), _as_targets(out.integrations)
     if ramp_out is None:
-        dtypes = (np.float32, np.uint8, np.uint32)
-        ramp_out = RampPlanes(*(np.empty((0, 1, 1), dtype) for dtype in dtypes))
+        return Outputs(rate, integrations, _NO_RAMP), fit
     ramp = RampPlanes(
         as_bits(ramp_out.data, np.float32, writable=True),
         as_bits(ramp_out.gdq, np.uint8, writable=True),
         as_bits(ramp_out.pdq, np.uint32, writable=True),
     )
     return Outputs(rate, integrations, ramp), fit
+
+
+_NO_RAMP = RampPlanes(*(as_bits(np.empty((0, 1, 1), dtype), dtype) for dtype in (np.float32, np.uint8, np.uint32)))
+
+
+# What only sets group flags is not done again.
+_FLAGGED_BEFORE = {"first_group": c.FirstGroup(), "last_group": c.LastGroup(), "rscd": c.SwitchCharge()}
+
+
+def _around_large_events(work, flags):
+    """What is done before large events are looked for (all but the fit) and after that (all but the searches)."""
+    chain, outputs, flags = work.chain, work.outputs, as_bits(flags, np.uint8, writable=True)
+    known = KnownFlags(True, flags, chain.saturation, chain.jump.gain)
+    return (
+        work._replace(
+            chain=chain._replace(fit=FitRules()),
+            outputs=outputs._replace(ramp=outputs.ramp._replace(gdq=flags)),
+        ),
+        work._replace(
+            chain=chain._replace(saturation=c.Saturation(), jump=JumpRules(), known=known, **_FLAGGED_BEFORE),
+            outputs=outputs._replace(ramp=_NO_RAMP),
+        ),
+    )
+
+
+def _find_large_events(op, flags, threads, after_integration):
+    """Snowballs in the group flags, an array or a mapped one, which change; returns their number."""
+    return flag_snowballs_in_place(
+        getattr(flags, "bits", flags),
+        group_time=op.group_time,
+        parameters=op.snowballs,
+        threads=threads,
+        after_integration=after_integration,
+    )
 
 
 def _compiled_chain(chain, shape, unused):
@@ -443,13 +480,15 @@ def calibrate(
     *,
     out=None,
     ramp_out=None,
+    flags_out=None,
     threads=None,
     tile_bytes=TILE_BYTES,
     block=BLOCK_ROWS,
     after_block=None,
+    after_integration=None,
     before_compiling=None,
 ):
-    """Calibrate a raw exposure in one pass.
+    """Calibrate a raw exposure in one pass, or in two with the search for large events between them.
 
     Parameters
     ----------
@@ -461,12 +500,17 @@ def calibrate(
         Where slopes go: arrays or mapped products in either byte order. New native arrays if None.
     ramp_out : RampPlanes of arrays, optional
         Where the calibrated ramp before the fit goes; nowhere if None.
+    flags_out : (nint, ngroup, ny, nx) uint8, optional
+        Where group flags are kept while large events are looked for, an array or a mapped one: by default the group
+        flags of ``ramp_out``, or a new array.
     threads : int or None
         Number of threads; None for all cores. Results do not depend on it.
     tile_bytes, block : int
         Size of the tiles' ramps [bytes] and rows of a block; results do not depend on them.
     after_block : callable, optional
         Called with the first and last row of each finished block.
+    after_integration : callable, optional
+        Called with each integration in which large events have been looked for.
     before_compiling : callable, optional
         Called with the names of the kernels that are needed, see `upramp.kernels.warmup.compile_kernels`.
 
@@ -495,20 +539,35 @@ def calibrate(
     scale = chain.scale.factor if chain.scale is not None else 1.0
     samples = RawSamples(bits, *shape[2:], float(scale))
     outputs, fit = _outputs(chain, out, ramp_out, shape)
-    work = Work(samples, _compiled_chain(chain, shape, _unused_beforehand(chain, shape)), outputs)
+    if chain.jump is not None and chain.jump.snowballs is not None and chain.fit is not None and chain.fit.miri:
+        raise WholeFrameRule("snowballs change which groups no pixel of MIRI can use")
+    first = work = Work(samples, _compiled_chain(chain, shape, _unused_beforehand(chain, shape)), outputs)
+    second = None
+    if chain.jump is not None and chain.jump.snowballs is not None:
+        flags = flags_out if ramp_out is None else ramp_out.gdq
+        flags = np.empty(shape, np.uint8) if flags is None else flags
+        first, second = _around_large_events(work, flags)
     if before_compiling is not None:
-        before_compiling(operations_needed(work))
+        before_compiling(operations_needed(first) | (operations_needed(second) if second else set()))
     unused, rscd = _measure_groups(samples, chain, shape, threads)
     measured = {
         "refpix": measure_reference_pixels(samples, chain, shape, threads),
         "side_pixels": measure_side_pixels(samples, chain, shape, threads),
     }
+    tiling = {"threads": threads, "tile_bytes": tile_bytes, "block": block, "after_block": after_block}
     work = work._replace(chain=_compiled_chain(chain, shape, unused)._replace(**measured))
-    found = _one_pass(
-        work, shape, _halo(chain), threads=threads, tile_bytes=tile_bytes, block=block, after_block=after_block
-    )
+    if second is not None:
+        first, second = _around_large_events(work, flags)
+    else:
+        first = work
+    found = _one_pass(first, shape, _halo(chain), **tiling)
     _judge_whole_frames(found.seen, work.chain, unused, chain.fit is not None and chain.fit.miri)
-    return Calibrated(fit, int(found.jumps.sum()), int(unused.sum()), rscd)
+    n_events = 0
+    if second is not None:
+        n_events = _find_large_events(chain.jump, flags, threads, after_integration)
+        if second.chain.fit.active:
+            _one_pass(second, shape, _halo(replace(chain, saturation=None, jump=None)), **tiling)
+    return Calibrated(fit, int(found.jumps.sum()), n_events, int(unused.sum()), rscd)
 
 
 def _judge_whole_frames(seen, compiled, unused, miri):

@@ -12,6 +12,8 @@ import numpy as np
 
 from upramp.kernels._bits import PLANE, Bits, as_bits
 from upramp.kernels.jump import JumpParameters
+from upramp.kernels.showers import ShowerParameters
+from upramp.kernels.snowballs import SnowballParameters
 
 __all__ = [
     "NO_PLANE",
@@ -233,13 +235,15 @@ class DarkCurrent(NamedTuple):
 
 
 class JumpDetection(NamedTuple):
-    """Find jumps: planes [e-/DN] and [DN, difference of two reads]."""
+    """Find jumps: planes [e-/DN] and [DN, difference of two reads]; and snowballs and showers, unless None."""
 
     gain: Bits
     read_noise: Bits
     nframes: int
     group_time: float
     parameters: JumpParameters
+    snowballs: SnowballParameters | None = None
+    showers: ShowerParameters | None = None
 
 
 class RampFitting(NamedTuple):

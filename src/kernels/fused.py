@@ -8,6 +8,9 @@ The margin: two-point jumps flag the pixels next to them (1); partial saturation
 that was grown itself (2 * n_pix_grow); inter-pixel capacitance reads k // 2 pixels around. At the edges of the
 detector the tile just ends, which is what the operations take "outside" to mean.
 
+Large events are looked for in whole frames of flags. Then there are two passes: the first leaves the group flags, the
+second corrects the samples again, takes the flags that have become of them (`KnownFlags`), and fits.
+
 Reference-pixel corrections are vectors, measured beforehand on the reference pixels alone
 (`upramp.kernels.chain`), so that they fuse like everything else.
 """
@@ -22,6 +25,7 @@ from upramp.kernels._bits import (
     PLANE,
     Bits,
     array_at,
+    decode_bytes_tile,
     decode_flags_tile,
     decode_float_tile,
     decode_raw_tile,
@@ -118,6 +122,18 @@ class FitRules(NamedTuple):
     stop: int = 0  # to here (exclusive) are fitted
 
 
+class KnownFlags(NamedTuple):
+    """Flags that an earlier pass has found, in place of saturation and jumps.
+
+    ``gdq`` replaces all group flags; the flags of the saturation reference and bad gains go to the pixel flags.
+    """
+
+    active: bool = False
+    gdq: Bits = c.NO_PLANE
+    saturation: c.Saturation = c.Saturation()
+    gain: Bits = c.NO_PLANE
+
+
 class CompiledChain(NamedTuple):
     """What `_calibrate_tile` does, in this order: that of the near infrared and that of MIRI agree in what they share.
 
@@ -138,10 +154,14 @@ class CompiledChain(NamedTuple):
     side_pixels: c.SidePixels
     jump: JumpRules
     fit: FitRules
+    known: KnownFlags = KnownFlags()
 
 
 class RampPlanes(NamedTuple):
-    """Where a calibrated ramp goes, as it lies: data float32, group flags uint8, pixel flags uint32."""
+    """Where a calibrated ramp goes, as it lies: data float32, group flags uint8, pixel flags uint32.
+
+    Group flags may be wanted alone.
+    """
 
     data: Bits
     gdq: Bits
@@ -195,6 +215,7 @@ OPERATIONS = Table(
     decode_raw=(decode_raw_tile, (_DATA, _BITS, _I, _N, _I, _I)),
     decode_float=(decode_float_tile, (_CUBE, _BITS, _I, _I, _I)),
     decode_flags=(decode_flags_tile, (_FLAGS, _BITS, _I, _I)),
+    decode_bytes=(decode_bytes_tile, (_GDQ, _BITS, _I, _I)),
     encode_float=(encode_float_tile, (_BITS, _CUBE, _I, *_REGION, _I, _I)),
     encode_flags=(encode_flags_tile, (_BITS, _FLAG_CUBE, _I, *_REGION, _I, _I)),
     encode_bytes=(encode_bytes_tile, (_BITS, _GDQ, *_REGION, _I, _I)),
@@ -286,14 +307,22 @@ def _grown(area, by, tile):
     return Area(max(area.first - by, 0), min(area.last + by, h), max(area.left - by, 0), min(area.right + by, w))
 
 
+@helper
+def _threshold_plane(ops, tile, op):
+    """Saturation threshold [DN] for the tile, infinite where it cannot be checked, and its flags."""
+    h, w = tile.pdq.shape
+    threshold = float_plane(ops, tile, op.threshold, 1)[0]
+    flags = flag_plane(ops, tile, op.flags)
+    call(ops, "prepare_threshold", (threshold, flags, 0, h, 0, w))
+    return threshold, flags
+
+
 @kernel
 def _flag_saturation(ops, tile, area, op):
     """Saturation of the area; the tile holds 2 * grow pixels around it."""
     h, w = tile.pdq.shape
     ni = tile.data.shape[0]
-    threshold = float_plane(ops, tile, op.threshold, 1)[0]
-    flags = flag_plane(ops, tile, op.flags)
-    call(ops, "prepare_threshold", (threshold, flags, 0, h, 0, w))
+    threshold, flags = _threshold_plane(ops, tile, op)
     saturated_from = np.empty((ni, h, w), np.int32)
     contents = np.zeros((ni, h), np.uint8)
     call(ops, "find_first_saturated", (saturated_from, contents, tile.data, threshold, 0, h, 0, w))
@@ -360,7 +389,7 @@ def _deconvolve(ops, tile, area, op):
     return out
 
 
-@helper
+@kernel
 def _flag_jumps(ops, tile, area, op, counts):
     """Jumps of the area; they are looked for one pixel around it too, for its neighbours."""
     gain = float_plane(ops, tile, op.gain, 1)[0]
@@ -414,6 +443,16 @@ def _flag_jumps(ops, tile, area, op, counts):
             ),
         )
     call(ops, "clear_bad_jumps", (tile.gdq, area.first, area.last, area.left, area.right))
+
+
+@helper
+def _recall_flags(ops, tile, op):
+    """Take the group flags that an earlier pass has left, and add the pixel flags of saturation and jumps."""
+    h, w = tile.pdq.shape
+    call(ops, "decode_bytes", (tile.gdq, op.gdq, tile.row, tile.column))
+    if op.saturation.active:
+        call(ops, "merge_dq", (tile.pdq, _threshold_plane(ops, tile, op.saturation)[1], 0, h, 0, w))
+    call(ops, "flag_bad_gain", (tile.pdq, float_plane(ops, tile, op.gain, 1)[0], 0, h, 0, w))
 
 
 @helper
@@ -509,42 +548,15 @@ def _fit_and_store(ops, tile, area, op, rate, integrations):
 
 @helper
 def _store_ramp(ops, target, tile, area):
-    """The calibrated ramp of the area, into its product."""
-    ni, ng = tile.data.shape[:2]
-    h, w = tile.pdq.shape
-    call(
-        ops,
-        "encode_float",
-        (
-            target.data,
-            tile.data.reshape((ni * ng, h, w)),
-            0,
-            area.first,
-            area.last,
-            area.left,
-            area.right,
-            tile.row,
-            tile.column,
-        ),
-    )
-    call(
-        ops, "encode_bytes", (target.gdq, tile.gdq, area.first, area.last, area.left, area.right, tile.row, tile.column)
-    )
-    call(
-        ops,
-        "encode_flags",
-        (
-            target.pdq,
-            tile.pdq.reshape((1, h, w)),
-            0,
-            area.first,
-            area.last,
-            area.left,
-            area.right,
-            tile.row,
-            tile.column,
-        ),
-    )
+    """The calibrated ramp of the area, or its group flags alone, into its product."""
+    ni, ng, h, w = tile.data.shape
+    a, row, column = area, tile.row, tile.column
+    call(ops, "encode_bytes", (target.gdq, tile.gdq, a.first, a.last, a.left, a.right, row, column))
+    if target.data.planes > 0:
+        data = tile.data.reshape((ni * ng, h, w))
+        call(ops, "encode_float", (target.data, data, 0, a.first, a.last, a.left, a.right, row, column))
+        pdq = tile.pdq.reshape((1, h, w))
+        call(ops, "encode_flags", (target.pdq, pdq, 0, a.first, a.last, a.left, a.right, row, column))
 
 
 @helper
@@ -556,6 +568,8 @@ def _calibrate_tile(ops, tile, area, chain, outputs, seen, counts, tallies):
         call(ops, "init_dq", (tile.gdq, tile.pdq, flag_plane(ops, tile, chain.mask.mask), 0, h, 0, w))
     if chain.saturation.active:
         _flag_saturation(ops, tile, a, chain.saturation)
+    if chain.known.active:
+        _recall_flags(ops, tile, chain.known)
     data = tile.data
     if chain.ipc.active:
         data = _deconvolve(ops, tile, a, chain.ipc)
@@ -565,7 +579,7 @@ def _calibrate_tile(ops, tile, area, chain, outputs, seen, counts, tallies):
     if chain.jump.active:
         _flag_jumps(ops, tile, area, chain.jump, counts)
     _note_flags(seen, tile, area)
-    if outputs.ramp.data.planes > 0:
+    if outputs.ramp.gdq.planes > 0:
         _store_ramp(ops, outputs.ramp, tile, area)
     if chain.fit.active:
         _fit_and_store(ops, tile, area, chain.fit, outputs.rate, outputs.integrations)
@@ -631,7 +645,10 @@ def operations_needed(work):
         (chain.jump.after_groups_1 > 0 or chain.jump.after_groups_2 > 0, ["flag_after_jumps"]),
         (chain.fit.active, ["fit_ramps", "encode_float", "encode_flags"]),
         (chain.fit.gain_factor != 1.0, ["scale_rates"]),
-        (len(work.outputs.ramp.data.bits) > 0, ["encode_float", "encode_bytes", "encode_flags"]),
+        (chain.known.active, ["decode_bytes", "flag_bad_gain"]),
+        (chain.known.saturation.active, ["prepare_threshold"]),
+        (len(work.outputs.ramp.gdq.bits) > 0, ["encode_bytes"]),
+        (len(work.outputs.ramp.data.bits) > 0, ["encode_float", "encode_flags"]),
     )
     for active, names in groups:
         wanted.update(names if active else ())

@@ -4,6 +4,7 @@ The fused schedule does the same corrections tile by tile (`upramp.kernels.fused
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,10 +28,12 @@ from upramp.kernels.refpix import correct_reference_pixels_in_place
 from upramp.kernels.reset import subtract_reset_in_place
 from upramp.kernels.rscd import flag_rscd_in_place
 from upramp.kernels.saturation import flag_saturation_in_place
+from upramp.kernels.showers import flag_showers_in_place
 from upramp.kernels.side_pixels import correct_side_pixels_in_place
+from upramp.kernels.snowballs import flag_snowballs_in_place
 from upramp.kernels.superbias import subtract_superbias_in_place
 
-__all__ = ["Ramp", "apply", "detect_jumps", "fit_ramps", "native_dark", "native_plane"]
+__all__ = ["JumpCounts", "Ramp", "apply", "detect_jumps", "fit_ramps", "native_dark", "native_plane"]
 
 
 @dataclass
@@ -289,20 +292,51 @@ def apply(correction, ramp, threads=None):
     return _APPLY[type(correction)](correction, ramp, threads)
 
 
+class JumpCounts(NamedTuple):
+    """What `detect_jumps` found.
+
+    n_primary : samples with a jump before neighbours were flagged; -99 if jumps were not looked for
+    n_unused_groups : groups, over all integrations, that the whole frame cannot use
+    n_events : showers; snowballs, if showers were not looked for
+    """
+
+    n_primary: int
+    n_unused_groups: int
+    n_events: int
+
+
 def detect_jumps(op, ramp, threads=None):
-    """Find jumps; changes the flags. Returns the number of primary jumps and of groups the whole frame cannot use."""
+    """Find jumps and large events; changes the flags. Returns `JumpCounts`."""
+    gain, read_noise = (native_plane(source, np.float32, ramp.frame) for source in (op.gain, op.read_noise))
     n_primary = detect_jumps_in_place(
         ramp.data,
         ramp.groupdq,
         ramp.pixeldq,
-        native_plane(op.gain, np.float32, ramp.frame),
-        native_plane(op.read_noise, np.float32, ramp.frame),
+        gain,
+        read_noise,
         nframes=op.nframes,
         group_time=op.group_time,
         parameters=op.parameters,
         threads=threads,
     )
-    return n_primary, int((common_flags(ramp.groupdq) & 1).sum())
+    n_events = 0
+    if op.snowballs is not None:
+        n_events = flag_snowballs_in_place(
+            ramp.groupdq, group_time=op.group_time, parameters=op.snowballs, threads=threads
+        )
+    if op.showers is not None:
+        n_events = flag_showers_in_place(
+            ramp.data,
+            ramp.groupdq,
+            ramp.pixeldq,
+            gain,
+            read_noise,
+            nframes=op.nframes,
+            group_time=op.group_time,
+            parameters=op.showers,
+            threads=threads,
+        )
+    return JumpCounts(n_primary, int((common_flags(ramp.groupdq) & 1).sum()), n_events)
 
 
 def fit_ramps(op, ramp, firstgroup=None, lastgroup=None, threads=None):

@@ -10,7 +10,7 @@ only: ``model.data`` makes a native array when it is asked for, ``model.mapped("
 """
 
 from upramp.models import dqflags
-from upramp.models._mapped import MappedArray
+from upramp.models._mapped import MappedArray, temporary_bytes
 from upramp.models._metadata import ValidationWarning
 from upramp.models.classes import (
     CubeModel,
@@ -70,4 +70,5 @@ __all__ = [
     "cutout",
     "dqflags",
     "open",
+    "temporary_bytes",
 ]

@@ -2,11 +2,14 @@
 
 import mmap
 import sys
+import tempfile
 from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["BitsArray", "MappedArray", "decode", "encode"]
+from upramp.models._atomic import reserve
+
+__all__ = ["BitsArray", "MappedArray", "decode", "encode", "temporary_bytes"]
 
 _LITTLE = sys.byteorder == "little"
 _BZERO = {"u2": 2**15, "u4": 2**31}
@@ -45,6 +48,11 @@ class MappedArray:
     offset: int = 0
     source: mmap.mmap | None = field(default=None, repr=False)
     start: int = 0
+
+    def part(self, index):
+        """One element along the first axis, such as one integration."""
+        begin = self.start + index * self.bits[0].nbytes
+        return MappedArray(self.bits[index], self.kind, self.swapped, self.offset, self.source, begin)
 
     def release(self, first_row, last_row):
         """Drop the pages of rows ``first_row <= y < last_row`` of every plane from resident memory.
@@ -101,6 +109,32 @@ class BitsArray:
     def native(self, dtype):
         """A new native C-ordered array of the values, cast to ``dtype``."""
         return decode(self.stored, dtype)
+
+
+def temporary_bytes(shape, folder=None):
+    """A uint8 array in a file without a name, whose pages can be released; the file goes when nobody has the array.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        All bytes are zero at first.
+    folder : str or None
+        A folder of the file system that the file takes room on; None for the usual one.
+
+    Returns
+    -------
+    MappedArray
+
+    Raises
+    ------
+    OSError
+        There is no space for the whole array.
+    """
+    size = int(np.prod(shape, dtype=np.int64))
+    with tempfile.TemporaryFile(dir=folder) as handle:
+        reserve(handle, size)
+        pages = mmap.mmap(handle.fileno(), size, access=mmap.ACCESS_WRITE)
+    return MappedArray(np.frombuffer(pages, np.uint8).reshape(shape), "u1", False, source=pages)
 
 
 def decode(stored, dtype):

@@ -181,6 +181,8 @@ class Detector1Pipeline(Pipeline):
             return "the ZEROFRAME is needed"
         if self.ramp_fit.skip:
             return "ramp_fit is skipped"
+        if self.jump.find_showers and not self.jump.skip:
+            return "jump looks for showers"
         return executor.intermediates_wanted(self.sub_steps)
 
     def _describe(self, ramp):
@@ -216,7 +218,7 @@ class Detector1Pipeline(Pipeline):
         raw = ramp.mapped("data")
         chain = self._describe(ramp)
         if chain.jump is not None:
-            self.jump.record_counts(ramp, 0, 0)
+            self.jump.record_counts(ramp, 0, 0, 0)
         rate, rateints = self.ramp_fit.products(ramp)
         factor = None
         for product in (rate, rateints):
@@ -249,7 +251,7 @@ class Detector1Pipeline(Pipeline):
         references = [one for step in self.sub_steps.values() for one in step.reference_files_used]
         for model in models.values():
             if chain.jump is not None:
-                self.jump.record_counts(model, result.n_primary, result.n_unused, shape)
+                self.jump.record_counts(model, result.n_primary, result.n_unused, result.n_events, shape)
             if result.rscd is not None:
                 self.rscd.record_counts(model, result.rscd)
             self.finalize_result(model, list(dict.fromkeys(references)))

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from upramp.errors import UnsupportedModeError
 from upramp.kernels.corrections import JumpDetection
 from upramp.kernels.jump import JumpParameters
+from upramp.kernels.showers import ShowerParameters
+from upramp.kernels.snowballs import SnowballParameters
 from upramp.models import GainModel, ReadnoiseModel
 from upramp.steps.ramp_step import RampStep, plane, require
 
@@ -42,7 +43,7 @@ class JumpStep(RampStep):
     mask_snowball_core_next_int     = boolean(default=True)       # Snowballs: flag cores in the next integration too
     snowball_time_masked_next_int   = integer(default=4000)       # For how long, s
     find_showers                    = boolean(default=False)      # MIRI: find showers
-    max_shower_amplitude            = float(default=4)            # Showers: largest amplitude, DN/s
+    max_shower_amplitude            = float(default=4)            # Accepted, without effect: 6 e-/s times TGROUP count
     extend_snr_threshold            = float(default=1.2)          # Showers: threshold of the smoothed image
     extend_min_area                 = integer(default=90)         # Showers: least area, pixels
     extend_inner_radius             = float(default=1)            # Showers: inner radius of the smoothing ring, pixels
@@ -56,26 +57,13 @@ class JumpStep(RampStep):
     only_use_ints                   = boolean(default=True)       # Sigma clipping across integrations only
     """
 
-    @property
-    def parameters(self):
-        """Parameters of the kernel: those of this step that it knows."""
-        return JumpParameters(**{name: getattr(self, name) for name in JumpParameters.__dataclass_fields__})
-
-    def check_supported(self):
-        """Refuse what is not there before any work.
-
-        Raises
-        ------
-        UnsupportedModeError
-            Snowballs or showers are asked for.
-        """
-        for name in ("expand_large_events", "find_showers"):
-            if getattr(self, name):
-                raise UnsupportedModeError(f"jump: {name}=True is not implemented yet; set {name}=False")
+    def parameters(self, kind):
+        """Parameters of a kernel, of the class ``kind``: those of this step that it knows."""
+        names = [name for name in kind.__dataclass_fields__ if name != "max_shower_amplitude"]
+        return kind(**{name: getattr(self, name) for name in names})
 
     def correction(self, ramp):
         """Gain and read noise of every pixel; fewer than three groups cannot be searched."""
-        self.check_supported()
         if ramp.shape[1] < MINIMUM_GROUPS:
             self.record_skip(ramp, f"the exposure has {ramp.shape[1]} groups; {MINIMUM_GROUPS} are needed")
             return None
@@ -89,11 +77,13 @@ class JumpStep(RampStep):
             read_noise=plane(noise, "data", ramp, np.float32),
             nframes=nframes,
             group_time=group_time,
-            parameters=self.parameters,
+            parameters=self.parameters(JumpParameters),
+            snowballs=self.parameters(SnowballParameters) if self.expand_large_events else None,
+            showers=self.parameters(ShowerParameters) if self.find_showers else None,
         )
 
-    def record_counts(self, model, n_primary, n_unused_groups, shape=None):
-        """Write the rate of primary cosmic rays [1000 / s / pixel] into the header.
+    def record_counts(self, model, n_primary, n_unused_groups, n_events, shape=None):
+        """Write the rates of primary cosmic rays [1000 / s / pixel] and large events [1e6 / s / pixel] into the header.
 
         Parameters
         ----------
@@ -103,6 +93,8 @@ class JumpStep(RampStep):
             Samples flagged before neighbours and later groups were.
         n_unused_groups : int
             Groups, over all integrations, that the whole frame cannot use.
+        n_events : int
+            Snowballs or showers.
         shape : (nint, ngroup, ny, nx), optional
             Shape of the ramp, if the model is not it.
         """
@@ -111,7 +103,7 @@ class JumpStep(RampStep):
         if groups >= 1:
             seconds = model.meta.exposure.group_time * groups * (ny * nx)
             model.meta.exposure.primary_cosmic_rays = 1000.0 * n_primary / seconds
-            model.meta.exposure.extended_emission_events = 0.0
+            model.meta.exposure.extended_emission_events = 1e6 * n_events / seconds
 
     def process(self, data):
         """Find jumps: changes the flags only."""
@@ -121,7 +113,6 @@ class JumpStep(RampStep):
         ramp = self.prepare_output(data, open_as=RampModel)
         correction = self.correction(ramp)
         if correction is not None:
-            n_primary, n_unused = stepwise.detect_jumps(correction, stepwise.Ramp.of(ramp))
-            self.record_counts(ramp, n_primary, n_unused)
+            self.record_counts(ramp, *stepwise.detect_jumps(correction, stepwise.Ramp.of(ramp)))
             self.record_complete(ramp)
         return ramp

@@ -14,6 +14,7 @@ from upramp.kernels.dark import dark_plan
 from upramp.kernels.fused import RampPlanes
 from upramp.kernels.jump import JumpParameters
 from upramp.kernels.ramp_fit import RampFit, RatePlanes
+from upramp.kernels.snowballs import SnowballParameters
 
 MARGIN = 3  # references are larger than the exposure by so much below and to the left
 
@@ -185,6 +186,62 @@ def test_fused_equals_stepwise(mode):
         np.testing.assert_array_equal(out.gdq, ramp.groupdq)
         np.testing.assert_array_equal(out.pdq, ramp.pixeldq)
     np.testing.assert_array_equal(raw, original)
+
+
+def with_snowballs(shape, parameters, jump_parameters=None, **keywords):
+    """An exposure with large events, and a chain that looks for them."""
+    raw, chain = make(shape, parameters=jump_parameters, **keywords)
+    rng = np.random.default_rng(1)
+    ni, ng, ny, nx = shape
+    counts = raw.astype(float)
+    y, x = np.indices((ny, nx))
+    for _ in range(4 * ni):
+        core = rng.uniform(2, 6)
+        distance = np.hypot(y - rng.uniform(0, ny), x - rng.uniform(0, nx))
+        charge = np.where(distance < core, 1e5, 3000 * np.exp(-(distance - core) / core))
+        counts[rng.integers(ni), rng.integers(1, ng) :] += np.where(distance < 2 * core, charge, 0)
+    raw = np.clip(counts, 0, 65535).astype(np.uint16)
+    return raw, dataclasses.replace(chain, jump=chain.jump._replace(snowballs=parameters))
+
+
+@pytest.mark.parametrize(
+    ("shape", "parameters", "options"),
+    [
+        ((2, 7, 80, 70), SnowballParameters(edge_size=5), {}),
+        ((1, 6, 60, 64), SnowballParameters(sat_required_snowball=False), {"ipc": True}),
+        ((3, 6, 50, 64), SnowballParameters(edge_size=3, snowball_time_masked_next_int=25), {"grow": 2}),
+    ],
+    ids=["cores", "everything", "short afterimage"],
+)
+def test_two_passes_around_large_events_equal_stepwise(shape, parameters, options):
+    raw, chain = with_snowballs(shape, parameters, **options)
+    ramp, fit, _ = run_stepwise(raw, chain)
+    plain, _, n_primary = run_stepwise(raw, dataclasses.replace(chain, jump=chain.jump._replace(snowballs=None)))
+    assert (ramp.groupdq != plain.groupdq).any()
+    out = RampPlanes(np.empty(raw.shape, ">f4"), np.empty(raw.shape, np.uint8), np.empty(shape[2:], np.uint32))
+    flags = np.empty(raw.shape, np.uint8)
+    searched = []
+    for tiles in ({"threads": 2, "tile_bytes": 20000, "block": 7}, {"threads": 1, "tile_bytes": 10**8}):
+        result = calibrate(raw, chain, flags_out=flags, after_integration=searched.append, **tiles)
+        with_ramp = calibrate(raw, chain, ramp_out=out, **tiles)
+        for one in (result, with_ramp):
+            assert one.n_primary == n_primary and one.n_events > 0
+            assert_same_bits(one.fit, fit)
+        np.testing.assert_array_equal(flags, ramp.groupdq)
+        np.testing.assert_array_equal(out.data, ramp.data)
+        np.testing.assert_array_equal(out.gdq, ramp.groupdq)
+        np.testing.assert_array_equal(out.pdq, ramp.pixeldq)
+    assert sorted(searched) == sorted(2 * list(range(shape[0])))
+
+
+@pytest.mark.parametrize("left_out", ["mask", "saturation", "linearity"])
+def test_corrections_can_be_left_out_of_two_passes(left_out):
+    raw, chain = with_snowballs((1, 6, 40, 44), SnowballParameters(edge_size=5))
+    chain = dataclasses.replace(chain, **{left_out: None})
+    _, fit, n_primary = run_stepwise(raw, chain)
+    result = calibrate(raw, chain, tile_bytes=30000)
+    assert result.n_primary == n_primary
+    assert_same_bits(result.fit, fit)
 
 
 LEFT_OUT = ["scale", "mask", "saturation", "superbias", "refpix", "linearity", "dark", "jump"]

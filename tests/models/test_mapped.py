@@ -5,7 +5,7 @@ import pytest
 from astropy.io import fits
 
 from upramp import models
-from upramp.models._mapped import decode, encode
+from upramp.models._mapped import decode, encode, temporary_bytes
 
 
 def values_of(mapped):
@@ -105,3 +105,20 @@ def test_encode_and_decode_are_inverse(kind):
         np.testing.assert_array_equal(decode(stored, kind), plane)
     if kind == "u2":
         assert encode(np.array([[0, 65535]], "u2"), "u2").tobytes() == b"\x80\x00\x7f\xff"
+
+
+def test_temporary_bytes_go_with_the_array(tmp_path):
+    array = temporary_bytes((3, 4, 5, 6), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert (array.bits.shape, array.kind, array.swapped, array.offset) == ((3, 4, 5, 6), "u1", False, 0)
+    assert not array.bits.any()
+    array.bits[...] = np.arange(3 * 4 * 5 * 6, dtype=np.uint8).reshape(3, 4, 5, 6)
+    expected = array.bits.copy()
+    one = array.part(1)
+    assert one.start == 4 * 5 * 6
+    np.testing.assert_array_equal(one.bits, expected[1])
+    array.release(0, 5)
+    one.release(0, 5)
+    np.testing.assert_array_equal(array.bits, expected)
+    with pytest.raises(OSError):
+        temporary_bytes((2, 2), tmp_path / "missing")

@@ -75,6 +75,15 @@ FULL = {
         detector="NRCB3", subarray="FULL", readpatt="MEDIUM8", nints=1, ngroups=5, star_count=400, star_flux=(4e4, 2e7)
     ),
 }
+# Exposures with large events, and parameters of jump with which they are looked for.
+SNOWBALLS = configuration(
+    subarray="GENERIC", window=Window(905, 905, 240, 224), ngroups=8, snowballs=6, snowball_radius=5.0, nints=3
+)
+SNOWBALL_RUNS = {
+    "default": {},
+    "changed": {"edge_size": 4, "expand_factor": 1.6, "snowball_time_masked_next_int": 3, "min_jump_area": 9.0},
+    "everything": {"sat_required_snowball": False, "max_extended_radius": 12},
+}
 STEPS = (
     "group_scale", "dq_init", "saturation", "ipc", "superbias", "refpix", "linearity", "dark_current", "jump",
     "ramp_fit", "gain_scale",
@@ -265,6 +274,20 @@ def small_runs(tmp_path_factory):
     for name, steps in HOPELESS.items():
         pars = {"steps": _in_folder(steps, folder), "save_calibrated_ramp": name == "saturated"}
         jobs += [_job(folder, package, "pipeline", "corner", name, pars) for package in ("jwst", "upramp")]
+    yield _run(folder, jobs)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def snowball_runs(tmp_path_factory):
+    """`SNOWBALL_RUNS` through the pipelines."""
+    folder = tmp_path_factory.mktemp("snowballs")
+    _write_exposures(folder, {"snowballs": SNOWBALLS})
+    jobs = []
+    for name, changes in SNOWBALL_RUNS.items():
+        steps = {"jump": {"expand_large_events": True} | changes}
+        pars = {"save_calibrated_ramp": True, "steps": steps}
+        jobs += [_job(folder, package, "pipeline", "snowballs", name, pars) for package in ("jwst", "upramp")]
     yield _run(folder, jobs)
     shutil.rmtree(folder)
 

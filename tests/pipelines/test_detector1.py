@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from tests.reference.small_exposure import make_small_exposure
 
 from upramp.errors import ConfigError, UnsupportedModeError
 from upramp.models import RampModel
 from upramp.pipelines import Detector1Pipeline
+from upramp.simulate import Window
 
 
 def arrays_of(path):
@@ -62,8 +64,9 @@ def test_a_file_takes_the_fused_schedule(run, workdir, caplog):
         ({"superbias": {"post_hooks": ["true"]}}, {}, "superbias has hooks"),
         ({"ramp_fit": {"firstgroup": 1}}, {}, "ramp_fit uses part of the groups"),
         ({"ramp_fit": {"skip": True}}, {}, "ramp_fit is skipped"),
+        ({"jump": {"find_showers": True}}, {}, "jump looks for showers"),
     ],
-    ids=["asked", "save_results", "output_file", "hooks", "firstgroup", "no-fit"],
+    ids=["asked", "save_results", "output_file", "hooks", "firstgroup", "no-fit", "showers"],
 )
 def test_why_stepwise(run, caplog, steps, pars, reason):
     run(steps=steps, **pars)
@@ -107,6 +110,41 @@ def test_schedules_agree_bit_by_bit(run):
             [card for card in hdus[0].header.cards if card.keyword not in different] for hdus in (fused, stepwise)
         ]
         assert list(map(str, headers[0])) == list(map(str, headers[1]))
+
+
+LARGE_EVENTS = {"window": Window(945, 945, 64, 48), "snowballs": 2, "snowball_radius": 3.0}
+
+
+@pytest.mark.parametrize("schedule", ["fused", "stepwise"])
+def test_large_events(tmp_path, workdir, schedule):
+    """Counts and flags; group flags of so many integrations are in a file of their own between the passes."""
+    small = make_small_exposure(tmp_path / "exposure", nints=6, **LARGE_EVENTS)
+    for name, large in (("with", True), ("without", False)):
+        steps = small.steps(jump={"expand_large_events": large, "edge_size": 5})
+        pars = {"schedule": schedule, "save_results": True, "output_dir": name, "configure_log": False}
+        Detector1Pipeline.call(str(small.path), steps=steps, **pars)
+        ramp = pars | {"output_dir": f"{name}-ramp", "save_calibrated_ramp": True}
+        Detector1Pipeline.call(str(small.path), steps=steps, **ramp)
+        for kind in ("rate", "rateints"):
+            assert_same_bits(f"{name}/x_{kind}.fits", f"{name}-ramp/x_{kind}.fits")
+    assert sorted(path.name for path in Path("with").iterdir()) == ["x_rate.fits", "x_rateints.fits"]
+    headers = {name: fits.getheader(f"{name}/x_rate.fits") for name in ("with", "without")}
+    assert headers["with"]["EXTNCRS"] > headers["without"]["EXTNCRS"] == 0
+    assert headers["with"]["PRIMECRS"] == headers["without"]["PRIMECRS"] > 0
+    flags = {name: fits.getdata(f"{name}-ramp/x_ramp.fits", "GROUPDQ") for name in ("with", "without")}
+    assert np.count_nonzero(flags["with"] & 4) > np.count_nonzero(flags["without"] & 4)
+
+
+def test_large_events_agree_bit_by_bit(tmp_path, workdir):
+    small = make_small_exposure(tmp_path / "exposure", nints=3, **LARGE_EVENTS)
+    for schedule in ("fused", "stepwise"):
+        steps = small.steps(jump={"expand_large_events": True, "edge_size": 5})
+        pars = {"save_results": True, "save_calibrated_ramp": True, "output_dir": schedule, "configure_log": False}
+        Detector1Pipeline.call(str(small.path), steps=steps, schedule=schedule, **pars)
+    for kind in ("rate", "rateints", "ramp"):
+        assert_same_bits(f"fused/x_{kind}.fits", f"stepwise/x_{kind}.fits")
+    counts = [fits.getheader(f"{schedule}/x_rate.fits")["EXTNCRS"] for schedule in ("fused", "stepwise")]
+    assert counts[0] == counts[1] > 0
 
 
 def test_fused_in_memory(run, workdir):

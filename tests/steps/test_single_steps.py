@@ -5,10 +5,13 @@ import logging
 import numpy as np
 import pytest
 from astropy.io import fits
+from tests.reference.small_exposure import make_small_exposure
 
 from upramp import steps
 from upramp.errors import ReferenceFileError, UnsupportedModeError
+from upramp.kernels.snowballs import SnowballParameters, flag_snowballs
 from upramp.models import CubeModel, DarkModel, ImageModel, RampModel
+from upramp.simulate import Window
 from upramp.steps.not_available import EmiCorrStep, PersistenceStep
 from upramp.steps.ramp_step import require
 
@@ -191,3 +194,38 @@ def test_require_names_every_missing_keyword(ramp):
         ramp.meta.exposure.group_time = None
         require(ramp, NFRAMES="meta.exposure.nframes", TGROUP="meta.exposure.group_time")
     assert type(raised.value).__name__ == "MissingKeywordError"
+
+
+def test_jump_finds_snowballs(tmp_path):
+    small = make_small_exposure(tmp_path, window=Window(945, 945, 64, 48), snowballs=2, snowball_radius=3.0)
+    ramp = RampModel(small.path)
+    for name in ("DQInitStep", "SaturationStep", "SuperBiasStep", "LinearityStep", "DarkCurrentStep"):
+        step = getattr(steps, name)
+        ramp = step.call(ramp, **small.of(step.class_alias))
+    before = ramp.groupdq.copy()
+    plain = steps.JumpStep.call(ramp, **small.of("jump"))
+    found = steps.JumpStep.call(ramp, expand_large_events=True, edge_size=5, min_sat_area=4.0, **small.of("jump"))
+    np.testing.assert_array_equal(ramp.groupdq, before)
+    assert found.meta.exposure.extended_emission_events > plain.meta.exposure.extended_emission_events == 0
+    assert found.meta.exposure.primary_cosmic_rays == plain.meta.exposure.primary_cosmic_rays
+    parameters = SnowballParameters(edge_size=5, min_sat_area=4.0)
+    expected = flag_snowballs(plain.groupdq, group_time=ramp.meta.exposure.group_time, parameters=parameters)
+    np.testing.assert_array_equal(found.groupdq, expected.groupdq)
+
+
+def test_jump_finds_showers(tmp_path):
+    """As MIRI ramps have them; snowballs, looked for as well, are not counted."""
+    small = make_small_exposure(tmp_path, nints=2, ngroups=12, cosmic_ray_rate=0.0)
+    ramp = RampModel(small.path)
+    ramp.meta.exposure.group_time = 20.0
+    data = np.random.default_rng(0).normal(50, 2, ramp.shape).cumsum(axis=1)
+    data[1, 5:, 3:10, 4:12] += 25
+    ramp.data = data.astype(np.float32)
+    pars = {"extend_min_area": 20, "time_masked_after_shower": 0.0} | small.of("jump")
+    plain = steps.JumpStep.call(ramp, **pars)
+    found = steps.JumpStep.call(ramp, find_showers=True, expand_large_events=True, **pars)
+    added = (found.groupdq & ~plain.groupdq) & 4
+    assert added[1, 5].sum() > 0 and not added[0].any() and not added[1, 6:].any()
+    exposure = found.meta.exposure
+    pixel_seconds = exposure.group_time * (2 * 12 - 2) * 12 * 16
+    assert exposure.extended_emission_events == pytest.approx(1e6 / pixel_seconds)
