@@ -24,6 +24,7 @@ __all__ = [
     "drop_worst",
     "eliminate",
     "mark_suspects",
+    "refuse_indefinite",
     "weighted_variances",
 ]
 
@@ -37,6 +38,23 @@ SHARED_READS = 5  # number of reads of the resultant that a difference shares wi
 
 # Rows of the sums.
 _S, _B, _A = 0, 1, 2  # 1' C^-1 1, 1' C^-1 d, d' C^-1 d
+
+
+@kernel
+def refuse_indefinite(photons, read_var, readout, n):
+    """Make the photon rate NaN where it makes C indefinite, which takes a negative gain."""
+    for x in range(n):
+        if photons[x] >= 0:
+            continue
+        pivot = 1.0
+        beside = 0.0
+        for j in range(readout.shape[1]):
+            diagonal = read_var[x] * readout[READ_DIAGONAL, j] + photons[x] * readout[PHOTON_DIAGONAL, j]
+            pivot = diagonal - beside * beside / pivot
+            beside = read_var[x] * readout[READ_BESIDE, j] + photons[x] * readout[PHOTON_BESIDE, j]
+            if pivot <= 0:
+                photons[x] = np.nan
+                break
 
 
 @kernel

@@ -30,6 +30,8 @@ from upramp.kernels.fused import (
     operations_needed,
 )
 from upramp.kernels.jump import DECLINED, SIGMA_CLIP, SIGMA_CLIP_ALL, _after_jump_limits, choose_mode
+from upramp.kernels.likelihood import ONE_OMISSION, TWO_OMISSIONS
+from upramp.kernels.likelihood_model import readout_table
 from upramp.kernels.ramp_fit import RampFit, RatePlanes, segment_weights
 from upramp.kernels.refpix import (
     EDGELESS_SUBARRAYS,
@@ -132,6 +134,7 @@ def _fit_rules(op, ngroups, gain_factor):
         frame_time,
         (op.nframes + 1) * frame_time / 2,
         1.0 if gain_factor is None else float(gain_factor),
+        *((True, readout_table(op.read_times), ONE_OMISSION, TWO_OMISSIONS) if op.read_times else ()),
     )
 
 
@@ -374,5 +377,5 @@ def _judge_whole_frames(seen, compiled):
     clips = compiled.jump.active and compiled.jump.mode in (SIGMA_CLIP, SIGMA_CLIP_ALL)
     if clips and not (seen & JUMP_MISSING).all():
         raise WholeFrameRule("a group is flagged in every pixel, and sigma clipping has a rule for that")
-    if compiled.fit.active and not (seen[:, 0] & SATURATED_MISSING).any():
+    if compiled.fit.active and not compiled.fit.likelihood and not (seen[:, 0] & SATURATED_MISSING).any():
         raise WholeFrameRule("every pixel is saturated in the first group of every integration")

@@ -175,3 +175,4 @@ class RampFitting(NamedTuple):
     nframes: int = 1
     groupgap: int = 0
     suppress_one_group: bool = True
+    read_times: tuple = ()  # times of the reads of every group [s]: fit by likelihood

@@ -26,11 +26,11 @@ import numpy as np
 from upramp.kernels._flags import DO_NOT_USE, JUMP_DET, SATURATED
 from upramp.kernels._jit import kernel
 from upramp.kernels._layout import ShapeError, as_canonical, check_shape, writable_copy
-from upramp.kernels._likelihood_lanes import drop_worst, eliminate, mark_suspects, weighted_variances
+from upramp.kernels._likelihood_lanes import drop_worst, eliminate, mark_suspects, refuse_indefinite, weighted_variances
 from upramp.kernels._median import lane_median, sort_lanes
 from upramp.kernels._rows import copy_row, fill_row
 from upramp.kernels._tiles import require_in_place, run_tile
-from upramp.kernels.likelihood_model import LikelihoodFit, RatePlanes, empty_planes, readout_table, split_first_group
+from upramp.kernels.likelihood_model import LikelihoodFit, empty_planes, readout_table, split_first_group
 
 __all__ = [
     "MINIMUM_GROUPS",
@@ -47,7 +47,7 @@ MINIMUM_GROUPS = 4  # shorter ramps are left to `ramp_fit` (reference behaviour)
 ONE_OMISSION = 20.25  # gain in chi-squared that makes one difference a jump: 4.5 sigma
 TWO_OMISSIONS = 23.8  # ... and two of them: the same probability with two degrees of freedom
 
-_PIECE = 128  # lanes done together: their scratch stays in the nearest caches
+_PIECE = 256  # lanes done together
 _ROW = _PIECE + 8
 _UNUSABLE = DO_NOT_USE | SATURATED
 
@@ -215,13 +215,11 @@ def _combine(results, ordered, scratch, n):
                 scale = scale if 0 < scale < np.inf else 0.0
                 photon_var = float(vp[x]) * scale
                 weight = 1.0 / (photon_var + float(vr[x]))
-                known = weight * float(slope[x])
-                known = 1.0 if known - known == 0 else 0.0
-                weight = weight if known > 0 else 0.0
-                total[x] += weight
-                weighted[x] += weight * (float(slope[x]) if known > 0 else 0.0)
-                by_photons[x] += weight * weight * (photon_var if known > 0 else 0.0)
-                by_read[x] += weight * weight * (float(vr[x]) if known > 0 else 0.0)
+                known = weight == weight and slope[x] == slope[x]
+                total[x] += weight if known else 0.0
+                weighted[x] += weight * float(slope[x]) if known else 0.0
+                by_photons[x] += weight * weight * photon_var if known else 0.0
+                by_read[x] += weight * weight * float(vr[x]) if known else 0.0
         for x in range(n):
             rate[x] = weighted[x] / total[x]
     for x in range(n):
@@ -354,6 +352,7 @@ def fit_likelihood_tile(
                     diffs, use, ordered[:n_diffs], samples, before, data, gdq, zeroframe, readout, nframes, i, r, a, n
                 )
                 _first_guess(photons, ordered[:n_diffs], inverse_gain, n)
+                refuse_indefinite(photons, read_var, readout, n)
                 eliminate(work, sums, diffs, use, photons, read_var, readout, n)
                 mark_suspects(suspect, back, scratch, work, sums, rate, readout, limit_one, limit_two, n)
                 place = (i, r, a, split)
@@ -362,6 +361,7 @@ def fit_likelihood_tile(
                     gdq, rate, suspect, lanes, few, work, sums, diffs, use, photons, read_var, readout, limits, place, n
                 )
                 _add_dark(photons, rate, average_dark, inverse_gain, r, a, n)
+                refuse_indefinite(photons, read_var, readout, n)
                 eliminate(work, sums, diffs, use, photons, read_var, readout, n)
                 weighted_variances(variances, back, work, sums, readout, n)
                 _store_fit(results[i], sums, variances, photons, read_var, n)
@@ -498,7 +498,7 @@ def fit_ramps_likelihood(
     -----
     Source, model and NaN rule: see the module. Several integrations are combined with the weights of their variances
     at a common rate (reference behaviour); their chi-squared is the sum.
-    Cost: O(ngroup) per ramp and a sort of its differences; scratch 8 * 9 * ngroup * 136 bytes per thread.
+    Cost: O(ngroup) per ramp and a sort of its differences; scratch 8 * 9 * ngroup * 264 bytes per thread.
     """
     data = as_canonical(data, "data", np.float32, 4)
     n_integrations, _, *frame = data.shape
