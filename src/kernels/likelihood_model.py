@@ -18,7 +18,15 @@ from upramp.kernels._likelihood_lanes import (
 )
 from upramp.kernels.ramp_fit import RatePlanes
 
-__all__ = ["LikelihoodFit", "RatePlanes", "empty_planes", "even_read_times", "readout_table", "split_first_group"]
+__all__ = [
+    "LikelihoodFit",
+    "RatePlanes",
+    "empty_planes",
+    "even_read_times",
+    "readout_table",
+    "resultant_times",
+    "split_first_group",
+]
 
 
 class LikelihoodFit(NamedTuple):
@@ -61,6 +69,23 @@ def split_first_group(read_times):
     return [first[:1], first[1:], *read_times[1:]]
 
 
+def resultant_times(read_times):
+    """Number of reads, mean time and variance-weighted mean time of every resultant: three (n,) float64 [s].
+
+    Raises
+    ------
+    ShapeError
+        A resultant without reads, or times that do not increase.
+    """
+    times = [np.atleast_1d(np.asarray(one, np.float64)) for one in read_times]
+    if any(one.size == 0 for one in times) or np.any(np.diff(np.concatenate(times)) <= 0):
+        raise ShapeError("read_times are not increasing, or a group has none; expected the times of all reads in order")
+    reads = np.array([one.size for one in times], np.float64)
+    mean = np.array([one.mean() for one in times])
+    weighted = np.array([np.sum((2 * one.size - 1 - 2 * np.arange(one.size)) * one) / one.size**2 for one in times])
+    return reads, mean, weighted
+
+
 def readout_table(read_times):
     """Covariance of the differences of a readout, but for read noise and count rate.
 
@@ -80,12 +105,7 @@ def readout_table(read_times):
     ShapeError
         A resultant without reads, or times that do not increase.
     """
-    times = [np.atleast_1d(np.asarray(one, np.float64)) for one in read_times]
-    if any(one.size == 0 for one in times) or np.any(np.diff(np.concatenate(times)) <= 0):
-        raise ShapeError("read_times are not increasing, or a group has none; expected the times of all reads in order")
-    reads = np.array([one.size for one in times], np.float64)
-    mean = np.array([one.mean() for one in times])
-    weighted = np.array([np.sum((2 * one.size - 1 - 2 * np.arange(one.size)) * one) / one.size**2 for one in times])
+    reads, mean, weighted = resultant_times(read_times)
     step = np.diff(mean)
     table = np.zeros((6, step.size))
     table[INVERSE_TIME] = 1 / step

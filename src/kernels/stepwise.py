@@ -26,8 +26,8 @@ from upramp.kernels.superbias import subtract_superbias_in_place
 __all__ = [
     "Ramp",
     "apply",
-    "detect_jumps",
     "detail_segments",
+    "detect_jumps",
     "fit_likelihood",
     "fit_ramps",
     "native_dark",
