@@ -36,6 +36,8 @@ READ_BESIDE = 3  # element that joins a difference to the next one, the same two
 PHOTON_BESIDE = 4
 SHARED_READS = 5  # number of reads of the resultant that a difference shares with the next one; 0 for the last
 
+_TIE = 1 - 1e-9  # what differs by less is equal
+
 # Rows of the sums.
 _S, _B, _A = 0, 1, 2  # 1' C^-1 1, 1' C^-1 d, d' C^-1 d
 
@@ -168,15 +170,15 @@ def drop_worst(dropped, use, work, sums, rate, readout, threshold_one, threshold
         q = inverse + factor * factor * q_after
         p = q - x * x * inverse_s
         excess = r * r / p - threshold_one
-        # Of two that are equally bad the first is left out.
-        if use[j, lane] > 0 and excess > 0 and excess >= best:
+        # Of two that are equally bad but for rounding, as the last two always are, the first is left out.
+        if use[j, lane] > 0 and excess > best * _TIE:
             best, count, dropped[0] = excess, 1, j
         if readout[SHARED_READS, j] > 1 and n_used > 2 and use[j, lane] * use[j + 1, lane] > 0:
             p_after = q_after - x_after * x_after * inverse_s
             cross = -factor * q_after - x * x_after * inverse_s
             gain = r * r * p_after - 2 * r * r_after * cross + r_after * r_after * p
             excess = gain / (p * p_after - cross * cross) - threshold_two
-            if excess > 0 and excess >= best:
+            if excess > best * _TIE:
                 best, count, dropped[0], dropped[1] = excess, 2, j, j + 1
         x_after, r_after, q_after, factor = x, r, q, work[1, j, lane]
     for k in range(count):

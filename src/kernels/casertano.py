@@ -13,7 +13,8 @@ one multiplication per resultant. Segments are combined with their inverse read 
 Jumps: the largest of the slopes between resultants one and two apart, in units of its error about the fitted slope, is
 compared with ``intercept - constant log10(slope)``; above it two resultants are flagged, and both parts fitted anew.
 
-Source: Casertano (2022), Roman-STScI-000394 for the fit, Sharma & Casertano (2024), PASP 136, 054504 for the statistic; reference behaviour for all rules. Arithmetic is float64 (the reference: float32 in part).
+Source: Casertano (2022), Roman-STScI-000394 for the fit, Sharma & Casertano (2024), PASP 136, 054504 for the statistic;
+reference behaviour for all rules. Arithmetic is float64 (the reference: float32 in part).
 
 NaN: a segment with a resultant that is not a number is left out; a ramp without any other gets 0, not NaN. Not here:
 the intercept, which the reference sets to 0.

@@ -111,8 +111,6 @@ def test_missing_keywords_are_named(small, ramp, key, path, keyword):
     [
         ("jump", {"expand_large_events": True}),
         ("jump", {"find_showers": True}),
-        ("ramp_fit", {"algorithm": "LIKELY"}),
-        ("ramp_fit", {"save_opt": True}),
         ("refpix", {"refpix_algorithm": "sirs"}),
     ],
 )
