@@ -62,8 +62,9 @@ def test_a_file_takes_the_fused_schedule(run, workdir, caplog):
         ({"superbias": {"post_hooks": ["true"]}}, {}, "superbias has hooks"),
         ({"ramp_fit": {"firstgroup": 1}}, {}, "ramp_fit uses part of the groups"),
         ({"ramp_fit": {"skip": True}}, {}, "ramp_fit is skipped"),
+        ({"ramp_fit": {"save_opt": True}}, {}, "details of the fit are to be saved"),
     ],
-    ids=["asked", "save_results", "output_file", "hooks", "firstgroup", "no-fit"],
+    ids=["asked", "save_results", "output_file", "hooks", "firstgroup", "no-fit", "save_opt"],
 )
 def test_why_stepwise(run, caplog, steps, pars, reason):
     run(steps=steps, **pars)
@@ -107,6 +108,18 @@ def test_schedules_agree_bit_by_bit(run):
             [card for card in hdus[0].header.cards if card.keyword not in different] for hdus in (fused, stepwise)
         ]
         assert list(map(str, headers[0])) == list(map(str, headers[1]))
+
+
+def test_likelihood_in_both_schedules(run, workdir, caplog):
+    likely = {"ramp_fit": {"algorithm": "LIKELY"}}
+    for schedule in ("fused", "stepwise"):
+        run(schedule=schedule, steps=likely, output_dir=schedule)
+    for name in ("x_rate.fits", "x_rateints.fits"):
+        assert_same_bits(Path("fused", name), Path("stepwise", name))
+    run(steps={"ramp_fit": {"algorithm": "LIKELY", "save_opt": True}}, output_dir="details")
+    names = sorted(path.name for path in Path("details").iterdir())
+    assert names == ["x_likely_chisq.fits", "x_rate.fits", "x_rateints.fits"]
+    assert_same_bits(Path("fused", "x_rate.fits"), Path("details", "x_rate.fits"))
 
 
 def test_fused_in_memory(run, workdir):
