@@ -41,9 +41,9 @@ Bias in units of the scatter of a single slope (its own uncertainty is {uncertai
 {slopes}
 
 All methods take the covariance, or the weights, from the ramp that they fit. Least squares and Casertano choose among
-six weights by the last sample minus the first one. Near 10 e- per group the choice changes from ramp to ramp; that costs
-a bias of one hundredth of the scatter, which averaging many ramps does not remove. The median of all differences, from
-which the likelihood takes its covariance, shows none.
+six weights by the last sample minus the first one. Near 10 e- per group the choice changes from ramp to ramp, at the
+cost of a bias of one hundredth of the scatter, which averaging many ramps does not remove. The median of all
+differences, from which the likelihood takes its covariance, shows none.
 
 ## Variance against the Cramer-Rao bound
 
