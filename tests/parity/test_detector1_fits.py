@@ -25,11 +25,9 @@ def test_likelihood(small_runs, name, kind):
         elif hdu == "DQ":
             assert (found != expected).mean() < 1e-4
         else:
-            print(hdu, (np.isnan(found) != np.isnan(expected)).sum(), np.isnan(expected).sum())
             assert (np.isnan(found) != np.isnan(expected)).mean() < 1e-4, hdu
             error = theirs.get("ERR", np.ones_like(expected))
             difference = relative_difference(expected, found, error, variance=hdu.startswith("VAR"))
-            print(hdu, (difference > 2e-5).mean(), np.sort(difference.ravel())[-5:])
             assert (difference > 2e-5).mean() < 1e-4, hdu
 
 
