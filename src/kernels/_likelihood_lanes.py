@@ -5,8 +5,8 @@ difference to the last, together with the forward-solved vectors of ones and of 
 and the diagonal of the inverse come back from the last to the first (`omission_excess`, `weighted_variances`). A
 difference that is left out has a row of zeros: the chain is cut there and it takes part in no sum.
 
-A *lane* is one ramp; all arrays are (K, lanes) or (lanes), float64, and every inner loop runs over lanes. The `Readout`
-rows are those of `readout_table`.
+A *lane* is one ramp; all arrays are (K, lanes) or (lanes), float64, and every inner loop runs over lanes. The rows of
+``readout`` are those of `readout_table`.
 """
 
 import numpy as np

@@ -237,6 +237,25 @@ def _fit_tile(
                         details[k, i, s, r, x] = out[k]
 
 
+def _canonical_inputs(data, gdq, gain, read_noise, slopes, zeroframe, dark):
+    """The arrays of `fit_segments` as kernels take them; absent ones have size 0."""
+    data = as_canonical(data, "data", np.float32, 4)
+    gdq = as_canonical(gdq, "groupdq", np.uint8, 4)
+    gain = as_canonical(gain, "gain", np.float32, 2)
+    read_noise = as_canonical(read_noise, "read_noise", np.float32, 2)
+    slopes = as_canonical(slopes, "slopes", np.float32, 3)
+    zeroframe = as_canonical(np.empty((0, 0, 0)) if zeroframe is None else zeroframe, "zeroframe", np.float32, 3)
+    dark = as_canonical(np.empty((0, 0)) if dark is None else dark, "average_dark_current", np.float32, 2)
+    ni, _, *frame = data.shape
+    checked = [(gdq, "groupdq", data.shape), (gain, "gain", frame), (read_noise, "read_noise", frame)]
+    checked += [(slopes, "slopes", (ni, *frame))]
+    checked += [(zeroframe, "zeroframe", (ni, *frame))] if zeroframe.size else []
+    checked += [(dark, "average_dark_current", frame)] if dark.size else []
+    for array, name, shape in checked:
+        check_shape(array, name, shape)
+    return data, gdq, gain, read_noise, slopes, zeroframe, dark
+
+
 def fit_segments(
     data,
     groupdq,
@@ -286,21 +305,10 @@ def fit_segments(
     (nframes + groupgap)``: a slope per second times a number of groups (reference behaviour); 0 for unusable ramps.
     Cost: O(ngroup^2) per ramp; not made for speed.
     """
-    data = as_canonical(data, "data", np.float32, 4)
-    gdq = as_canonical(groupdq, "groupdq", np.uint8, 4)
-    gain = as_canonical(gain, "gain", np.float32, 2)
-    read_noise = as_canonical(read_noise, "read_noise", np.float32, 2)
-    slopes = as_canonical(slopes, "slopes", np.float32, 3)
-    zeroframe = as_canonical(np.empty((0, 0, 0)) if zeroframe is None else zeroframe, "zeroframe", np.float32, 3)
-    dark = np.empty((0, 0)) if average_dark_current is None else average_dark_current
-    dark = as_canonical(dark, "average_dark_current", np.float32, 2)
+    data, gdq, gain, read_noise, slopes, zeroframe, dark = _canonical_inputs(
+        data, groupdq, gain, read_noise, slopes, zeroframe, average_dark_current
+    )
     ni, n_groups, *frame = data.shape
-    checked = [(gdq, "groupdq", data.shape), (gain, "gain", frame), (read_noise, "read_noise", frame)]
-    checked += [(slopes, "slopes", (ni, *frame))]
-    checked += [(zeroframe, "zeroframe", (ni, *frame))] if zeroframe.size else []
-    checked += [(dark, "average_dark_current", frame)] if dark.size else []
-    for array, name, shape in checked:
-        check_shape(array, name, shape)
     suppress = int(suppress_one_group and n_groups > 1)
     groups = choose_groups(gdq, suppress_one_group=bool(suppress), miri=miri)
     if groups is None:

@@ -62,3 +62,15 @@ def test_completeness_in_every_group(method):
     """Photon noise rules: the group of the hit makes no difference."""
     found = [jump_quality(method, 5000, 5, group, 4000, seed=6).completeness for group in range(1, 10)]
     assert np.ptp(found) < 2 * SIGMAS * np.sqrt(0.25 / 4000)
+
+
+def test_the_report_is_made_anew(tmp_path):
+    pytest.importorskip("matplotlib")
+    from benchmarks.statistics import main
+
+    main(["--ramps", "300", "--output", str(tmp_path)])
+    page = (tmp_path / "statistics.md").read_text()
+    assert "300 ramps for every point" in page and "{" not in page
+    pictures = sorted((tmp_path / "statistics").iterdir())
+    assert [path.name for path in pictures] == ["efficiency.png", "jumps.png", "slopes.png"]
+    assert all(path.stat().st_size < 100_000 for path in pictures)
