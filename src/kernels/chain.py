@@ -34,6 +34,8 @@ from upramp.kernels.fused import (
     operations_needed,
 )
 from upramp.kernels.jump import DECLINED, SIGMA_CLIP, SIGMA_CLIP_ALL, _after_jump_limits, choose_mode
+from upramp.kernels.likelihood import ONE_OMISSION, TWO_OMISSIONS
+from upramp.kernels.likelihood_model import readout_table
 from upramp.kernels.ramp_fit import RampFit, RatePlanes, segment_weights
 from upramp.kernels.refpix import (
     EDGELESS_SUBARRAYS,
@@ -172,6 +174,7 @@ def _fit_rules(op, gain_factor, unused):
         1.0 if gain_factor is None else float(gain_factor),
         start,
         stop,
+        *((True, readout_table(op.read_times), ONE_OMISSION, TWO_OMISSIONS) if op.read_times else ()),
     )
 
 
@@ -580,7 +583,7 @@ def _judge_whole_frames(seen, compiled, unused, miri):
     fit = compiled.fit
     if not fit.active:
         return
-    if not (seen[:, fit.start] & SATURATED_MISSING).any():
+    if not fit.likelihood and not (seen[:, fit.start] & SATURATED_MISSING).any():
         raise WholeFrameRule("every pixel is saturated in the first group of every integration")
     # Where no pixel has two groups to fit at an end, suppressing lone groups may leave out more.
     ends = {fit.start, seen.shape[1] - 1} if fit.stop == seen.shape[1] else {fit.start}

@@ -259,3 +259,4 @@ class RampFitting(NamedTuple):
     groupgap: int = 0
     suppress_one_group: bool = True
     miri: bool = False  # groups at the ends that no pixel can use are cut off
+    read_times: tuple = ()  # times of the reads of every group [s]: fit by likelihood

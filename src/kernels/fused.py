@@ -35,6 +35,7 @@ from upramp.kernels._bits import (
 )
 from upramp.kernels._calls import Table, call, call_counting
 from upramp.kernels._flags import DO_NOT_USE, JUMP_DET, SATURATED
+from upramp.kernels._fused_likelihood import LIKELIHOOD_TYPES, fit_likelihood_of_tile
 from upramp.kernels._irs2_saturation import advance_first_saturated_tile
 from upramp.kernels._jit import helper, kernel
 from upramp.kernels._rows import fill_row
@@ -52,6 +53,7 @@ from upramp.kernels.jump import (
     flag_bad_gain_tile,
     spread_cores_tile,
 )
+from upramp.kernels.likelihood import fit_likelihood_tile
 from upramp.kernels.linearity import linearize_tile, prepare_coefficients_tile
 from upramp.kernels.ramp_fit import fit_ramps_tile
 from upramp.kernels.read_level_linearity import linearize_reads_tile
@@ -120,6 +122,10 @@ class FitRules(NamedTuple):
     gain_factor: float = 1.0
     start: int = 0  # groups from here
     stop: int = 0  # to here (exclusive) are fitted
+    likelihood: bool = False
+    readout: np.ndarray = np.zeros((0, 0))
+    limit_one: float = 0.0
+    limit_two: float = 0.0
 
 
 class KnownFlags(NamedTuple):
@@ -277,6 +283,7 @@ OPERATIONS = Table(
             *_REGION,
         ),
     ),
+    fit_likelihood=(fit_likelihood_tile, LIKELIHOOD_TYPES),
 )
 
 
@@ -507,41 +514,44 @@ def _fit_and_store(ops, tile, area, op, rate, integrations):
     cubes = np.empty((4, ni, h, w), np.float32)
     dq = np.empty((1, h, w), np.uint32)
     dq_i = np.empty((ni, h, w), np.uint32)
-    call(
-        ops,
-        "fit_ramps",
-        (
-            planes[0, 0],
-            planes[1, 0],
-            planes[2, 0],
-            planes[3, 0],
-            dq[0],
-            cubes[0],
-            cubes[1],
-            cubes[2],
-            cubes[3],
-            dq_i,
-            tile.gdq,
-            tile.data,
-            tile.pdq,
-            gain,
-            noise,
-            np.empty((0, 0, 0), np.float32),
-            dark,
-            array_at(op.weights.address, (op.weights.n0,), np.float64),
-            op.start,
-            op.stop,
-            op.suppress,
-            op.noise_scale,
-            op.group_time,
-            op.frame_time,
-            op.first_time,
-            area.first,
-            area.last,
-            area.left,
-            area.right,
-        ),
-    )
+    if op.likelihood:
+        fit_likelihood_of_tile(ops, tile, area, op, planes, cubes, dq, dq_i, gain, noise, dark)
+    else:
+        call(
+            ops,
+            "fit_ramps",
+            (
+                planes[0, 0],
+                planes[1, 0],
+                planes[2, 0],
+                planes[3, 0],
+                dq[0],
+                cubes[0],
+                cubes[1],
+                cubes[2],
+                cubes[3],
+                dq_i,
+                tile.gdq,
+                tile.data,
+                tile.pdq,
+                gain,
+                noise,
+                np.empty((0, 0, 0), np.float32),
+                dark,
+                array_at(op.weights.address, (op.weights.n0,), np.float64),
+                op.start,
+                op.stop,
+                op.suppress,
+                op.noise_scale,
+                op.group_time,
+                op.frame_time,
+                op.first_time,
+                area.first,
+                area.last,
+                area.left,
+                area.right,
+            ),
+        )
     _store_planes(ops, rate, planes, dq, area, tile, op.gain_factor)
     _store_planes(ops, integrations, cubes, dq_i, area, tile, op.gain_factor)
 
@@ -643,7 +653,7 @@ def operations_needed(work):
         (chain.jump.active, ["flag_bad_gain", "detect_jumps", "count_jumps", "clear_bad_jumps"]),
         (chain.jump.active and chain.jump.flag_neighbors, ["spread_cores"]),
         (chain.jump.after_groups_1 > 0 or chain.jump.after_groups_2 > 0, ["flag_after_jumps"]),
-        (chain.fit.active, ["fit_ramps", "encode_float", "encode_flags"]),
+        (chain.fit.active, ["fit_likelihood" if chain.fit.likelihood else "fit_ramps", "encode_float", "encode_flags"]),
         (chain.fit.gain_factor != 1.0, ["scale_rates"]),
         (chain.known.active, ["decode_bytes", "flag_bad_gain"]),
         (chain.known.saturation.active, ["prepare_threshold"]),

@@ -54,6 +54,7 @@ __all__ = [
     "fit_ramps_into",
     "fit_ramps_tile",
     "segment_weights",
+    "select_groups",
     "select_groups_tile",
 ]
 
@@ -532,6 +533,14 @@ def _selection(firstgroup, lastgroup, n_groups):
     return first, last
 
 
+def select_groups(gdq, firstgroup=None, lastgroup=None, threads=None):
+    """Set DO_NOT_USE in all groups before ``firstgroup`` and after ``lastgroup``, counted from 0 and inclusive."""
+    n_groups = gdq.shape[1]
+    selected = _selection(firstgroup, lastgroup, n_groups)
+    if selected != (0, n_groups - 1):
+        run_tile(select_groups_tile, gdq, *selected, threads=threads)
+
+
 def _empty_planes(*shape):
     return RatePlanes(*(np.empty(shape, np.float32) for _ in range(4)), np.empty(shape, np.uint32))
 
@@ -581,9 +590,7 @@ def fit_ramps_into(
         raise ShapeError(f"data has shape {data.shape}; fitting needs at least one group")
 
     suppress_one_group = bool(suppress_one_group) and n_groups > 1
-    selected = _selection(firstgroup, lastgroup, n_groups)
-    if selected != (0, n_groups - 1):
-        run_tile(select_groups_tile, gdq, *selected, threads=threads)
+    select_groups(gdq, firstgroup, lastgroup, threads)
     groups = choose_groups(gdq, suppress_one_group=suppress_one_group, miri=miri)
     if groups is None:
         return False

@@ -21,19 +21,32 @@ from upramp.kernels.group_scale import scale_groups_in_place
 from upramp.kernels.ipc import correct_ipc_in_place
 from upramp.kernels.irs2 import correct_interleaved, prepare_coefficients
 from upramp.kernels.jump import common_flags, detect_jumps_in_place
+from upramp.kernels.likelihood import fit_ramps_likelihood_into
+from upramp.kernels.likelihood_model import LikelihoodFit
 from upramp.kernels.linearity import correct_linearity_in_place
-from upramp.kernels.ramp_fit import RampFit, RatePlanes, fit_ramps_into
+from upramp.kernels.ramp_fit import RampFit, RatePlanes, fit_ramps_into, select_groups
 from upramp.kernels.read_level_linearity import correct_linearity_of_reads_in_place
 from upramp.kernels.refpix import correct_reference_pixels_in_place
 from upramp.kernels.reset import subtract_reset_in_place
 from upramp.kernels.rscd import flag_rscd_in_place
 from upramp.kernels.saturation import flag_saturation_in_place
+from upramp.kernels.segment_details import fit_segments
 from upramp.kernels.showers import flag_showers_in_place
 from upramp.kernels.side_pixels import correct_side_pixels_in_place
 from upramp.kernels.snowballs import flag_snowballs_in_place
 from upramp.kernels.superbias import subtract_superbias_in_place
 
-__all__ = ["JumpCounts", "Ramp", "apply", "detect_jumps", "fit_ramps", "native_dark", "native_plane"]
+__all__ = [
+    "JumpCounts",
+    "Ramp",
+    "apply",
+    "detail_segments",
+    "detect_jumps",
+    "fit_likelihood",
+    "fit_ramps",
+    "native_dark",
+    "native_plane",
+]
 
 
 @dataclass
@@ -363,6 +376,54 @@ def fit_ramps(op, ramp, firstgroup=None, lastgroup=None, threads=None):
         threads=threads,
     )
     return fit if fitted else None
+
+
+def fit_likelihood(op, ramp, firstgroup=None, lastgroup=None, threads=None):
+    """Fit slopes by likelihood; jumps are added to the group flags. Returns a LikelihoodFit of new arrays."""
+    ni, ny, nx = ramp.data.shape[0], *ramp.frame
+    select_groups(ramp.groupdq, firstgroup, lastgroup, threads)
+    fit = LikelihoodFit(
+        _empty_planes((ny, nx)),
+        _empty_planes((ni, ny, nx)),
+        np.empty((ny, nx), np.float32),
+        np.empty((ni, ny, nx), np.float32),
+        ramp.groupdq,
+    )
+    dark = op.average_dark
+    fit_ramps_likelihood_into(
+        *fit[:4],
+        ramp.data,
+        ramp.groupdq,
+        ramp.pixeldq,
+        native_plane(op.gain, np.float32, ramp.frame),
+        native_plane(op.read_noise, np.float32, ramp.frame),
+        read_times=op.read_times,
+        zeroframe=ramp.zeroframe,
+        average_dark_current=native_plane(dark, np.float32, ramp.frame) if len(dark.bits) else None,
+        threads=threads,
+    )
+    return fit
+
+
+def detail_segments(op, ramp, slopes, drop_frames=0, threads=None):
+    """Fit of every segment of a ramp after `fit_ramps`, whose slopes per integration are given: SegmentDetails."""
+    dark = op.average_dark
+    return fit_segments(
+        ramp.data,
+        ramp.groupdq,
+        native_plane(op.gain, np.float32, ramp.frame),
+        native_plane(op.read_noise, np.float32, ramp.frame),
+        slopes,
+        group_time=op.group_time,
+        frame_time=op.frame_time,
+        nframes=op.nframes,
+        groupgap=op.groupgap,
+        drop_frames=drop_frames,
+        suppress_one_group=op.suppress_one_group,
+        zeroframe=ramp.zeroframe,
+        average_dark_current=native_plane(dark, np.float32, ramp.frame) if len(dark.bits) else None,
+        threads=threads,
+    )
 
 
 def _empty_planes(shape):

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 DRIVER = "driver"
 # Seconds that the long ones take, measured; all others count as one.
-_SECONDS = {"fit_ramps": 8, DRIVER: 7, "detect_jumps": 5, "flag_saturated": 1.5}
+_SECONDS = {"fit_likelihood": 8, "fit_ramps": 8, DRIVER: 7, "detect_jumps": 5, "flag_saturated": 1.5}
 
 
 def kernel_names():

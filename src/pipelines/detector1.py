@@ -183,6 +183,10 @@ class Detector1Pipeline(Pipeline):
             return "ramp_fit is skipped"
         if self.jump.find_showers and not self.jump.skip:
             return "jump looks for showers"
+        if self.ramp_fit.save_opt:
+            return "details of the fit are to be saved"
+        if ramp.has_array("zeroframe") and ramp.meta.exposure.nframes != 1 and self.ramp_fit.read_times(ramp):
+            return "the ZEROFRAME is needed"
         return executor.intermediates_wanted(self.sub_steps)
 
     def _describe(self, ramp):

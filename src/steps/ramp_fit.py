@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from upramp.errors import UnsupportedModeError
 from upramp.kernels._bits import as_bits
 from upramp.kernels.corrections import NO_PLANE, RampFitting
-from upramp.models import CubeModel, GainModel, ImageModel, RampModel, ReadnoiseModel
+from upramp.models import CubeModel, GainModel, ImageModel, RampFitOutputModel, RampModel, ReadnoiseModel
 from upramp.steps.ramp_step import RampStep, is_miri, plane, require
 
 __all__ = ["RampFitStep"]
@@ -29,22 +28,29 @@ class RampFitStep(RampStep):
     maximum_cores      = string(default='1')      # Accepted; UPRAMP_THREADS sets the threads
     """
 
-    def check_supported(self):
-        """Refuse what is not there before any work.
+    def read_times(self, ramp):
+        """Times of the reads of every group for the likelihood fit; empty if the ramps are fitted by least squares."""
+        from upramp.kernels.likelihood import MINIMUM_GROUPS
+        from upramp.kernels.likelihood_model import even_read_times
 
-        Raises
-        ------
-        UnsupportedModeError
-            The likelihood fit or the optional product is asked for.
-        """
-        if self.algorithm != "OLS_C":
-            raise UnsupportedModeError(f"ramp_fit: algorithm={self.algorithm} is not implemented yet; use OLS_C")
-        if self.save_opt:
-            raise UnsupportedModeError("ramp_fit: save_opt=True is not implemented yet; set save_opt=False")
+        given = ramp.meta.exposure.read_times or ()
+        if self.algorithm != "LIKELY" and not given:
+            return ()
+        ngroups = ramp.shape[1]
+        if ngroups < MINIMUM_GROUPS:
+            self.log.warning("%d groups are too few for the likelihood fit: using OLS_C", ngroups)
+            return ()
+        if self.algorithm != "LIKELY":
+            self.log.warning("The groups are not evenly spaced: using LIKELY")
+        if given:
+            return tuple(tuple(np.atleast_1d(times)) for times in given)
+        frame_time, nframes, groupgap = require(
+            ramp, TFRAME="meta.exposure.frame_time", NFRAMES="meta.exposure.nframes", GROUPGAP="meta.exposure.groupgap"
+        )
+        return tuple(even_read_times(ngroups, frame_time, nframes, groupgap))
 
     def correction(self, ramp):
         """Gain, read noise and times; the gain reference may carry the factor for gain_scale."""
-        self.check_supported()
         noise = self.open_reference(ramp, "readnoise", ReadnoiseModel)
         gain = self.open_reference(ramp, "gain", GainModel)
         if gain is None or noise is None:
@@ -71,6 +77,7 @@ class RampFitStep(RampStep):
             groupgap=groupgap,
             suppress_one_group=self.suppress_one_group,
             miri=is_miri(ramp),
+            read_times=self.read_times(ramp),
         )
 
     def products(self, ramp):
@@ -83,6 +90,21 @@ class RampFitStep(RampStep):
         rateints.int_times = ramp.int_times
         return rate, rateints
 
+    def _save_details(self, ramp, correction, fit):
+        """Save the optional product: chi-squared of the likelihood fit, or the fit of every segment."""
+        from upramp.kernels import stepwise
+
+        if correction.read_times:
+            product, suffix, arrays = ImageModel(), "likely_chisq", {"data": fit.chi2}
+        else:
+            drop_frames = ramp.meta.exposure.drop_frames1 or 0
+            details = stepwise.detail_segments(correction, stepwise.Ramp.of(ramp), fit.integrations.slope, drop_frames)
+            product, suffix, arrays = RampFitOutputModel(), "fitopt", details._asdict()
+        product.update(ramp)
+        for name, array in arrays.items():
+            setattr(product, name, array)
+        self.save_model(product, suffix, output_file=self.opt_name or ramp.meta.filename)
+
     def process(self, data):
         """Returns the rate image and the cube of rates per integration; (None, None) if no ramp can be fitted."""
         from upramp.kernels import stepwise
@@ -91,10 +113,13 @@ class RampFitStep(RampStep):
         correction = self.correction(ramp)
         if correction is None:
             return ramp, None
-        fit = stepwise.fit_ramps(correction, stepwise.Ramp.of(ramp), self.firstgroup, self.lastgroup)
+        fit_ramps = stepwise.fit_likelihood if correction.read_times else stepwise.fit_ramps
+        fit = fit_ramps(correction, stepwise.Ramp.of(ramp), self.firstgroup, self.lastgroup)
         if fit is None:
             self.log.warning("No ramp can be fitted: every pixel is saturated in the first group of every integration")
             return None, None
+        if self.save_opt:
+            self._save_details(ramp, correction, fit)
         products = self.products(ramp)
         for product, slopes in zip(products, (fit.rate, fit.integrations), strict=True):
             product.data, product.err = slopes.slope, slopes.err

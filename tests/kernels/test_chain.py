@@ -13,6 +13,7 @@ from upramp.kernels.chain import Chain, WholeFrameRule, calibrate
 from upramp.kernels.dark import dark_plan
 from upramp.kernels.fused import RampPlanes
 from upramp.kernels.jump import JumpParameters
+from upramp.kernels.likelihood_model import even_read_times
 from upramp.kernels.ramp_fit import RampFit, RatePlanes
 from upramp.kernels.snowballs import SnowballParameters
 
@@ -132,7 +133,7 @@ def run_stepwise(raw, chain):
             stepwise.apply(getattr(chain, name), ramp)
     count = stepwise.detect_jumps(chain.jump, ramp)[0] if chain.jump is not None else 0
     before = stepwise.Ramp(ramp.data.copy(), ramp.groupdq.copy(), ramp.pixeldq.copy())
-    fit = stepwise.fit_ramps(chain.fit, ramp)
+    fit = (stepwise.fit_likelihood if chain.fit.read_times else stepwise.fit_ramps)(chain.fit, ramp)[:2]
     for planes in fit:
         for name, power in (("slope", 1), ("err", 1), ("var_poisson", 2), ("var_rnoise", 2)):
             getattr(planes, name)[...] *= np.float32(chain.gain_factor**power)
@@ -242,6 +243,20 @@ def test_corrections_can_be_left_out_of_two_passes(left_out):
     result = calibrate(raw, chain, tile_bytes=30000)
     assert result.n_primary == n_primary
     assert_same_bits(result.fit, fit)
+
+
+@pytest.mark.parametrize("nframes", [1, 4])
+def test_likelihood_fused_equals_stepwise(nframes):
+    raw, chain = make((2, 7, 37, 50), nframes=nframes)
+    fit = chain.fit._replace(read_times=tuple(even_read_times(7, 2.7, nframes)))
+    chain = dataclasses.replace(chain, fit=fit)
+    _, expected, _ = run_stepwise(raw, chain)
+    for options in ({}, {"threads": 2, "tile_bytes": 20000, "block": 7}):
+        assert_same_bits(calibrate(raw, chain, **options).fit, expected)
+    # A first group that is saturated everywhere is no special case here: the ramps are NaN.
+    full = np.full_like(raw, 65535)
+    result = calibrate(full, dataclasses.replace(chain, jump=None)).fit
+    assert np.isnan(result.rate.slope).all()
 
 
 LEFT_OUT = ["scale", "mask", "saturation", "superbias", "refpix", "linearity", "dark", "jump"]

@@ -136,6 +136,14 @@ MIRI_PARAMETERS = {
 MIRI_STEPWISE = ("bright", "segment", "series", "averaged")
 MIRI_FULL = {"miri-full": miri(subarray="FULL", ngroups=6, star_count=200)}
 
+# Runs of the pipeline with another fit, or with its details: name -> (exposure, parameters by step).
+FITS = {
+    "likely": ("sub160", {"jump": {"skip": True}, "ramp_fit": {"algorithm": "LIKELY", "save_opt": True}}),
+    "likely-grouped": ("grouped", {"ramp_fit": {"algorithm": "LIKELY", "save_opt": True}}),
+    "details": ("grouped", {"ramp_fit": {"save_opt": True, "suppress_one_group": False, "maximum_cores": "none"}}),
+    "details-selected": ("sub160", {"ramp_fit": {"save_opt": True, "firstgroup": 1, "opt_name": "mine"}}),
+}
+
 # Runs of the pipeline with a reference that leaves nothing to fit, and one that makes every pixel unusable.
 HOPELESS = {
     "saturated": {"saturation": {"override_saturation": "{folder}/saturated.fits"}},
@@ -271,6 +279,8 @@ def small_runs(tmp_path_factory):
     for name, (exposure, changes) in STEP_RUNS.items():
         pars = _step_parameters(folder, exposure, changes)
         jobs += [_job(folder, package, "steps", exposure, f"{name}-steps", pars) for package in ("jwst", "upramp")]
+    for name, (exposure, steps) in FITS.items():
+        jobs += [_job(folder, package, "pipeline", exposure, name, {"steps": steps}) for package in ("jwst", "upramp")]
     for name, steps in HOPELESS.items():
         pars = {"steps": _in_folder(steps, folder), "save_calibrated_ramp": name == "saturated"}
         jobs += [_job(folder, package, "pipeline", "corner", name, pars) for package in ("jwst", "upramp")]

@@ -177,10 +177,7 @@ def test_steps_that_are_not_there_are_refused_by_name(refused, small, step):
     assert f"{step}: this step is not implemented" in refused(small.path, f"--steps.{step}.skip=false")
 
 
-@pytest.mark.parametrize(
-    "option",
-    ["--steps.ramp_fit.algorithm=LIKELY", "--steps.ramp_fit.save_opt=true"],
-)
+@pytest.mark.parametrize("option", ["--steps.refpix.refpix_algorithm=sirs"])
 def test_modes_that_are_not_there_are_refused(refused, small, option):
     assert "not implemented" in refused(small.path, option)
 

@@ -65,8 +65,9 @@ def test_a_file_takes_the_fused_schedule(run, workdir, caplog):
         ({"ramp_fit": {"firstgroup": 1}}, {}, "ramp_fit uses part of the groups"),
         ({"ramp_fit": {"skip": True}}, {}, "ramp_fit is skipped"),
         ({"jump": {"find_showers": True}}, {}, "jump looks for showers"),
+        ({"ramp_fit": {"save_opt": True}}, {}, "details of the fit are to be saved"),
     ],
-    ids=["asked", "save_results", "output_file", "hooks", "firstgroup", "no-fit", "showers"],
+    ids=["asked", "save_results", "output_file", "hooks", "firstgroup", "no-fit", "showers", "save_opt"],
 )
 def test_why_stepwise(run, caplog, steps, pars, reason):
     run(steps=steps, **pars)
@@ -145,6 +146,18 @@ def test_large_events_agree_bit_by_bit(tmp_path, workdir):
         assert_same_bits(f"fused/x_{kind}.fits", f"stepwise/x_{kind}.fits")
     counts = [fits.getheader(f"{schedule}/x_rate.fits")["EXTNCRS"] for schedule in ("fused", "stepwise")]
     assert counts[0] == counts[1] > 0
+
+
+def test_likelihood_in_both_schedules(run, workdir, caplog):
+    likely = {"ramp_fit": {"algorithm": "LIKELY"}}
+    for schedule in ("fused", "stepwise"):
+        run(schedule=schedule, steps=likely, output_dir=schedule)
+    for name in ("x_rate.fits", "x_rateints.fits"):
+        assert_same_bits(Path("fused", name), Path("stepwise", name))
+    run(steps={"ramp_fit": {"algorithm": "LIKELY", "save_opt": True}}, output_dir="details")
+    names = sorted(path.name for path in Path("details").iterdir())
+    assert names == ["x_likely_chisq.fits", "x_rate.fits", "x_rateints.fits"]
+    assert_same_bits(Path("fused", "x_rate.fits"), Path("details", "x_rate.fits"))
 
 
 def test_fused_in_memory(run, workdir):

@@ -109,8 +109,6 @@ def test_missing_keywords_are_named(small, ramp, key, path, keyword):
 @pytest.mark.parametrize(
     ("key", "pars"),
     [
-        ("ramp_fit", {"algorithm": "LIKELY"}),
-        ("ramp_fit", {"save_opt": True}),
         ("refpix", {"refpix_algorithm": "sirs"}),
     ],
 )

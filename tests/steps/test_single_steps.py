@@ -10,7 +10,7 @@ from tests.reference.small_exposure import make_small_exposure
 from upramp import steps
 from upramp.errors import ReferenceFileError, UnsupportedModeError
 from upramp.kernels.snowballs import SnowballParameters, flag_snowballs
-from upramp.models import CubeModel, DarkModel, ImageModel, RampModel
+from upramp.models import CubeModel, DarkModel, ImageModel, RampFitOutputModel, RampModel
 from upramp.simulate import Window
 from upramp.steps.not_available import EmiCorrStep, PersistenceStep
 from upramp.steps.ramp_step import require
@@ -229,3 +229,52 @@ def test_jump_finds_showers(tmp_path):
     exposure = found.meta.exposure
     pixel_seconds = exposure.group_time * (2 * 12 - 2) * 12 * 16
     assert exposure.extended_emission_events == pytest.approx(1e6 / pixel_seconds)
+
+
+def test_likelihood_fit(ramp, small, workdir, caplog):
+    caplog.set_level(logging.WARNING, logger="upramp")
+    pars = small.of("ramp_fit") | {"algorithm": "LIKELY", "configure_log": False}
+    rate, rateints = steps.RampFitStep.call(ramp, save_opt=True, **pars)
+    assert isinstance(rate, ImageModel) and isinstance(rateints, CubeModel)
+    assert rate.meta.cal_step.ramp_fit == "COMPLETE" and caplog.text == ""
+    plain, _ = steps.RampFitStep.call(ramp, **small.of("ramp_fit"))
+    assert not np.array_equal(rate.data, plain.data)
+    assert [path.name for path in workdir.iterdir()] == ["x_likely_chisq.fits"]
+    chisq = ImageModel(workdir / "x_likely_chisq.fits")
+    assert chisq.data.shape == rate.data.shape and chisq.meta.cal_step.ramp_fit is None
+    np.testing.assert_array_equal(np.isnan(chisq.data), np.isnan(rate.data))
+    assert not ramp.groupdq.any()
+
+
+def test_likelihood_fit_needs_four_groups(ramp, small, caplog):
+    caplog.set_level(logging.WARNING, logger="upramp")
+    short = RampModel(ramp.data[:, :3].copy())
+    short.update(ramp)
+    rate, _ = steps.RampFitStep.call(short, algorithm="LIKELY", configure_log=False, **small.of("ramp_fit"))
+    assert "3 groups are too few for the likelihood fit: using OLS_C" in caplog.text
+    plain, _ = steps.RampFitStep.call(short, **small.of("ramp_fit"))
+    np.testing.assert_array_equal(rate.data, plain.data)
+
+
+def test_uneven_groups_are_fitted_by_likelihood(ramp, small, caplog):
+    caplog.set_level(logging.WARNING, logger="upramp")
+    frame_time = ramp.meta.exposure.frame_time
+    even, _ = steps.RampFitStep.call(ramp, algorithm="LIKELY", **small.of("ramp_fit"))
+    ramp.meta.exposure.read_times = [[(k + 1) * frame_time] for k in range(6)]
+    rate, _ = steps.RampFitStep.call(ramp, configure_log=False, **small.of("ramp_fit"))
+    assert "not evenly spaced: using LIKELY" in caplog.text
+    np.testing.assert_array_equal(rate.data, even.data)
+
+
+def test_fit_of_every_segment_is_saved(ramp, small, workdir):
+    ramp.groupdq[0, 3, 5, 5] = 4
+    ramp.groupdq[1, :, 6, 6] = 2
+    pars = small.of("ramp_fit")
+    rate, rateints = steps.RampFitStep.call(ramp, save_opt=True, opt_name="mine.fits", **pars)
+    assert [path.name for path in workdir.iterdir()] == ["mine_fitopt.fits"]
+    details = RampFitOutputModel(workdir / "mine_fitopt.fits")
+    assert details.slope.shape == (2, 2, 12, 16) and details.crmag.shape == (2, 1, 12, 16)
+    np.testing.assert_array_equal(details.slope[:, 0, 0, 0], rateints.data[:, 0, 0])
+    assert details.crmag[0, 0, 5, 5] == ramp.data[0, 3, 5, 5] - ramp.data[0, 2, 5, 5]
+    assert (details.weights[1, :, 6, 6] == 0).all() and details.pedestal[1, 6, 6] == 0
+    assert details.meta.cal_step.ramp_fit is None and rate.meta.cal_step.ramp_fit == "COMPLETE"
