@@ -88,6 +88,18 @@ def test_zeroframe_is_needed(small_zeroframe, caplog, steps, pars):
     assert "Schedule: stepwise (the ZEROFRAME is needed)" in caplog.text
 
 
+def test_zeroframe_is_needed_by_the_likelihood_of_averaged_groups(small_zeroframe, tmp_path, caplog):
+    """A first group of a single read is not split."""
+    caplog.set_level(logging.INFO, logger="upramp")
+    averaged = make_small_exposure(tmp_path / "averaged", zero_frame=True, readpatt="SHALLOW4")
+    for exposure, schedule in ((averaged, "stepwise (the ZEROFRAME is needed)"), (small_zeroframe, "fused")):
+        caplog.clear()
+        steps = exposure.steps(ramp_fit={"algorithm": "LIKELY"})
+        rate = Detector1Pipeline.call(str(exposure.path), steps=steps, configure_log=False)
+        assert f"Schedule: {schedule}" in caplog.text
+        assert np.isfinite(rate.data).any()
+
+
 def test_a_model_in_memory_stays_as_it_is(run, small, caplog):
     ramp = RampModel(small.path)
     ramp.data = ramp.data + 0
