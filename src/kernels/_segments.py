@@ -9,13 +9,23 @@ from upramp.kernels._rows import fill_row
 __all__ = [
     "ERR",
     "LARGEST_VARIANCE",
+    "N_BAD",
+    "PERSISTENCE",
     "POWER_LIMITS",
     "SLOPE",
+    "SUPPRESSED",
     "UNUSABLE",
     "VAR_POISSON",
     "VAR_RNOISE",
+    "ZEROFRAME",
+    "find_segments",
     "fit_flagged_pixel",
     "good_groups",
+    "integration_kind",
+    "lone_time",
+    "median_rate",
+    "segment_shape",
+    "segment_slope",
     "survey_flags",
     "weight_offset",
     "write_back",
@@ -35,8 +45,8 @@ N_BAD, N_SATURATED, N_GOOD, N_PLAIN, FOUND = 0, 1, 2, 3, 4
 # What one integration of a pixel is:
 _RAMP = 0
 _FIRST_GROUP = 1  # only the first group is good: its own exposure time
-_ZEROFRAME = 2  # nothing is good: the first read stands in for the first group
-_SUPPRESSED = 3  # one group is good: not fitted on request
+ZEROFRAME = 2  # nothing is good: the first read stands in for the first group
+SUPPRESSED = 3  # one group is good: not fitted on request
 
 
 @helper
@@ -76,7 +86,7 @@ def survey_flags(survey, flags, n):
 
 
 @helper
-def _kind(survey, flags, zeroframe, suppress, start, i, x):
+def integration_kind(survey, flags, zeroframe, suppress, start, i, x):
     """Which of the four cases an integration of a pixel is.
 
     Clears the jump flag of a first group that was not the first of the exposure, after lone groups are suppressed
@@ -87,23 +97,24 @@ def _kind(survey, flags, zeroframe, suppress, start, i, x):
         flags[i, 0, x] ^= JUMP_DET
         survey_flags(survey[i, :, x : x + 1], flags[i, :, x : x + 1], 1)
     if suppress != 0:
-        return _SUPPRESSED if lone else _RAMP
+        return SUPPRESSED if lone else _RAMP
     if survey[i, N_PLAIN, x] == 1 and flags[i, 0, x] == 0:
         return _FIRST_GROUP
     if survey[i, N_PLAIN, x] == 0 and zeroframe.size > 0 and zeroframe[i] != 0:
-        return _ZEROFRAME
+        return ZEROFRAME
     return _RAMP
 
 
 @helper
-def _find_segments(segments, flags, i, x):
-    """Cut one ramp into segments: first groups and numbers of groups into ``segments`` (2, ngroup); returns how many.
+def find_segments(segments, flags, i, x):
+    """Cut one ramp into segments: first groups and numbers of groups into ``segments`` (2, ngroup).
 
     A segment is a run of good groups; a group before it with a jump and nothing else is its first sample. Segments of
-    one group count only if there is no longer one, and then only the first.
+    one group count only if there is no longer one, and then only the first. Returns how many there are, and how many
+    of one group were found.
     """
     n = flags.shape[1]
-    count = 0
+    count, n_lone = 0, 0
     lone = -1
     start = -1
     before = DO_NOT_USE
@@ -117,19 +128,20 @@ def _find_segments(segments, flags, i, x):
                 segments[0, count] = start
                 segments[1, count] = k - start
                 count += 1
-            elif lone < 0:
-                lone = start
+            else:
+                lone = start if lone < 0 else lone
+                n_lone += 1
             start = -1
         before = bits
     if count == 0 and lone >= 0:
         segments[0, 0] = lone
         segments[1, 0] = 1
         count = 1
-    return count
+    return count, n_lone
 
 
 @helper
-def _shape(n, lone):
+def segment_shape(n, lone):
     """What the inverse read variance of a segment of ``n`` groups goes with; that of one group is ``lone``.
 
     The reference gives a lone group the read variance of two.
@@ -138,7 +150,7 @@ def _shape(n, lone):
 
 
 @helper
-def _segment_slope(values, i, x, first, n, gain, rn, weights, times, lone):
+def segment_slope(values, i, x, first, n, gain, rn, weights, times, lone):
     """Slope [DN/s] of one segment of ``n`` groups."""
     start = float(values[i, first, x])
     end = float(values[i, first + n - 1, x])
@@ -177,11 +189,11 @@ def _sum_segments(segments, count, values, i, x, gain, rn, read, photons, weight
     shapes, spans, slopes, by_both = 0.0, 0.0, 0.0, 0.0
     for j in range(count):
         n = segments[1, j]
-        shape = _shape(n, lone)
+        shape = segment_shape(n, lone)
         span = float(n - 1) if n > 1 else lone
         shapes += shape
         spans += span
-        slopes += shape * _segment_slope(values, i, x, segments[0, j], n, gain, rn, weights, times, lone)
+        slopes += shape * segment_slope(values, i, x, segments[0, j], n, gain, rn, weights, times, lone)
         by_both += shape * span / (photons * shape + read * span)
     return shapes, spans, slopes, by_both
 
@@ -193,18 +205,18 @@ def _reported(variance):
 
 
 @helper
-def _median_rate(flags, values, medians, zeroframe, kinds, x, dark, times):
+def median_rate(flags, values, medians, zeroframe, kinds, x, dark, times):
     """Photon rate P [DN/s] of a pixel: mean over the integrations of their median rates, plus dark current."""
     total = 0.0
     for i in range(kinds.size):
         first = np.nan
         if (flags[i, 0, x] & SATURATED) == 0:
             first = float(values[i, 0, x])
-        if kinds[i] == _ZEROFRAME:
+        if kinds[i] == ZEROFRAME:
             first = float(zeroframe[i])
         if values.shape[1] == 1 or kinds[i] == _FIRST_GROUP:
             total += first / times[2]
-        elif kinds[i] == _ZEROFRAME:
+        elif kinds[i] == ZEROFRAME:
             total += first / times[1]
         elif kinds[i] == _RAMP and medians[i, x] == medians[i, x]:
             total += medians[i, x]
@@ -215,11 +227,11 @@ def _median_rate(flags, values, medians, zeroframe, kinds, x, dark, times):
 
 
 @helper
-def _lone_time(kind, times):
+def lone_time(kind, times):
     """Exposure time of a segment of one group, in group times."""
     if kind == _FIRST_GROUP:
         return times[2] / times[0]
-    return times[1] / times[0] if kind == _ZEROFRAME else 1.0
+    return times[1] / times[0] if kind == ZEROFRAME else 1.0
 
 
 @helper
@@ -241,10 +253,11 @@ def _restore_charge_loss(results, segments, flags, gdq, place, x, read, kinds, t
                 found = True
             flags[i, k, x] = bits
         if found:
-            lone = _lone_time(kinds[i], times)
+            lone = lone_time(kinds[i], times)
             shapes = 0.0
-            for j in range(_find_segments(segments, flags, i, x)):
-                shapes += _shape(segments[1, j], lone)
+            count, _ = find_segments(segments, flags, i, x)
+            for j in range(count):
+                shapes += segment_shape(segments[1, j], lone)
             # Segments whose variance is 0 do not count here (reference behaviour).
             by_read = shapes / read if read > 0 else 0.0
             results[i, VAR_RNOISE, x] = _reported(1.0 / by_read) if by_read > 0 else 0.0
@@ -314,9 +327,9 @@ def fit_flagged_pixel(
         pixel_bits |= NO_GAIN_VALUE | DO_NOT_USE
     suppressed = False
     for i in range(ni):
-        kinds[i] = _RAMP if broken[i, x] == 0 else _kind(survey, flags, zeroframe, suppress, place[0], i, x)
-        suppressed |= kinds[i] == _SUPPRESSED
-    photons = _median_rate(flags, values, medians, zeroframe, kinds, x, dark, times) / (times[0] * gain)
+        kinds[i] = _RAMP if broken[i, x] == 0 else integration_kind(survey, flags, zeroframe, suppress, place[0], i, x)
+        suppressed |= kinds[i] == SUPPRESSED
+    photons = median_rate(flags, values, medians, zeroframe, kinds, x, dark, times) / (times[0] * gain)
     noise = rn / (times[0] * gain)
     read = 12.0 * noise * noise
     shapes_all, spans_all, slopes_all = 0.0, 0.0, 0.0
@@ -326,9 +339,9 @@ def fit_flagged_pixel(
         result = pixel_bits
         if broken[i, x] != 0:
             n_bad, n_saturated, found = survey[i, N_BAD, x], survey[i, N_SATURATED, x], survey[i, FOUND, x]
-            if kinds[i] == _SUPPRESSED:
+            if kinds[i] == SUPPRESSED:
                 n_bad = n
-            if kinds[i] == _ZEROFRAME:
+            if kinds[i] == ZEROFRAME:
                 # The first read stands in for the first group, whose flags are told all the same.
                 values[i, 0, x] = zeroframe[i]
                 flags[i, 0, x] = 0
@@ -340,13 +353,13 @@ def fit_flagged_pixel(
             elif n_bad == n:
                 result |= UNUSABLE if n_saturated == n else DO_NOT_USE
             else:
-                count = _find_segments(segments, flags, i, x)
-            lone = _lone_time(kinds[i], times)
+                count, _ = find_segments(segments, flags, i, x)
+            lone = lone_time(kinds[i], times)
             shapes, spans, slopes, by_both = _sum_segments(
                 segments, count, values, i, x, gain, rn, read, photons, weights, times, lone
             )
         else:
-            shapes, spans = _shape(n, 1.0), float(n - 1)
+            shapes, spans = segment_shape(n, 1.0), float(n - 1)
             slopes = results[i, SLOPE, x] * shapes
             by_both = shapes * spans / (photons * shapes + read * spans)
         shapes_all += shapes
@@ -376,7 +389,7 @@ def fit_flagged_pixel(
 def write_back(gdq, kinds, start, r, column):
     """Leave suppressed ramps, and the jump flags of a first group that was not the first, as they were fitted."""
     for i in range(kinds.size):
-        if kinds[i] == _SUPPRESSED:
+        if kinds[i] == SUPPRESSED:
             for k in range(gdq.shape[1]):
                 gdq[i, k, r, column] |= DO_NOT_USE
         if start > 0:

@@ -324,7 +324,7 @@ def _threshold_plane(ops, tile, op):
     return threshold, flags
 
 
-@kernel
+@helper
 def _flag_saturation(ops, tile, area, op):
     """Saturation of the area; the tile holds 2 * grow pixels around it."""
     h, w = tile.pdq.shape
@@ -372,7 +372,7 @@ def _flag_saturation(ops, tile, area, op):
     call(ops, "merge_dq", (tile.pdq, flags, 0, h, 0, w))
 
 
-@kernel
+@helper
 def _deconvolve(ops, tile, area, op):
     """Inter-pixel capacitance; the tile holds k // 2 pixels around the area."""
     out = np.empty_like(tile.data)
@@ -396,7 +396,7 @@ def _deconvolve(ops, tile, area, op):
     return out
 
 
-@kernel
+@helper
 def _flag_jumps(ops, tile, area, op, counts):
     """Jumps of the area; they are looked for one pixel around it too, for its neighbours."""
     gain = float_plane(ops, tile, op.gain, 1)[0]

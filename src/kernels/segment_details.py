@@ -18,15 +18,18 @@ from upramp.kernels._flags import JUMP_DET, SATURATED
 from upramp.kernels._jit import helper, kernel
 from upramp.kernels._layout import as_canonical, check_shape
 from upramp.kernels._segments import (
+    N_BAD,
     POWER_LIMITS,
+    SUPPRESSED,
     UNUSABLE,
-    _kind,
-    _load,
-    _lone_time,
-    _median_rate,
-    _next_segment,
-    _read_variance,
-    _segment_slope,
+    ZEROFRAME,
+    find_segments,
+    integration_kind,
+    lone_time,
+    median_rate,
+    segment_shape,
+    segment_slope,
+    survey_flags,
 )
 from upramp.kernels._tiles import run_tile
 from upramp.kernels.ramp_fit import choose_groups, segment_weights
@@ -56,34 +59,32 @@ class SegmentDetails(NamedTuple):
 
 
 @helper
-def _find_segments(spans, flags):
-    """Segments that are fitted, into ``spans`` (n, 2): all of two groups or more, else the first group by itself.
+def _take_ramp(flags, survey, gdq, reads, suppress, start, i):
+    """Copy the flags of one ramp into ``flags`` (nint, ngroup, 1) and survey them.
 
-    Returns their number, and the number that the product has room for: lone groups are not dropped from that.
+    Returns what the integration is and the number of its unusable groups. A first read that stands in for the first
+    group makes that one good.
     """
-    n_long, n_lone, lone = 0, 0, -1
-    first, last = _next_segment(flags, 0)
-    while first < last:
-        if last - first > 1:
-            spans[n_long, 0], spans[n_long, 1] = first, last
-            n_long += 1
-        else:
-            n_lone += 1
-            lone = first if lone < 0 else lone
-        first, last = _next_segment(flags, last)
-    if n_long > 0 or n_lone == 0:
-        return n_long, n_long
-    spans[0, 0], spans[0, 1] = lone, lone + 1
-    return 1, n_lone
+    for k in range(flags.shape[1]):
+        flags[i, k, 0] = gdq[i, k]
+    survey_flags(survey[i], flags[i], 1)
+    kind = integration_kind(survey, flags, reads, suppress, start, i, 0)
+    n_bad = int(survey[i, N_BAD, 0])
+    if kind == SUPPRESSED:
+        n_bad = flags.shape[1]
+    if kind == ZEROFRAME:
+        n_bad -= 1
+        flags[i, 0, 0] = 0
+    return kind, n_bad
 
 
 @helper
-def _median_difference(ramp, flags, scratch):
-    """Median of the usable first differences of a ramp, rounded to float32; NaN if there are none."""
+def _median_difference(values, flags, scratch, i):
+    """Median of the usable first differences of a ramp (float32); NaN if there are none."""
     count = 0
-    for k in range(1, ramp.size):
-        difference = np.float32(ramp[k]) - np.float32(ramp[k - 1])
-        usable = ((flags[k - 1] & UNUSABLE) | (flags[k] & (UNUSABLE | JUMP_DET))) == 0
+    for k in range(1, values.shape[1]):
+        difference = values[i, k, 0] - values[i, k - 1, 0]
+        usable = ((flags[i, k - 1] & UNUSABLE) | (flags[i, k] & (UNUSABLE | JUMP_DET))) == 0
         if usable and difference == difference:
             place = count
             while place > 0 and scratch[place - 1] > difference:
@@ -97,25 +98,26 @@ def _median_difference(ramp, flags, scratch):
 
 
 @helper
-def _fit_segment(out, ramp, first, last, gain, rn, photons, weights, times):
-    """Fit one segment into ``out`` (7); ``times`` are those of a group and of a lone one."""
-    n = last - first
-    time = times[0] if n > 1 else times[1]
-    variance = _read_variance(n, gain, rn, time)
-    out[_VAR_POISSON] = photons / (time * gain * max(n - 1, 1))
+def _fit_segment(out, values, i, first, n, gain, rn, photons, weights, times, lone):
+    """Fit one segment into ``out`` (7); ``lone`` is the time of a lone group, in group times."""
+    noise = rn / (times[0] * gain)
+    shape = segment_shape(n, lone)
+    variance = 12.0 * noise * noise / shape if n < 3 or gain > 0 else 0.0
+    span = float(n - 1) if n > 1 else lone
+    out[_VAR_POISSON] = photons / (times[0] * gain * span)
     out[_VAR_RNOISE] = variance
     out[_WEIGHT] = 1.0 / variance
+    slope = segment_slope(values, i, 0, first, n, gain, rn, weights, times, lone)
+    out[_SLOPE] = slope
+    out[_SIGSLOPE], out[_YINT], out[_SIGYINT] = 0.0, 0.0, 0.0
     if n == 1:
-        out[_SLOPE] = ramp[first] / time
-        out[_SIGSLOPE], out[_YINT], out[_SIGYINT] = 0.0, 0.0, 0.0
         return
-    slope = _segment_slope(ramp, first, last, gain, rn, weights, time)
+    start, end = float(values[i, first, 0]), float(values[i, first + n - 1, 0])
     if n == 2:
-        out[_SLOPE] = slope
-        out[_YINT] = ramp[first] * (first + 1) - ramp[first + 1] * first
+        out[_YINT] = start * (first + 1) - end * first
         out[_SIGSLOPE], out[_SIGYINT] = np.sqrt(2.0) * rn, np.sqrt(2.0) * rn
         return
-    signal = (ramp[last - 1] - ramp[first]) * gain
+    signal = (end - start) * gain
     noise = rn * rn + signal
     power = 0
     for limit in POWER_LIMITS:
@@ -125,24 +127,24 @@ def _fit_segment(out, ramp, first, last, gain, rn, photons, weights, times):
     for k in range(n):
         # Without read noise all weights are infinite, and the fit is NaN.
         w = (abs(k - arm) / arm) ** _POWERS[power] / (rn * rn) if rn != 0 else np.nan
-        y = ramp[first + k]
+        y = float(values[i, first + k, 0])
         total += w
         mean += w * (y if y == y else 0.0)
         moment += w * (k - arm) ** 2
     centre = first + arm
     out[_SLOPE] = slope + (total - total)
     out[_SIGSLOPE] = np.sqrt(1.0 / moment)
-    out[_YINT] = mean / total - slope * time * centre
+    out[_YINT] = mean / total - slope * times[0] * centre
     out[_SIGYINT] = np.sqrt(1.0 / total + centre * centre / moment)
 
 
 @kernel
 def _count_tile(counts, gdq, zeroframe, start, stop, suppress, first, last, left, right):
     """Largest numbers of segments and of jumps of an integration in every row, into ``counts`` (2, ny, nx)."""
-    flags = np.empty(stop - start, np.uint8)
-    ramp = np.empty(stop - start, np.float64)
-    spans = np.empty((stop - start, 2), np.int64)
-    nothing = np.zeros((gdq.shape[0], stop - start), np.float32)
+    ni, n = gdq.shape[0], stop - start
+    flags = np.empty((ni, n, 1), np.uint8)
+    survey = np.empty((ni, 5, 1), np.uint16)
+    segments = np.empty((2, n), np.int64)
     reads = np.empty(zeroframe.shape[0], np.float32)
     for r in range(first, last):
         for x in range(left, right):
@@ -151,15 +153,16 @@ def _count_tile(counts, gdq, zeroframe, start, stop, suppress, first, last, left
             q = gdq[:, start:stop, r, x]
             for i in range(reads.size):
                 reads[i] = zeroframe[i, r, x]
-            for i in range(gdq.shape[0]):
+            for i in range(ni):
                 n_jumps = 0
-                for k in range(1, stop - start):
+                for k in range(1, n):
                     n_jumps += (q[i, k] & JUMP_DET) != 0
                 counts[1, r, x] = max(counts[1, r, x], n_jumps)
-                kind = _kind(q, reads, suppress, i)
-                n_bad, _, _ = _load(ramp, flags, q, nothing, reads, kind, start, i)
-                if (flags[0] & SATURATED) == 0 and n_bad < flags.size:
-                    _, room = _find_segments(spans, flags)
+                _, n_bad = _take_ramp(flags, survey, q, reads, suppress, start, i)
+                if (flags[i, 0, 0] & SATURATED) == 0 and n_bad < n:
+                    found, n_lone = find_segments(segments, flags, i, 0)
+                    # The product has room for all lone groups where there are no others.
+                    room = found if found > 0 and segments[1, 0] > 1 else n_lone
                     counts[0, r, x] = max(counts[0, r, x], room)
 
 
@@ -194,45 +197,49 @@ def _fit_tile(
     """
     ni = gdq.shape[0]
     n = stop - start
-    flags = np.empty(n, np.uint8)
-    ramp = np.empty(n, np.float64)
+    flags = np.empty((ni, n, 1), np.uint8)
+    values = np.empty((ni, n, 1), np.float32)
+    survey = np.empty((ni, 5, 1), np.uint16)
     scratch = np.empty(n, np.float32)
-    spans = np.empty((n, 2), np.int64)
-    kinds = np.empty(ni, np.int64)
-    medians = np.empty(ni, np.float64)
+    segments = np.empty((2, n), np.int64)
+    kinds, n_bad = np.empty(ni, np.int64), np.empty(ni, np.int64)
+    medians = np.empty((ni, 1), np.float64)
     reads = np.empty(zeroframe.shape[0], np.float32)
     out = np.empty(7, np.float64)
     times = (times[0], times[1], times[2])
     for r in range(first, last):
         for x in range(left, right):
             q = gdq[:, start:stop, r, x]
-            y = data[:, start:stop, r, x]
             g = float(gain[r, x])
             rn = float(np.float32(float(read_noise[r, x]) * (g / noise_scale)))
             for i in range(reads.size):
                 reads[i] = zeroframe[i, r, x]
             for i in range(ni):
-                kinds[i] = _kind(q, reads, suppress, i)
-                _load(ramp, flags, q, y, reads, kinds[i], start, i)
-                medians[i] = _median_difference(ramp, flags, scratch) / times[0]
+                for k in range(n):
+                    values[i, k, 0] = data[i, start + k, r, x]
+                kinds[i], n_bad[i] = _take_ramp(flags, survey, q, reads, suppress, start, i)
+                medians[i, 0] = _median_difference(values, q, scratch, i) / times[0]
+                if kinds[i] == ZEROFRAME:
+                    values[i, 0, 0] = reads[i]
             added = float(dark[r, x]) if dark.size > 0 else 0.0
-            photons = _median_rate(q, y, medians, reads, kinds, n, added, times)
+            photons = median_rate(flags, values, medians, reads, kinds, 0, added, times)
             for i in range(ni):
-                n_bad, _, _ = _load(ramp, flags, q, y, reads, kinds[i], start, i)
-                height = ramp[0] - slopes[i, r, x] * origin
-                pedestal[i, r, x] = height if height == height else 0.0
+                usable = (flags[i, 0, 0] & SATURATED) == 0
+                height = float(values[i, 0, 0]) - slopes[i, r, x] * origin
+                pedestal[i, r, x] = height if usable and height == height else 0.0
                 n_jumps = 0
                 for k in range(1, n):
                     if (q[i, k] & JUMP_DET) != 0:
                         saturated = ((q[i, k] | q[i, k - 1]) & SATURATED) != 0
-                        crmag[i, n_jumps, r, x] = np.nan if saturated else float(y[i, k]) - float(y[i, k - 1])
+                        step = float(data[i, start + k, r, x]) - float(data[i, start + k - 1, r, x])
+                        crmag[i, n_jumps, r, x] = np.nan if saturated else step
                         n_jumps += 1
-                if (flags[0] & SATURATED) != 0 or n_bad == n:
+                if not usable or n_bad[i] == n:
                     continue
-                count, _ = _find_segments(spans, flags)
-                pair = (times[0], _lone_time(kinds[i], times))
+                count, _ = find_segments(segments, flags, i, 0)
+                lone = lone_time(kinds[i], times)
                 for s in range(count):
-                    _fit_segment(out, ramp, spans[s, 0], spans[s, 1], g, rn, photons, weights, pair)
+                    _fit_segment(out, values, i, segments[0, s], segments[1, s], g, rn, photons, weights, times, lone)
                     for k in range(7):
                         details[k, i, s, r, x] = out[k]
 
