@@ -6,6 +6,7 @@ the spec of that class.
 
 import argparse
 import contextlib
+import gc
 import inspect
 import logging
 import os
@@ -18,7 +19,7 @@ from upramp.errors import ConfigError, UprampError
 from upramp.framework import logs, specs
 from upramp.framework.references import import_client_lightly
 
-__all__ = ["COMPILE_MESSAGE", "main", "run_command"]
+__all__ = ["COMPILE_MESSAGE", "command", "main", "run_command"]
 
 log = logging.getLogger(__name__)
 
@@ -270,8 +271,21 @@ def run_command(arguments):
         raise failure.error from None
 
 
+def command():
+    """Entry point of the process ``strun``: `main`, with less garbage collection.
+
+    The modules that are imported are 100 000 objects, which stay; looking through them again and again, and three times
+    at the end, took 0.2 s of the 1.9 s of a small exposure.
+    """
+    gc.set_threshold(50_000, 20, 100)
+    try:
+        return main()
+    finally:
+        gc.disable()
+
+
 def main(arguments=None):
-    """Entry point of the command ``strun``.
+    """The command ``strun``.
 
     Returns
     -------
@@ -314,4 +328,4 @@ if __name__ == "__main__":
     # Under its own name, so that the log records are those of the package.
     from upramp.framework import strun
 
-    sys.exit(strun.main())
+    sys.exit(strun.command())

@@ -1,5 +1,7 @@
 """The command line: grammar, exit codes, messages."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import asdf
@@ -224,3 +226,9 @@ def test_reserved_names_in_a_spec(tiny, monkeypatch, strun_here):
     done = strun_here("tiny_steps.AddStep")
     assert done.status == 1
     assert "trying to override a built-in parameter '--debug'" in " ".join(done.out.split())
+
+
+@pytest.mark.parametrize(("arguments", "status"), [(["--version"], 0), (["no_such_step", "x.fits"], 1), ([], 2)])
+def test_the_process_ends_with_the_status_of_the_command(arguments, status):
+    done = subprocess.run([sys.executable, "-m", "upramp.framework.strun", *arguments], capture_output=True)
+    assert done.returncode == status
