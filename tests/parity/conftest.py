@@ -82,7 +82,6 @@ SNOWBALLS = configuration(
 SNOWBALL_RUNS = {
     "default": {},
     "changed": {"edge_size": 4, "expand_factor": 1.6, "snowball_time_masked_next_int": 3, "min_jump_area": 9.0},
-    "everything": {"sat_required_snowball": False, "max_extended_radius": 12},
 }
 STEPS = (
     "group_scale", "dq_init", "saturation", "ipc", "superbias", "refpix", "linearity", "dark_current", "jump",

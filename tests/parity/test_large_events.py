@@ -70,7 +70,7 @@ def peer_showers(arrays, p, nframes, group_time):
 @pytest.mark.parametrize("name", PARAMETERS)
 @pytest.mark.parametrize(
     ("shape", "noise"),
-    [((2, 6, 256, 256), 0.002), ((2, 5, 120, 300), 0.01), ((120, 4, 40, 40), 0.002)],
+    [((2, 5, 180, 180), 0.002), ((2, 4, 120, 240), 0.005), ((120, 4, 40, 40), 0.002)],
     ids=["square", "wide", "series"],
 )
 def test_snowball_flags(name, shape, noise):
@@ -118,7 +118,7 @@ def test_shower_flags(shape, parameters, nframes):
 
 
 @pytest.mark.parametrize("kind", ["rate", "rateints", "ramp"])
-@pytest.mark.parametrize("name", ["default", "changed", "everything"])
+@pytest.mark.parametrize("name", ["default", "changed"])
 def test_pipelines(snowball_runs, name, kind):
     theirs, ours = (snowball_runs.product(package, name, kind) for package in ("jwst", "upramp"))
     if kind != "ramp":
