@@ -37,7 +37,7 @@ def pytest_sessionfinish(session, exitstatus):
     """The table is written only by a run in which nothing failed."""
     path = session.config.getoption("--modes-table", default=None)
     if path is not None and exitstatus == pytest.ExitCode.OK:
-        mode_table.write(path)
+        mode_table.write(path, " ".join(["python -m pytest", *session.config.invocation_params.args]))
 
 
 RUNNER = Path(__file__).with_name("detector1_runs.py")

@@ -120,9 +120,12 @@ def write_references(folder, configurations):
     for mode, config in configurations.items():
         around = replace(config, window=larger(config.geometry), noutputs=1)
         keywords = {"defects": DEFECTS, "inverse_linearity": mode.startswith("read-level")}
+        if config.subarray == "FULL":
+            keywords["dark_groups"] = 6  # few, and extrapolated
         references = make_references(around, folder / file_name(mode), **keywords)
-        own = make_references(config, folder / "own" / file_name(mode), defects=DEFECTS)
-        references["dark"] = own["dark"]
+        if around.geometry != config.geometry:
+            own = make_references(config, folder / "own" / file_name(mode), defects=DEFECTS)
+            references["dark"] = own["dark"]
         made += [path for kind, path in references.items() if not kind.startswith("pars")]
     return made
 

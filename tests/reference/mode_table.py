@@ -22,11 +22,11 @@ _COLUMNS = (
 )  # fmt: skip
 _HEAD = f"""# Modes compared with the reference pipeline
 
-Written as a whole and from one run by `python -m pytest tests/parity --all-modes --modes-table docs/modes.md`: each row
-is an exposure that went through `jwst` and through upramp with the same references. Compared are the products with an
-image per integration. A rate agrees if it differs by less than {TOLERANCE:g} of itself or of its error, whichever is
-larger, or is NaN in both; the largest difference is in the same units. Flags are those of DQ. Jumps are pixels with
-JUMP_DET: how many have it in both products, of those that have it in one of them.
+Written as a whole and from one run, `{{command}}`: each row is an exposure that went through `jwst` and through upramp
+with the same references. Compared are the products with an image per integration. A rate agrees if it differs by less
+than {TOLERANCE:g} of itself or of its error, whichever is larger, or is NaN in both; the largest difference is in the
+same units. Flags are those of DQ. Jumps are pixels with JUMP_DET: how many have it in both products, of those that have
+it in one of them.
 
 | {" | ".join(_COLUMNS)} |
 |{"---|" * len(_COLUMNS)}
@@ -117,9 +117,10 @@ def record(mode, their_product, our_product):
     return figures
 
 
-def write(path):
-    """Write the table of everything recorded so far, sorted by mode."""
-    Path(path).write_text(_HEAD + "".join(f"| {_rows[mode]} |\n" for mode in sorted(_rows)))
+def write(path, command):
+    """Write the table of everything recorded so far, sorted by mode; ``command`` is the one that ran."""
+    rows = "".join(f"| {_rows[mode]} |\n" for mode in sorted(_rows))
+    Path(path).write_text(_HEAD.format(command=command) + rows)
 
 
 def _arrays(path):

@@ -71,6 +71,25 @@ def test_peer_reads_the_file_without_a_warning(simulated, caplog):
     assert not caplog.records
 
 
+@pytest.mark.parametrize(
+    ("detector", "subarray", "present", "absent"),
+    [
+        ("NIS", "SUB64", {"INSTRUME": "NIRISS", "PUPIL": "F150W", "FASTAXIS": -2}, {"MODULE", "CHANNEL"}),
+        ("GUIDER1", "SUB8CNTR", {"INSTRUME": "FGS", "EXP_TYPE": "FGS_IMAGE"}, {"MODULE", "CHANNEL", "FILTER", "PUPIL"}),
+    ],
+)
+def test_keywords_of_the_other_instruments(tmp_path, detector, subarray, present, absent):
+    config = SimulationConfig(detector=detector, subarray=subarray, nints=1, ngroups=2)
+    path = write_exposure(simulate_exposure(config), tmp_path / "y_uncal.fits")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with datamodels.open(path) as model:
+            assert model.meta.exposure.readpatt == config.readpatt
+    header = fits.getheader(path)
+    assert {keyword: header[keyword] for keyword in present} == present
+    assert not absent & set(header)
+
+
 def test_asdf_tree_is_the_header(simulated):
     flat = read_metadata(simulated.raw)
     assert flat["meta.instrument.detector"] == "NRCBLONG"
