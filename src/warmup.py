@@ -55,6 +55,7 @@ def warm_up(listener=None):
         ):
             for number, mode in enumerate(_EXPOSURES):
                 _calibrate(mode, Path(folder, str(number)))
+            _correct_interleaved()
     finally:
         set_compile_listener(before)
     return count + len(late)
@@ -76,6 +77,17 @@ def _calibrate(mode, folder):
             steps[key] = {f"override_{kind}": str(references[kind]) for kind in kinds}
         steps["ipc"]["skip"] = "ipc" not in references
         Detector1Pipeline(schedule=schedule, steps=steps).run(str(raw))
+
+
+def _correct_interleaved():
+    """Correct an empty IRS2 readout, of which there is no tiny one."""
+    import numpy as np
+
+    from upramp.kernels.irs2 import correct_interleaved, prepare_coefficients
+
+    coefficients = prepare_coefficients(np.zeros((712 * 2048, 2, 8), np.float32))
+    flags = np.zeros((3200, 2048), np.uint32)
+    correct_interleaved(np.zeros((1, 1, *flags.shape), np.float32), flags, "NRS1", coefficients)
 
 
 def main(argv):
