@@ -57,6 +57,7 @@ def warm_up(listener=None):
             for number, mode in enumerate(_EXPOSURES):
                 _calibrate(mode, Path(folder, str(number)))
             _measure_side_pixels()
+            _correct_interleaved()
     finally:
         set_compile_listener(before)
     return count + len(late)
@@ -91,6 +92,17 @@ def _measure_side_pixels():
 
     sides = np.zeros((1, 2, 2, 2 * AMPLIFIERS), np.float32)
     drifts_of_sides(sides, np.zeros(sides.shape[2:], np.uint32))
+
+
+def _correct_interleaved():
+    """Correct an empty IRS2 readout, of which there is no tiny one."""
+    import numpy as np
+
+    from upramp.kernels.irs2 import correct_interleaved, prepare_coefficients
+
+    coefficients = prepare_coefficients(np.zeros((712 * 2048, 2, 8), np.float32))
+    flags = np.zeros((3200, 2048), np.uint32)
+    correct_interleaved(np.zeros((1, 1, *flags.shape), np.float32), flags, "NRS1", coefficients)
 
 
 def main(argv):

@@ -24,7 +24,6 @@ from upramp.kernels.irs2 import (
     prepare_coefficients,
 )
 from upramp.kernels.stepwise import native_plane
-from upramp.kernels.superbias import subtract_bias_tile
 
 __all__ = ["correct_before_fusing", "place_interleaved"]
 
@@ -107,7 +106,7 @@ def correct_before_fusing(raw, chain, shape, threads=None):
     bias = _all_rows(chain.superbias, "bias", np.float32)
     coefficients = prepare_coefficients(op.table, threads)
     frames = np.empty((ng, ROWS, LINES), np.float32)
-    unused = np.zeros((ROWS, LINES), np.uint32)
+    bias[np.isnan(bias)] = 0
 
     def load(integration):
         def load_group(group, _):
@@ -115,8 +114,7 @@ def correct_before_fusing(raw, chain, shape, threads=None):
             source = raw.samples._replace(bits=one, interleaved=0)
             frame = frames[group : group + 1, np.newaxis]
             decode_raw_tile(frame, source.record(), 1, raw.scale, 0, 0)
-            if chain.superbias is not None:
-                subtract_bias_tile(frame, unused.copy(), bias, unused, 0, ROWS, 0, LINES)
+            np.subtract(frame, bias, out=frame)
 
         run_rows(load_group, ng, threads=threads, block=1)
 

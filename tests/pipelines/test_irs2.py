@@ -1,0 +1,48 @@
+"""IRS2 readouts in both schedules; against the peer they are compared in tests/parity."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from tests.reference.small_exposure import OVERRIDES, SmallExposure
+
+from upramp.kernels import _irs2_prepass
+from upramp.pipelines import Detector1Pipeline
+from upramp.simulate import SimulationConfig, make_references, simulate_exposure, write_exposure
+
+
+@pytest.fixture(scope="module")
+def readout(tmp_path_factory):
+    """Two integrations of three groups of NRS2."""
+    folder = tmp_path_factory.mktemp("irs2")
+    config = SimulationConfig(
+        detector="NRS2", subarray="FULL", readpatt="NRSIRS2RAPID", ngroups=3, star_count=20, star_flux=(5e5, 2e7)
+    )
+    references = make_references(config, folder, dark_groups=3)
+    return SmallExposure(config, write_exposure(simulate_exposure(config), folder / "x_uncal.fits"), references)
+
+
+def test_schedules_and_threads_agree_bit_by_bit(readout, workdir, monkeypatch):
+    steps = readout.steps(refpix={"override_refpix": str(readout.references["refpix"])})
+    assert "refpix" not in OVERRIDES
+    results = {}
+    for name, schedule, threads, limit in (
+        ("fused", "fused", "2", _irs2_prepass.MEMORY_LIMIT),
+        ("file", "fused", "1", 0),
+        ("stepwise", "stepwise", "2", 0),
+    ):
+        monkeypatch.setenv("UPRAMP_THREADS", threads)
+        monkeypatch.setattr(_irs2_prepass, "MEMORY_LIMIT", limit)
+        (workdir / name).mkdir()
+        pipeline = Detector1Pipeline(schedule=schedule, steps=steps, save_results=True, output_dir=str(workdir / name))
+        pipeline.run(str(readout.path))
+        results[name] = {}
+        for kind in ("rate", "rateints"):
+            with fits.open(workdir / name / f"x_{kind}.fits") as hdus:
+                assert hdus[0].header["S_REFPIX"] == "COMPLETE"
+                results[name] |= {(kind, hdu.name): np.array(hdu.data) for hdu in hdus[1:] if hdu.name != "ASDF"}
+    assert results["fused"]["rateints", "SCI"].shape == (2, 2048, 2048)
+    assert np.isfinite(results["fused"]["rate", "SCI"]).mean() > 0.99
+    for other in ("file", "stepwise"):
+        assert results[other].keys() == results["fused"].keys()
+        for key, expected in results["fused"].items():
+            assert results[other][key].tobytes() == expected.tobytes(), (other, key)
