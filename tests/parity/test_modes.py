@@ -118,12 +118,12 @@ def write_references(folder, configurations):
     """References of all modes, larger than the exposures but for the darks, which are never cut out."""
     made = []
     for mode, config in configurations.items():
-        around = replace(config, window=larger(config.geometry), noutputs=1)
         keywords = {"defects": DEFECTS, "inverse_linearity": mode.startswith("read-level")}
         if config.subarray == "FULL":
-            keywords["dark_groups"] = 6  # few, and extrapolated
-        references = make_references(around, folder / file_name(mode), **keywords)
-        if around.geometry != config.geometry:
+            references = make_references(config, folder / file_name(mode), dark_groups=6, **keywords)
+        else:
+            around = replace(config, window=larger(config.geometry), noutputs=1)
+            references = make_references(around, folder / file_name(mode), **keywords)
             own = make_references(config, folder / "own" / file_name(mode), defects=DEFECTS)
             references["dark"] = own["dark"]
         made += [path for kind, path in references.items() if not kind.startswith("pars")]
