@@ -14,7 +14,7 @@ rounded to float32.
 NaN: samples that are NaN make no difference for the median; in a segment of three or more they count as 0 (reference
 behaviour), in a shorter one the slope is NaN.
 
-Pixels without any group flag, NaN or defect go through `_variances` and `_write_rates`, a row at a time; every other
+Pixels without any group flag, NaN or defect go through `variances` and `_write_rates`, a row at a time; every other
 one through `fit_flagged_pixel`. Not here: the likelihood method, optional results per segment.
 """
 
@@ -23,24 +23,28 @@ from typing import NamedTuple
 
 import numpy as np
 
-from upramp.kernels._flags import DO_NOT_USE, JUMP_DET, SATURATED
-from upramp.kernels._jit import helper, kernel
+from upramp.kernels._fit_rows import (
+    LANES,
+    PIECE,
+    ROW,
+    combine_clean,
+    flagged_median_rates,
+    median_rates,
+    slopes,
+    store_row,
+    take_piece,
+    variances,
+)
+from upramp.kernels._flags import DO_NOT_USE, SATURATED
+from upramp.kernels._jit import kernel
 from upramp.kernels._layout import ShapeError, as_canonical, check_shape, writable_copy
-from upramp.kernels._median import lane_median, sort_lanes
-from upramp.kernels._rows import copy_row, fill_row
+from upramp.kernels._rows import fill_row
 from upramp.kernels._segments import (
-    ERR,
-    LARGEST_VARIANCE,
     PERSISTENCE,
-    POWER_LIMITS,
     SLOPE,
-    UNUSABLE,
-    VAR_POISSON,
-    VAR_RNOISE,
     fit_flagged_pixel,
     good_groups,
     survey_flags,
-    weight_offset,
     write_back,
 )
 from upramp.kernels._tiles import require_in_place, run_tile
@@ -59,11 +63,6 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
-
-_PIECE = 256  # columns done together
-# Rows of scratch are a little longer: at a power of two apart they would compete for the same cache lines.
-_ROW = _PIECE + 16
-_LANES = 64  # flagged ramps that are sorted together
 
 
 class RatePlanes(NamedTuple):
@@ -126,219 +125,6 @@ def select_groups_tile(gdq, firstgroup, lastgroup, first, last, left, right):
                     q[x] |= DO_NOT_USE
 
 
-@helper
-def _take_piece(
-    values, flags, broken, careful, rn, data, gdq, pdq, gain, read_noise, start, noise_scale, group_time, r, left, right
-):
-    """Copy a piece of a row; ``rn`` is its noise of one group [e-].
-
-    ``broken`` marks the integrations of pixels that are not plainly good, ``careful`` pixels with any of them; returns
-    whether there is one. The copy lies densely: the groups of a full frame are a power of two apart, and compete for
-    the same cache lines.
-    """
-    n = right - left
-    g = gain[r, left:right]
-    s = read_noise[r, left:right]
-    p = pdq[r, left:right]
-    total = np.empty(n, np.float32)
-    # Read variances near the limit where the reference drops them are left to the careful path.
-    largest = np.sqrt(LARGEST_VARIANCE / 12) * group_time
-    for x in range(n):
-        rn[x] = np.float32(float(s[x]) * (float(g[x]) / noise_scale))
-        plain = (p[x] & UNUSABLE) == 0 and g[x] > 0 and rn[x] > 0 and float(rn[x]) < largest * float(g[x])
-        careful[x] = 0 if plain and values.shape[1] > 1 else 1
-    for i in range(data.shape[0]):
-        bits = broken[i, :n]
-        copy_row(bits, careful)
-        fill_row(total, np.float32(0))
-        for k in range(values.shape[1]):
-            q = gdq[i, start + k, r, left:right]
-            y = data[i, start + k, r, left:right]
-            copy_row(values[i, k, :n], y)
-            copy_row(flags[i, k, :n], q)
-            for x in range(n):
-                bits[x] |= q[x]
-            for x in range(n):
-                total[x] += y[x]
-        for x in range(n):
-            bits[x] |= np.uint8(0) if total[x] - total[x] == 0 else np.uint8(1)
-    for i in range(data.shape[0]):
-        for x in range(n):
-            careful[x] |= broken[i, x]
-    found = np.uint8(0)
-    for x in range(n):
-        found = np.uint8(found | careful[x])
-    return found != 0
-
-
-@helper
-def _median_rates(medians, ordered, values, group_time, n):
-    """Median of the first differences of one integration over the group time [DN/s], as if all were usable."""
-    rows = values.shape[0] - 1
-    for j in range(rows):
-        a = values[j, :n]
-        b = values[j + 1, :n]
-        d = ordered[j]
-        for x in range(n):
-            d[x] = b[x] - a[x]
-    sort_lanes(ordered, rows, n)
-    low = ordered[(rows - 1) // 2]
-    high = ordered[rows // 2]
-    for x in range(n):
-        medians[x] = 0.5 * (float(low[x]) + float(high[x])) / group_time
-
-
-@helper
-def _flagged_median_rates(medians, queue, lanes, broken, values, flags, group_time, n):
-    """The same for ``broken`` ramps, without their unusable differences; NaN if there are no others."""
-    rows = values.shape[0] - 1
-    infinity = np.float32(np.inf)
-    x = 0
-    while x < n:
-        n_lanes = 0
-        while x < n and n_lanes < lanes.size:
-            if broken[x] != 0:
-                lanes[n_lanes] = x
-                n_lanes += 1
-            x += 1
-        if n_lanes == 0:
-            return
-        for lane in range(n_lanes):
-            c = lanes[lane]
-            count = 0
-            before = flags[0, c]
-            for j in range(rows):
-                q = flags[j + 1, c]
-                v = values[j + 1, c] - values[j, c]
-                exists = (before & UNUSABLE) | (q & (UNUSABLE | JUMP_DET)) == 0 and v == v
-                queue[j, lane] = v if exists else infinity
-                count += exists
-                before = q
-            medians[c] = count
-        sort_lanes(queue, rows, min((n_lanes + 15) // 16 * 16, queue.shape[1]))
-        for lane in range(n_lanes):
-            c = lanes[lane]
-            count = int(medians[c])
-            medians[c] = lane_median(queue, lane, 0, count) / group_time if count > 0 else np.nan
-
-
-@helper
-def _powers(power, pairs, gain, rn, n):
-    """Index of the power of the weights, after the signal-to-noise ratio of each ramp; returns the extremes."""
-    y = pairs[0]
-    for x in range(n):
-        signal = y[x] * float(gain[x])
-        square = signal * signal if signal > 0 else 0.0
-        variance = float(rn[x]) * float(rn[x]) + signal
-        index = 0.0
-        for limit in POWER_LIMITS:
-            index += 1.0 if signal > 0 and square >= limit * limit * variance else 0.0
-        power[x] = index
-    lowest = 5.0
-    highest = 0.0
-    for x in range(n):
-        lowest = power[x] if power[x] < lowest else lowest
-        highest = power[x] if power[x] > highest else highest
-    return int(lowest), int(highest)
-
-
-@helper
-def _slopes(slope, power, other, pairs, values, gain, rn, weights, n):
-    """Slopes [DN/s] of unbroken ramps of one integration; ``power``, ``other`` and ``pairs`` are scratch."""
-    length = values.shape[0]
-    half = length // 2
-    base = weight_offset(length)
-    for j in range(half):
-        a = values[j, :n]
-        b = values[length - 1 - j, :n]
-        pair = pairs[j]
-        for x in range(n):
-            pair[x] = float(b[x]) - float(a[x])
-    lowest, highest = _powers(power, pairs, gain, rn, n)
-    # Neighbouring pixels share one or two powers: a pass for each is faster than looking weights up per pixel.
-    for index in range(lowest, highest + 1):
-        w = weights[base + index * half :]
-        first = pairs[0]
-        for x in range(n):
-            other[x] = w[0] * first[x]
-        for j in range(1, half - 1, 2):
-            a = pairs[j]
-            b = pairs[j + 1]
-            for x in range(n):
-                other[x] = (other[x] + w[j] * a[x]) + w[j + 1] * b[x]
-        if half % 2 == 0:
-            a = pairs[half - 1]
-            for x in range(n):
-                other[x] += w[half - 1] * a[x]
-        if index == lowest:
-            copy_row(slope[:n], other)
-        else:
-            for x in range(n):
-                slope[x] = other[x] if power[x] == index else slope[x] + 0.0
-
-
-@helper
-def _variances(vp, vr, poisson, dark, gain, rn, n_integrations, n, group_time, r, left):
-    """Variances [(DN/s)^2] of full segments of ``n`` groups; ``poisson`` is the sum of the median rates."""
-    g = gain[r, left : left + vp.size]
-    photon_scale = 1.0 / (group_time * (n - 1))
-    read_scale = 12.0 / (group_time * group_time * float(n * n * n - n))
-    for x in range(vp.size):
-        photons = poisson[x] / n_integrations
-        vp[x] = (dark[x] + (photons if photons > 0 else 0.0)) * photon_scale / g[x]
-    for x in range(vp.size):
-        noise = float(rn[x]) / g[x]
-        vr[x] = noise * noise * read_scale
-
-
-@helper
-def _combine_clean(results, bits, pdq, vp, vr):
-    """Results of pixels with one segment in every integration; slopes of the integrations are there already."""
-    ni = results.shape[0] - 1
-    n = vp.size
-    slope, err, p, q = (
-        results[ni, SLOPE, :n],
-        results[ni, ERR, :n],
-        results[ni, VAR_POISSON, :n],
-        results[ni, VAR_RNOISE, :n],
-    )
-    # All integrations have the same variances.
-    for x in range(n):
-        both = vp[x] + vr[x]
-        err[x] = np.sqrt(both) if both <= LARGEST_VARIANCE else 0.0
-    for x in range(n):
-        p[x] = vp[x] if 0 < vp[x] < LARGEST_VARIANCE else 0.0
-    for i in range(ni):
-        copy_row(results[i, ERR, :n], err)
-        copy_row(results[i, VAR_POISSON, :n], p)
-        copy_row(results[i, VAR_RNOISE, :n], vr)
-        copy_row(bits[i, :n], pdq)
-    fill_row(slope, 0.0)
-    for i in range(ni):
-        one = results[i, SLOPE, :n]
-        for x in range(n):
-            slope[x] += one[x]
-    part = 1.0 / ni
-    for x in range(n):
-        slope[x] *= part
-        mean = vp[x] * part
-        p[x] = mean if 0 < mean < LARGEST_VARIANCE else 0.0
-        q[x] = vr[x] * part
-    for x in range(n):
-        err[x] = np.sqrt(p[x] + q[x])
-    copy_row(bits[ni, :n], pdq)
-
-
-@helper
-def _store_row(slope, err, var_poisson, var_rnoise, dq, results, bits, r, left, right):
-    """Write a piece of a row of the exposure, or of one integration."""
-    copy_row(slope[r, left:right], results[SLOPE])
-    copy_row(err[r, left:right], results[ERR])
-    copy_row(var_poisson[r, left:right], results[VAR_POISSON])
-    copy_row(var_rnoise[r, left:right], results[VAR_RNOISE])
-    copy_row(dq[r, left:right], bits)
-
-
 @kernel
 def fit_ramps_tile(
     slope,
@@ -382,30 +168,30 @@ def fit_ramps_tile(
     times = (group_time, frame_time, first_time)
     ni = data.shape[0]
     n_groups = stop - start
-    careful = np.empty(_PIECE, np.uint8)
-    broken = np.empty((ni, _ROW), np.uint8)
-    rn = np.empty(_PIECE, np.float32)
-    ordered = np.empty((n_groups, _ROW), np.float32)
-    rows = np.zeros((4, _ROW), np.float64)
-    medians = np.empty((ni, _ROW), np.float64)
-    results = np.empty((ni + 1, 4, _ROW), np.float64)
-    bits = np.empty((ni + 1, _ROW), np.uint32)
-    pairs = np.empty((n_groups // 2, _ROW), np.float64)
+    careful = np.empty(PIECE, np.uint8)
+    broken = np.empty((ni, ROW), np.uint8)
+    rn = np.empty(PIECE, np.float32)
+    ordered = np.empty((n_groups, ROW), np.float32)
+    rows = np.zeros((4, ROW), np.float64)
+    medians = np.empty((ni, ROW), np.float64)
+    results = np.empty((ni + 1, 4, ROW), np.float64)
+    bits = np.empty((ni + 1, ROW), np.uint32)
+    pairs = np.empty((n_groups // 2, ROW), np.float64)
     segments = np.empty((2, n_groups), np.int64)
-    survey = np.empty((ni, 5, _ROW), np.uint16)
-    lanes = np.empty(_LANES, np.int64)
+    survey = np.empty((ni, 5, ROW), np.uint16)
+    lanes = np.empty(LANES, np.int64)
     # Zeros: lanes that are not taken are sorted with the others.
-    queue = np.zeros((n_groups, _LANES), np.float32)
-    values = np.empty((ni, n_groups, _ROW), np.float32)
-    flags = np.empty((ni, n_groups, _ROW), np.uint8)
+    queue = np.zeros((n_groups, LANES), np.float32)
+    values = np.empty((ni, n_groups, ROW), np.float32)
+    flags = np.empty((ni, n_groups, ROW), np.uint8)
     kinds = np.empty(ni, np.int64)
     first_reads = np.empty(ni if zeroframe.size > 0 else 0, np.float32)
     poisson, dark = rows[2], rows[3]
     for r in range(first, last):
-        for a in range(left, right, _PIECE):
-            b = min(a + _PIECE, right)
+        for a in range(left, right, PIECE):
+            b = min(a + PIECE, right)
             n = b - a
-            any_careful = _take_piece(
+            any_careful = take_piece(
                 values,
                 flags,
                 broken,
@@ -428,15 +214,15 @@ def fit_ramps_tile(
                 for x in range(n):
                     dark[x] = average_dark[r, a + x]
             if n_groups > 1:
-                vp, vr = rows[0, :n], rows[1, :n]  # scratch of _slopes before that
+                vp, vr = rows[0, :n], rows[1, :n]  # scratch of slopes before that
                 for i in range(ni):
-                    _median_rates(medians[i], ordered, values[i], group_time, n)
-                    _flagged_median_rates(medians[i], queue, lanes, broken[i], values[i], flags[i], group_time, n)
-                    _slopes(results[i, SLOPE], vp, vr, pairs, values[i], gain[r, a:b], rn, weights, n)
+                    median_rates(medians[i], ordered, values[i], group_time, n)
+                    flagged_median_rates(medians[i], queue, lanes, broken[i], values[i], flags[i], group_time, n)
+                    slopes(results[i, SLOPE], vp, vr, pairs, values[i], gain[r, a:b], rn, weights, n)
                     for x in range(n):
                         poisson[x] += medians[i, x]
-                _variances(vp, vr, poisson, dark, gain, rn, ni, n_groups, group_time, r, a)
-                _combine_clean(results, bits, pdq[r, a:b], vp, vr)
+                variances(vp, vr, poisson, dark, gain, rn, ni, n_groups, group_time, r, a)
+                combine_clean(results, bits, pdq[r, a:b], vp, vr)
             for i in range(ni if any_careful else 0):
                 survey_flags(survey[i], flags[i], n)
             for x in range(n if any_careful else 0):
@@ -470,10 +256,10 @@ def fit_ramps_tile(
                     write_back(gdq, kinds, start, r, a + x)
             # The results of clean and careful pixels leave together, row by row.
             for i in range(ni):
-                _store_row(
+                store_row(
                     slope_i[i], err_i[i], var_poisson_i[i], var_rnoise_i[i], dq_i[i], results[i], bits[i], r, a, b
                 )
-            _store_row(slope, err, var_poisson, var_rnoise, dq, results[ni], bits[ni], r, a, b)
+            store_row(slope, err, var_poisson, var_rnoise, dq, results[ni], bits[ni], r, a, b)
 
 
 def choose_groups(gdq, *, suppress_one_group=True, miri=False):

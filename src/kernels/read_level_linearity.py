@@ -147,7 +147,7 @@ def correct_linearity_of_reads_in_place(data, gdq, pdq, coeffs, inverse, lin_dq,
         run_tile(prepare_coefficients_tile, array, lin_dq, pdq, threads=threads)
     run_tile(linearize_reads_tile, data, gdq, *planes, int(nframes), threads=threads)
     if zeroframe is not None:
-        run_tile(linearize_zeroframe_tile, zeroframe, planes[0], threads=threads)
+        run_tile(linearize_zeroframe_tile, zeroframe, planes[0], 0, threads=threads)
 
 
 def correct_linearity_of_reads(data, groupdq, pixeldq, coeffs, inverse, lin_dq, nframes, zeroframe=None, threads=None):

@@ -82,7 +82,7 @@ def run_stepwise(raw, chain):
         if getattr(chain, name) is not None:
             result = stepwise.apply(getattr(chain, name), ramp)
             rscd = result if name == "rscd" else rscd
-    count, n_unused = stepwise.detect_jumps(chain.jump, ramp) if chain.jump is not None else (0, 0)
+    count, n_unused = stepwise.detect_jumps(chain.jump, ramp)[:2] if chain.jump is not None else (0, 0)
     before = stepwise.Ramp(ramp.data.copy(), ramp.groupdq.copy(), ramp.pixeldq.copy())
     fit = stepwise.fit_ramps(chain.fit, ramp)
     for planes in fit or ():

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from astropy.io import fits
+from tests.reference import mode_table
 from tests.reference.agreement import relative_difference
 
 from upramp.simulate import (
@@ -68,6 +69,7 @@ def runs(tmp_path_factory, run_pipelines_on_files):
 def test_products(runs, name):
     """Rates within 1e-5 (IRS2: 1e-4 of their error) for 99.99 % of the pixels, flags and keywords identical."""
     limit = 1e-4 if name in IRS2 else 1e-5
+    mode_table.record(f"NIRSpec {name}", runs("jwst", name, "rateints"), runs("upramp", name, "rateints"))
     for kind in ("rate", "rateints"):
         with fits.open(runs("jwst", name, kind)) as theirs, fits.open(runs("upramp", name, kind)) as ours:
             assert [hdu.name for hdu in ours] == [hdu.name for hdu in theirs]

@@ -47,7 +47,7 @@ def parameters(config):
         "meta.subarray.name": config.subarray,
         "meta.exposure.readpatt": config.readpatt,
         "meta.exposure.noutputs": config.outputs,
-        "meta.exposure.type": config.exp_type,
+        "meta.exposure.type": config.exposure_type,
         "meta.visit.tsovisit": False,
         "meta.observation.date": "2024-03-01",
         "meta.observation.time": "12:00:00.000",

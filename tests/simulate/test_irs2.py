@@ -18,7 +18,7 @@ def test_only_full_frames_of_nirspec():
     for changes in ({"detector": "NRCA1"}, {"subarray": "ALLSLITS"}, {"zero_frame": True}):
         with pytest.raises(ConfigError, match="IRS2"):
             replace(IRS2, **changes)
-    assert IRS2.exp_type == "NRS_FIXEDSLIT"
+    assert IRS2.exposure_type == "NRS_FIXEDSLIT"
     assert IRS2.frame_time == pytest.approx(14.5889)
     assert IRS2.geometry.shape == (2048, 2048)
 
