@@ -38,13 +38,29 @@ LANES = 64  # flagged ramps that are sorted together
 
 @helper
 def take_piece(
-    values, flags, broken, careful, rn, data, gdq, pdq, gain, read_noise, start, noise_scale, group_time, r, left, right
+    values,
+    flags,
+    broken,
+    careful,
+    order,
+    rn,
+    data,
+    gdq,
+    pdq,
+    gain,
+    read_noise,
+    start,
+    noise_scale,
+    group_time,
+    r,
+    left,
+    right,
 ):
     """Copy a piece of a row; ``rn`` is its noise of one group [e-].
 
-    ``broken`` marks the integrations of pixels that are not plainly good, ``careful`` pixels with any of them; returns
-    whether there is one. The copy lies densely: the groups of a full frame are a power of two apart, and compete for
-    the same cache lines.
+    ``broken`` marks the integrations of pixels that are not plainly good, ``careful`` pixels with any of them, which
+    are listed in ``order``; returns how many there are. The copy lies densely: the groups of a full frame are a power
+    of two apart, and compete for the same cache lines.
     """
     n = right - left
     g = gain[r, left:right]
@@ -64,21 +80,24 @@ def take_piece(
         for k in range(values.shape[1]):
             q = gdq[i, start + k, r, left:right]
             y = data[i, start + k, r, left:right]
-            copy_row(values[i, k, :n], y)
-            copy_row(flags[i, k, :n], q)
+            v = values[i, k]
+            f = flags[i, k]
             for x in range(n):
+                f[x] = q[x]
                 bits[x] |= q[x]
             for x in range(n):
+                v[x] = y[x]
                 total[x] += y[x]
         for x in range(n):
             bits[x] |= np.uint8(0) if total[x] - total[x] == 0 else np.uint8(1)
     for i in range(data.shape[0]):
         for x in range(n):
             careful[x] |= broken[i, x]
-    found = np.uint8(0)
+    count = 0
     for x in range(n):
-        found = np.uint8(found | careful[x])
-    return found != 0
+        order[count] = np.uint32(x)
+        count += careful[x] != 0
+    return count
 
 
 @helper
@@ -94,8 +113,9 @@ def median_rates(medians, ordered, values, group_time, n):
     sort_lanes(ordered, rows, n)
     low = ordered[(rows - 1) // 2]
     high = ordered[rows // 2]
+    scale = 0.5 / group_time
     for x in range(n):
-        medians[x] = 0.5 * (float(low[x]) + float(high[x])) / group_time
+        medians[x] = (float(low[x]) + float(high[x])) * scale
 
 
 @helper
@@ -193,8 +213,9 @@ def variances(vp, vr, poisson, dark, gain, rn, n_integrations, n, group_time, r,
     g = gain[r, left : left + vp.size]
     photon_scale = 1.0 / (group_time * (n - 1))
     read_scale = 12.0 / (group_time * group_time * float(n * n * n - n))
+    part = 1.0 / n_integrations
     for x in range(vp.size):
-        photons = poisson[x] / n_integrations
+        photons = poisson[x] * part
         vp[x] = (dark[x] + (photons if photons > 0 else 0.0)) * photon_scale / g[x]
     for x in range(vp.size):
         noise = float(rn[x]) / g[x]

@@ -215,6 +215,8 @@ class _LinkedLowering(NativeLowering):
         super().run_pass(state)
         result, target, library = state["cr"], state.targetctx, state.library
         library._optimize_final_module = lambda: None
+        # Were it known to the linker, callers would be bound to this code, which nobody has optimised.
+        library._finalize_final_module = lambda: setattr(library, "_finalized", True)
         # numba knows compiled functions by an object of this kind; this one is never called (`_Helper`).
         name = threading.Lock().release
         target.insert_user_function(name, result.fndesc, [library])

@@ -8,7 +8,8 @@ removed and the level recomputed), *single pass* (the median), *sigma clip* (man
 Bright jumps also flag the four neighbours, and the groups after them.
 
 Source: Anderson & Gordon (2011), PASP 123, 1237 for the method; reference behaviour for every rule and rounding.
-NaN: a difference with a NaN, DO_NOT_USE or SATURATED end does not exist. Not here: snowballs, showers.
+NaN: a difference with a NaN, DO_NOT_USE or SATURATED end does not
+exist. Snowballs and showers are found in the flags afterwards (`snowballs`, `showers`).
 """
 
 from dataclasses import dataclass

@@ -14,8 +14,8 @@ rounded to float32.
 NaN: samples that are NaN make no difference for the median; in a segment of three or more they count as 0 (reference
 behaviour), in a shorter one the slope is NaN.
 
-Pixels without any group flag, NaN or defect go through `variances` and `_write_rates`, a row at a time; every other
-one through `fit_flagged_pixel`. Not here: the likelihood method, optional results per segment.
+Pixels without any group flag, NaN or defect go through `upramp.kernels._fit_rows`, a row at a time; every other one
+through `upramp.kernels._segments`. The likelihood method is in `likelihood`, results per segment in `segment_details`.
 """
 
 import logging
@@ -169,6 +169,7 @@ def fit_ramps_tile(
     ni = data.shape[0]
     n_groups = stop - start
     careful = np.empty(PIECE, np.uint8)
+    order = np.empty(PIECE, np.uint32)  # unsigned: compiled code does not ask whether an index is negative
     broken = np.empty((ni, ROW), np.uint8)
     rn = np.empty(PIECE, np.float32)
     ordered = np.empty((n_groups, ROW), np.float32)
@@ -191,11 +192,12 @@ def fit_ramps_tile(
         for a in range(left, right, PIECE):
             b = min(a + PIECE, right)
             n = b - a
-            any_careful = take_piece(
+            n_careful = take_piece(
                 values,
                 flags,
                 broken,
                 careful,
+                order,
                 rn,
                 data,
                 gdq,
@@ -223,11 +225,11 @@ def fit_ramps_tile(
                         poisson[x] += medians[i, x]
                 variances(vp, vr, poisson, dark, gain, rn, ni, n_groups, group_time, r, a)
                 combine_clean(results, bits, pdq[r, a:b], vp, vr)
-            for i in range(ni if any_careful else 0):
+            for i in range(ni if n_careful > 0 else 0):
                 survey_flags(survey[i], flags[i], n)
-            for x in range(n if any_careful else 0):
-                if careful[x] == 0:
-                    continue
+            # A list, for the compiled loop moves a dozen pointers along with every pixel.
+            for c in range(n_careful):
+                x = order[c]
                 for i in range(first_reads.size):
                     first_reads[i] = zeroframe[i, r, a + x]
                 suppressed = fit_flagged_pixel(
