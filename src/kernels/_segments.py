@@ -235,7 +235,7 @@ def lone_time(kind, times):
 
 
 @helper
-def _restore_charge_loss(results, segments, flags, gdq, place, x, read, kinds, times):
+def _restore_charge_loss(results, segments, flags, gdq, place, x, gain, read, kinds, times):
     """Read variances of a pixel as if the groups left out for charge migration had been used.
 
     ``flags`` get the flags of the exposure again, which ``gdq`` still has at the first group, row and column of
@@ -256,9 +256,10 @@ def _restore_charge_loss(results, segments, flags, gdq, place, x, read, kinds, t
             lone = lone_time(kinds[i], times)
             shapes = 0.0
             count, _ = find_segments(segments, flags, i, x)
+            # Segments whose variance is 0 do not count here: those of three groups or more without a gain (reference
+            # behaviour).
             for j in range(count):
-                shapes += segment_shape(segments[1, j], lone)
-            # Segments whose variance is 0 do not count here (reference behaviour).
+                shapes += segment_shape(segments[1, j], lone) if segments[1, j] < 3 or gain > 0 else 0.0
             by_read = shapes / read if read > 0 else 0.0
             results[i, VAR_RNOISE, x] = _reported(1.0 / by_read) if by_read > 0 else 0.0
             total += by_read
@@ -381,7 +382,7 @@ def fit_flagged_pixel(
     results[ni, ERR, x] = np.sqrt(results[ni, VAR_POISSON, x] + results[ni, VAR_RNOISE, x])
     bits[ni, x] = result | (all_bits & SATURATED)
     if (all_bits & CHARGELOSS) != 0:
-        _restore_charge_loss(results, segments, flags, gdq, place, x, read, kinds, times)
+        _restore_charge_loss(results, segments, flags, gdq, place, x, gain, read, kinds, times)
     return suppressed
 
 
