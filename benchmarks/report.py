@@ -199,7 +199,10 @@ def large_events(session, snowballs=SNOWBALLS, showers=MIRI):
         case = session.case(mode, variant)
         theirs = session.peers.functions_and_pipeline(case)
         call = ours.stepwise_call(case, "jump")
-        yield _call_row(session, f"kernel jump, {variant}", mode, call, theirs and theirs["kernels"]["jump"])
+        note = f"{call.run().n_events} found"
+        call.restore()
+        found = theirs and theirs["kernels"]["jump"]
+        yield _call_row(session, f"kernel jump, {variant}", mode, call, found, note=note)
     yield from pipeline(session, snowballs[0], "snowballs")
     first = None
     for mode in snowballs:
