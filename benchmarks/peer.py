@@ -1,6 +1,6 @@
 """The peer in a process of its own: its pipeline, with a clock around each of its functions on arrays, or one function.
 
-``python -m benchmarks.peer pipeline RAW WARM_UP OUTPUT_FOLDER STEPS REPEATS RESULT`` and
+``python -m benchmarks.peer pipeline RAW OUTPUT_FOLDER STEPS REPEATS RESULT`` and
 ``python -m benchmarks.peer casertano ARRAYS REPEATS RESULT`` write the figures to a JSON file.
 """
 
@@ -31,16 +31,8 @@ FUNCTIONS = {
 _STRUN = "import sys; from stpipe._cli.strun import main; sys.exit(main())"
 
 
-def run_pipeline(case, repeats, warm_up=None):
+def run_pipeline(case, repeats):
     """Run the peer's pipeline on a case of `benchmarks.shapes` in another process.
-
-    Parameters
-    ----------
-    case : Case
-    repeats : int
-        Runs that count.
-    warm_up : Path, optional
-        Raw exposure of the first run, which imports and fills caches and does not count; None for that of the case.
 
     Returns
     -------
@@ -49,7 +41,7 @@ def run_pipeline(case, repeats, warm_up=None):
         name, ``seconds`` of every run and ``peak``, the growth of resident memory [bytes].
     """
     with tempfile.TemporaryDirectory() as folder:
-        arguments = [case.raw, warm_up or case.raw, folder, json.dumps(case.steps), repeats]
+        arguments = [case.raw, folder, json.dumps(case.steps), repeats]
         return _run("pipeline", arguments, case.environment)
 
 
@@ -60,7 +52,7 @@ def run_casertano(arrays, repeats):
     -------
     dict
         By "without jumps" and "with jumps": ``seconds`` of every run and ``peak``, the growth of resident memory
-        [bytes].
+        [bytes]; ``peak`` of the process.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "arrays.npz"
@@ -74,7 +66,7 @@ def _run(what, arguments, environment):
         result = Path(folder) / "figures.json"
         command = [sys.executable, "-m", "benchmarks.peer", what, *map(str, arguments), str(result)]
         finished = run_process(command, environment)
-        return json.loads(result.read_text()) | ({"peak": finished.peak} if what == "pipeline" else {})
+        return json.loads(result.read_text()) | {"peak": finished.peak}
 
 
 def strun_command(case, output_folder):
@@ -112,19 +104,20 @@ def _watch(name, module, function, figures):
     setattr(module, function, watched)
 
 
-def _time_pipeline(raw, warm_up, folder, steps, repeats):
+def _time_pipeline(raw, folder, steps, repeats):
     from jwst.pipeline import Detector1Pipeline
 
-    kernels, seconds = {}, []
+    kernels, seconds, runs = {}, [], 1 + int(repeats)
     for name, (module, function) in FUNCTIONS.items():
         _watch(name, module, function, kernels)
-    Detector1Pipeline.call(warm_up, save_results=True, output_dir=folder)
-    kernels.clear()
-    for _ in range(int(repeats)):
+    # The first run, which imports and fills caches, does not count.
+    for _ in range(runs):
         start = time.perf_counter()
         Detector1Pipeline.call(raw, save_results=True, output_dir=folder, steps=json.loads(steps))
         seconds.append(time.perf_counter() - start)
-    return {"pipeline": seconds, "kernels": kernels}
+    for found in kernels.values():
+        found["seconds"] = found["seconds"][len(found["seconds"]) // runs :]
+    return {"pipeline": seconds[1:], "kernels": kernels}
 
 
 def _time_casertano(path, repeats):

@@ -57,13 +57,13 @@ class Peers:
     ``use``: "run" measures; "stored" takes what an earlier run has stored, and measures what it has not; "none".
     """
 
-    def __init__(self, use, repeats, folder, warm_up=None):
-        self.use, self.repeats, self.path, self.warm_up = use, repeats, Path(folder) / "peer.json", warm_up
+    def __init__(self, use, repeats, folder):
+        self.use, self.repeats, self.path = use, repeats, Path(folder) / "peer.json"
         self.fresh = set()
 
     def functions_and_pipeline(self, case):
         """As `peer.run_pipeline`; None without the peer."""
-        return self._get(f"pipeline {case.name}", lambda: peer.run_pipeline(case, self.repeats, self.warm_up))
+        return self._get(f"pipeline {case.name}", lambda: peer.run_pipeline(case, self.repeats))
 
     def casertano(self, case, arrays):
         """As `peer.run_casertano` on arrays made from a case; None without the peer."""
@@ -96,10 +96,9 @@ class Session:
     """What the sections share: the exposures, the peer's figures and the number of repeats."""
 
     def __init__(self, modes, cache, repeats, use_peer, peer_repeats):
-        # The first run of the peer, which does not count, takes a small exposure: it needs a minute for a large one.
-        self.cases = shapes.prepare([*modes, SMALL], cache)
+        self.cases = shapes.prepare(modes, cache)
         self.repeats = repeats
-        self.peers = Peers(use_peer, peer_repeats, cache, self.cases[SMALL].raw)
+        self.peers = Peers(use_peer, peer_repeats, cache)
 
     def case(self, mode, variant=""):
         """A case; with the parameters of a variant, if one is named."""
