@@ -9,6 +9,10 @@ from functools import partial
 
 import numpy as np
 
+from upramp.kernels import stepwise
+from upramp.kernels._irs2_filter import FREQUENCIES
+from upramp.kernels._irs2_layout import LINES, SLOTS
+from upramp.kernels.casertano import fit_ramps_casertano
 from upramp.kernels.chain import Chain, calibrate
 from upramp.kernels.dark import subtract_dark_in_place
 from upramp.kernels.dq_init import init_dq_in_place
@@ -53,14 +57,16 @@ class InMemory:
 
     raw: np.ndarray  # (nint, ngroup, ny, nx) uint16 [DN]
     chain: Chain
+    order: tuple = ()  # what the chain calls the corrections of the ramp, as the stepwise schedule makes them
 
     @classmethod
     def of(cls, case):
         """Read a case of `benchmarks.shapes`."""
         with environment(**case.environment):
             ramp = RampModel(str(case.raw))
-            chain = Detector1Pipeline()._describe(ramp)
-        return cls(ramp.data.astype(np.uint16), chain)
+            pipeline = Detector1Pipeline(steps=case.steps)
+            chain = pipeline._describe(ramp)
+        return cls(ramp.data.astype(np.uint16), chain, tuple(pipeline._chain_of(ramp)[0].values()))
 
 
 class ChainCall:
@@ -188,10 +194,104 @@ def _rate_planes(shape):
     ]
 
 
+def corrected_ramp(case, stop):
+    """The native ramp of a case as it meets the correction ``stop`` of its chain in the stepwise schedule; both."""
+    exposure = InMemory.of(case)
+    shape = exposure.raw.shape
+    data, flags = exposure.raw.astype(np.float32), np.zeros(shape, np.uint8)
+    ramp = stepwise.Ramp(data, flags, np.zeros(shape[-2:], np.uint32))
+    for field in exposure.order:
+        if field == stop:
+            break
+        op = getattr(exposure.chain, field)
+        if op is not None:
+            _APPLY.get(field, stepwise.apply)(op, ramp)
+    return ramp, getattr(exposure.chain, stop)
+
+
+_APPLY = {"jump": stepwise.detect_jumps, "fit": stepwise.fit_likelihood}
+
+
+def stepwise_call(case, field):
+    """One correction of the chain as the stepwise schedule makes it: with the decoding of its references.
+
+    Parameters
+    ----------
+    case : Case
+    field : str
+        What `upramp.kernels.chain.Chain` calls the correction: "jump" with all events that the case asks for, "fit"
+        for the likelihood, or one of those before.
+
+    Returns
+    -------
+    KernelCall
+        What it reads is data and flags of the ramp; what it writes has the size of the flags of groups and pixels, of
+        the slopes, or of the ramp.
+    """
+    ramp, op = corrected_ramp(case, field)
+    names = ("data", "groupdq", "pixeldq")
+    saved = {name: getattr(ramp, name).copy() for name in names}
+
+    def restore():
+        for name, array in saved.items():
+            setattr(ramp, name, array.copy())
+
+    if field == "jump":
+        writes = [np.empty_like(ramp.groupdq), np.empty_like(ramp.pixeldq)]
+    elif field == "fit":
+        writes = [array for planes in _rate_planes(ramp.data.shape) for array in planes]
+    else:
+        writes = [np.empty_like(array) for array in saved.values()]
+    run = partial(_APPLY.get(field, stepwise.apply), op, ramp)
+    return KernelCall(field, run, restore, list(saved.values()), writes)
+
+
+def resultants(case):
+    """The corrected ramp of a case as the Casertano fit takes it: the arguments in their order and by name.
+
+    Returns
+    -------
+    dict
+        ``resultants`` (ngroup, nint, ny, nx) float32 [e-], ``dq`` of the same shape, ``read_noise`` of one read
+        (nint, ny, nx) float32 [e-], ``read_time`` [s] and ``read_pattern``: one read for each group.
+    """
+    ramp, op = corrected_ramp(case, "fit")
+    gain, noise = (stepwise.native_plane(source, np.float32, ramp.frame) for source in (op.gain, op.read_noise))
+    # The fit has no pixel flags: what cannot be used is flagged in every resultant.
+    unusable = ((ramp.pixeldq & 1) != 0) | ~(gain > 0)
+    return {
+        "resultants": np.ascontiguousarray(np.moveaxis(ramp.data, 1, 0) * gain),
+        "dq": np.ascontiguousarray(np.moveaxis(ramp.groupdq | unusable, 1, 0)).astype(np.uint32),
+        "read_noise": np.tile(noise * gain / np.float32(np.sqrt(2)), (len(ramp.data), 1, 1)),
+        "read_time": op.group_time,
+        "read_pattern": [[1 + group] for group in range(ramp.data.shape[1])],
+    }
+
+
+def casertano_call(arrays, detect_jumps):
+    """The Casertano fit of what `resultants` gives."""
+    run = partial(fit_ramps_casertano, **arrays, detect_jumps=detect_jumps)
+    reads = [array for array in arrays.values() if isinstance(array, np.ndarray)]
+    results = [np.empty_like(arrays["read_noise"]) for _ in range(4)]
+    return KernelCall("casertano", run, lambda: None, reads, [*results, np.empty_like(arrays["dq"])])
+
+
+def transform_groups(count):
+    """The Fourier transforms of the IRS2 method with numpy, in one thread: docs/kernels.md says which and why."""
+    lines = np.ones((1224, LINES), np.float32)
+    slots = np.ones((FREQUENCIES, SLOTS), np.complex64)
+    spectra = np.ones((LINES, FREQUENCIES), np.complex64)
+    for _ in range(count):
+        np.fft.rfft(lines)
+        for _ in range(15):
+            np.fft.fft(slots)
+        np.fft.irfft(spectra)
+
+
 def run_pipeline(case):
     """File to files in this process."""
     with environment(**case.environment):
-        Detector1Pipeline.call(str(case.raw), save_results=True, output_dir=str(case.products))
+        Detector1Pipeline.call(str(case.raw), save_results=True, output_dir=str(case.products), steps=case.steps)
 
 
 def product_sizes(case):
@@ -202,4 +302,5 @@ def product_sizes(case):
 def strun_command(case):
     """The command line as a user gives it."""
     arguments = ["calwebb_detector1", str(case.raw), f"--output_dir={case.products}"]
+    arguments += [f"--steps.{step}.{name}={value}" for step, pars in case.steps.items() for name, value in pars.items()]
     return [sys.executable, "-m", "upramp.framework.strun", *arguments]

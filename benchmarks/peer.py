@@ -1,6 +1,7 @@
-"""The peer: its pipeline in a process of its own, with a clock around each of its functions on arrays.
+"""The peer in a process of its own: its pipeline, with a clock around each of its functions on arrays, or one function.
 
-``python -m benchmarks.peer RAW OUTPUT_FOLDER REPEATS RESULT`` runs the pipeline and writes the figures to a JSON file.
+``python -m benchmarks.peer pipeline RAW OUTPUT_FOLDER STEPS REPEATS RESULT`` and
+``python -m benchmarks.peer casertano ARRAYS REPEATS RESULT`` write the figures to a JSON file.
 """
 
 import importlib
@@ -8,9 +9,12 @@ import json
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
-from benchmarks.measure import peak_growth, run_process
+import numpy as np
+
+from benchmarks.measure import peak_growth, run_process, times
 
 # Where the peer's steps look up the functions that work on arrays in memory.
 FUNCTIONS = {
@@ -22,6 +26,7 @@ FUNCTIONS = {
     "dark": ("stcal.dark_current.dark_sub", "do_correction_data"),
     "jump": ("jwst.jump.jump_step", "detect_jumps_data"),
     "ramp_fit": ("stcal.ramp_fitting.ramp_fit", "ramp_fit_data"),
+    "refpix, IRS2": ("jwst.refpix.irs2_subtract_reference", "correct_model"),
 }
 _STRUN = "import sys; from stpipe._cli.strun import main; sys.exit(main())"
 
@@ -32,14 +37,36 @@ def run_pipeline(case, repeats):
     Returns
     -------
     dict
-        ``pipeline``: seconds of every run; ``kernels``: by name, ``seconds`` of every run and ``peak``, the growth
-        of resident memory [bytes].
+        ``pipeline``: seconds of every run; ``peak``: largest resident memory of the process [bytes]; ``kernels``: by
+        name, ``seconds`` of every run and ``peak``, the growth of resident memory [bytes].
     """
     with tempfile.TemporaryDirectory() as folder:
+        arguments = [case.raw, folder, json.dumps(case.steps), repeats]
+        return _run("pipeline", arguments, case.environment)
+
+
+def run_casertano(arrays, repeats):
+    """Run the peer's fit on what `benchmarks.ours.resultants` gives, in another process.
+
+    Returns
+    -------
+    dict
+        By "without jumps" and "with jumps": ``seconds`` of every run and ``peak``, the growth of resident memory
+        [bytes]; ``peak`` of the process.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "arrays.npz"
+        np.savez(path, **arrays)
+        return _run("casertano", [path, repeats], {})
+
+
+def _run(what, arguments, environment):
+    """Run this module with a file for its figures; returns them."""
+    with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "figures.json"
-        arguments = [str(case.raw), folder, str(repeats), str(result)]
-        run_process([sys.executable, "-m", "benchmarks.peer", *arguments], case.environment)
-        return json.loads(result.read_text())
+        command = [sys.executable, "-m", "benchmarks.peer", what, *map(str, arguments), str(result)]
+        finished = run_process(command, environment)
+        return json.loads(result.read_text()) | {"peak": finished.peak}
 
 
 def strun_command(case, output_folder):
@@ -77,21 +104,39 @@ def _watch(name, module, function, figures):
     setattr(module, function, watched)
 
 
-def _main(raw, folder, repeats, result):
+def _time_pipeline(raw, folder, steps, repeats):
     from jwst.pipeline import Detector1Pipeline
 
-    kernels, seconds = {}, []
+    kernels, seconds, runs = {}, [], 1 + int(repeats)
     for name, (module, function) in FUNCTIONS.items():
         _watch(name, module, function, kernels)
     # The first run, which imports and fills caches, does not count.
-    for _ in range(1 + int(repeats)):
+    for _ in range(runs):
         start = time.perf_counter()
-        Detector1Pipeline.call(raw, save_results=True, output_dir=folder)
+        Detector1Pipeline.call(raw, save_results=True, output_dir=folder, steps=json.loads(steps))
         seconds.append(time.perf_counter() - start)
     for found in kernels.values():
-        found["seconds"] = found["seconds"][len(found["seconds"]) // (1 + int(repeats)) :]
-    Path(result).write_text(json.dumps({"pipeline": seconds[1:], "kernels": kernels}))
+        found["seconds"] = found["seconds"][len(found["seconds"]) // runs :]
+    return {"pipeline": seconds[1:], "kernels": kernels}
+
+
+def _time_casertano(path, repeats):
+    from stcal.ramp_fitting.ols_cas22_fit import fit_ramps_casertano
+
+    with np.load(path) as stored:
+        arrays = {name: stored[name] for name in stored}
+    arrays["read_pattern"] = arrays["read_pattern"].tolist()
+    arrays["read_time"] = float(arrays["read_time"])
+    arrays["dq"] = arrays["dq"].astype(np.int32)
+    found = {}
+    for name, use_jump in (("without jumps", False), ("with jumps", True)):
+        call = partial(fit_ramps_casertano, **arrays, use_jump=use_jump)
+        _, peak = peak_growth(call)
+        found[name] = {"seconds": times(call, int(repeats)), "peak": peak}
+    return found
 
 
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    what, *arguments, result = sys.argv[1:]
+    figures = {"pipeline": _time_pipeline, "casertano": _time_casertano}[what](*arguments)
+    Path(result).write_text(json.dumps(figures))

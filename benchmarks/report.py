@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +16,8 @@ from benchmarks import floor, measure, ours, peer, shapes
 
 FULL, SMALL, SERIES = "nircam_full_2x10", "nircam_sub160_4x7", "nircam_tso_120x5"
 EIGHT, STRIPE = "nircam_full_8x10", "nircam_tso_4x5"
+SNOWBALLS = "nircam_snowballs_2x10", "nircam_snowballs_8x10"
+MIRI, IRS2 = "miri_full_3x20", "nirspec_irs2_full_1x10"
 DATA_LIMIT = 1_500_000  # kB of private memory for the exposure that is larger
 
 
@@ -61,7 +63,11 @@ class Peers:
 
     def functions_and_pipeline(self, case):
         """As `peer.run_pipeline`; None without the peer."""
-        return self._get(f"pipeline {case.mode.name}", lambda: peer.run_pipeline(case, self.repeats))
+        return self._get(f"pipeline {case.name}", lambda: peer.run_pipeline(case, self.repeats))
+
+    def casertano(self, case, arrays):
+        """As `peer.run_casertano` on arrays made from a case; None without the peer."""
+        return self._get(f"casertano {case.name}", lambda: peer.run_casertano(arrays, self.repeats))
 
     def strun(self, case):
         """``seconds`` of every run and ``peak`` [bytes]; None without the peer."""
@@ -72,7 +78,7 @@ class Peers:
                 runs = [measure.run_process(command, case.environment) for _ in range(self.repeats)]
             return {"seconds": [one.seconds for one in runs], "peak": max(one.peak for one in runs)}
 
-        return self._get(f"strun {case.mode.name}", run)
+        return self._get(f"strun {case.name}", run)
 
     def _get(self, key, run):
         if self.use == "none":
@@ -94,6 +100,10 @@ class Session:
         self.repeats = repeats
         self.peers = Peers(use_peer, peer_repeats, cache)
 
+    def case(self, mode, variant=""):
+        """A case; with the parameters of a variant, if one is named."""
+        return self.cases[mode].as_variant(variant) if variant else self.cases[mode]
+
     def median(self, function, setup=None):
         """Median time of a function that has run once before."""
         return median(measure.times(function, self.repeats, setup))
@@ -112,26 +122,30 @@ class Session:
         return self.median(call), call
 
 
+def _call_row(session, measured, mode, call, theirs, lowest=None, note=""):
+    """The row of a `ours.KernelCall`, with ``seconds`` and ``peak`` of the peer's function, and a floor of its own."""
+    call.run()
+    call.restore()
+    _, peak = measure.peak_growth(call.run)
+    seconds = session.median(call.run, call.restore)
+    return Row(
+        measured,
+        mode,
+        seconds,
+        peer=theirs and median(theirs["seconds"]),
+        floor=session.median(lowest or (lambda: floor.stream_arrays(call.reads, call.writes))),
+        peak=peak,
+        peer_peak=theirs and theirs["peak"],
+        note=note,
+    )
+
+
 def kernels(session, mode):
     """Every kernel against the peer's function on the same arrays."""
     case = session.cases[mode]
     theirs = session.peers.functions_and_pipeline(case)
     for call in ours.kernel_calls(case):
-        call.run()
-        call.restore()
-        _, peak = measure.peak_growth(call.run)
-        seconds = session.median(call.run, call.restore)
-        lowest = session.median(lambda call=call: floor.stream_arrays(call.reads, call.writes))
-        found = theirs and theirs["kernels"].get(call.name)
-        yield Row(
-            f"kernel {call.name}",
-            mode,
-            seconds,
-            peer=found and median(found["seconds"]),
-            floor=lowest,
-            peak=peak,
-            peer_peak=found and found["peak"],
-        )
+        yield _call_row(session, f"kernel {call.name}", mode, call, theirs and theirs["kernels"].get(call.name))
 
 
 def chain(session, mode):
@@ -145,25 +159,29 @@ def chain(session, mode):
     yield Row("chain, arrays to arrays", mode, seconds, peer=total, floor=lowest, peak=peak)
 
 
-def pipeline(session, mode):
+def _label(measured, variant):
+    return f"{measured}, {variant}" if variant else measured
+
+
+def pipeline(session, mode, variant=""):
     """File to files in one process."""
-    case = session.cases[mode]
+    case = session.case(mode, variant)
     ours.run_pipeline(case)
     seconds = session.median(lambda: ours.run_pipeline(case))
     _, peak = measure.peak_growth(lambda: ours.run_pipeline(case))
     theirs = session.peers.functions_and_pipeline(case)
     lowest = session.file_floor(case)
-    yield Row("file to files", mode, seconds, theirs and median(theirs["pipeline"]), lowest, peak)
+    yield Row(_label("file to files", variant), mode, seconds, theirs and median(theirs["pipeline"]), lowest, peak)
 
 
-def strun(session, mode, with_peer=True):
+def strun(session, mode, variant="", with_peer=True):
     """The command line as a whole process."""
-    case = session.cases[mode]
+    case = session.case(mode, variant)
     measure.run_process(ours.strun_command(case), case.environment)
     runs = [measure.run_process(ours.strun_command(case), case.environment) for _ in range(session.repeats)]
     theirs = session.peers.strun(case) if with_peer else None
     yield Row(
-        "strun",
+        _label("strun", variant),
         mode,
         median(one.seconds for one in runs),
         peer=theirs and median(theirs["seconds"]),
@@ -172,6 +190,60 @@ def strun(session, mode, with_peer=True):
         peak_anonymous=max(one.peak_anonymous for one in runs),
         peer_peak=theirs and theirs["peak"],
     )
+
+
+def large_events(session, snowballs=SNOWBALLS, showers=MIRI):
+    """Snowballs, in the search for jumps and file to files with two numbers of integrations; showers."""
+    for mode, variant in ((snowballs[0], "snowballs"), (showers, "showers")):
+        case = session.case(mode, variant)
+        theirs = session.peers.functions_and_pipeline(case)
+        call = ours.stepwise_call(case, "jump")
+        note = f"{call.run().n_events} found"
+        call.restore()
+        found = theirs and theirs["kernels"]["jump"]
+        yield _call_row(session, f"kernel jump, {variant}", mode, call, found, note=note)
+    yield from pipeline(session, snowballs[0], "snowballs")
+    first = None
+    for mode in snowballs:
+        for row in strun(session, mode, "snowballs", with_peer=False):
+            first = first or row
+            yield replace(row, note="" if row is first else f"{row.peak / first.peak:.2f} x the peak of {first.mode}")
+
+
+def fits(session, mode=FULL):
+    """The other fits, on the ramps before the search for jumps: both look for jumps themselves."""
+    case = session.case(mode, "likelihood")
+    theirs = session.peers.functions_and_pipeline(case)
+    call = ours.stepwise_call(case, "fit")
+    yield _call_row(session, "likelihood fit", mode, call, theirs and theirs["kernels"]["ramp_fit"])
+    del call  # half a gigabyte
+    arrays = ours.resultants(case)
+    theirs = session.peers.casertano(case, arrays)
+    for what, detect_jumps in (("without jumps", False), ("with jumps", True)):
+        call = ours.casertano_call(arrays, detect_jumps)
+        yield _call_row(session, f"Casertano fit, {what}", mode, call, theirs and theirs[what])
+
+
+def interleaved_reference(session, mode):
+    """Reference pixels of an IRS2 readout; the floor is the time of the transforms."""
+    case = session.cases[mode]
+    theirs = session.peers.functions_and_pipeline(case)
+    call = ours.stepwise_call(case, "refpix")
+    count = case.mode.nints * case.mode.ngroups
+    note = "floor: the transforms of docs/kernels.md with numpy, 1 thread"
+    found = theirs and theirs["kernels"]["refpix, IRS2"]
+    yield _call_row(session, "kernel refpix, IRS2", mode, call, found, lambda: ours.transform_groups(count), note)
+
+
+def instruments(session, modes=(MIRI, IRS2)):
+    """Default chains of other instruments: file to files, and the peak of a whole process."""
+    for mode in modes:
+        yield from pipeline(session, mode)
+        theirs = session.peers.functions_and_pipeline(session.cases[mode])
+        for row in strun(session, mode, with_peer=False):
+            yield replace(row, peer_peak=theirs and theirs["peak"])
+        if session.cases[mode].mode.config.is_irs2:
+            yield from interleaved_reference(session, mode)
 
 
 def _per_sample(session, mode, seconds):
@@ -266,6 +338,9 @@ SECTIONS = {
     "eight": Section("Memory with eight integrations", (EIGHT,), _eight_integrations),
     "integrations": Section("Time against integrations", _COUNTS, integrations),
     "cosmic-rays": Section("Time against cosmic rays (part of the ramps hit)", _HITS, cosmic_rays),
+    "large-events": Section("Snowballs and showers", (*SNOWBALLS, MIRI), large_events),
+    "fits": Section("Other fits than least squares, arrays to arrays", (FULL,), fits),
+    "instruments": Section("MIRI and NIRSpec IRS2", (MIRI, IRS2), instruments),
     "threads": Section("One thread and two", (FULL,), threads),
     "first-run": Section("First run, empty kernel cache", (FULL,), first_run),
     "large": Section("Larger than the memory allowed", (shapes.LARGE,), large),

@@ -4,7 +4,7 @@ import hashlib
 import math
 import shutil
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,8 @@ class Mode:
     """One shape: a subarray, integrations and groups.
 
     ``simulated`` integrations are drawn, and repeated in turn if there are more (None: all are drawn).
-    ``ramps_hit`` is the part of the ramps that take a primary cosmic-ray hit (None: as in space).
+    ``ramps_hit`` is the part of the ramps that take a primary cosmic-ray hit (None: as in space). ``snowballs`` and
+    ``showers`` come with every integration.
     """
 
     name: str
@@ -38,12 +39,22 @@ class Mode:
     ngroups: int
     simulated: int | None = None
     ramps_hit: float | None = None
+    detector: str = DETECTOR
+    readpatt: str | None = None
+    snowballs: int = 0
+    showers: int = 0
 
     @property
     def config(self):
         """Configuration of the simulator."""
         config = SimulationConfig(
-            detector=DETECTOR, subarray=self.subarray, nints=self.nints, ngroups=self.ngroups, star_count=40
+            detector=self.detector,
+            subarray=self.subarray,
+            readpatt=self.readpatt,
+            nints=self.nints,
+            ngroups=self.ngroups,
+            snowballs=self.snowballs,
+            star_count=40,
         )
         if self.ramps_hit is None:
             return config
@@ -62,6 +73,9 @@ class Mode:
 INTEGRATION_COUNTS = (1, 2, 4, 8, 16)
 RAMPS_HIT = (0.0, 0.01, 0.25)
 LARGE = "nircam_full_75x10"  # 6.3 GB of raw samples
+SNOWBALLS = 20  # in an integration; in space about one in 107 s
+SHOWERS = 20
+SHOWER_LEVEL, SHOWER_SIZE = 25, 12  # DN in the middle; half its width [pixel]
 
 MODES = {
     mode.name: mode
@@ -73,23 +87,45 @@ MODES = {
         *(Mode(f"nircam_full_{n}x10", "FULL", n, 10, simulated=2) for n in INTEGRATION_COUNTS if n != 2),
         Mode(LARGE, "FULL", 75, 10, simulated=2),
         *(Mode(f"nircam_sub640_2x10_hit{100 * part:.0f}%", "SUB640", 2, 10, None, part) for part in RAMPS_HIT),
+        Mode("nircam_snowballs_2x10", "FULL", 2, 10, snowballs=SNOWBALLS),
+        Mode("nircam_snowballs_8x10", "FULL", 8, 10, simulated=2, snowballs=SNOWBALLS),
+        Mode("miri_full_3x20", "FULL", 3, 20, detector="MIRIMAGE", showers=SHOWERS),
+        Mode("nirspec_irs2_full_1x10", "FULL", 1, 10, detector="NRS1", readpatt="NRSIRS2RAPID"),
     )
+}
+
+# Parameters of steps that differ from the defaults, by name of the variant.
+VARIANTS = {
+    "snowballs": {"jump": {"expand_large_events": True}},
+    "showers": {"jump": {"find_showers": True}},
+    "likelihood": {"jump": {"skip": True}, "ramp_fit": {"algorithm": "LIKELY"}},
 }
 
 
 @dataclass(frozen=True)
 class Case:
-    """A mode with its files: raw exposure, CRDS cache, and a folder for products."""
+    """A mode with its files: raw exposure, CRDS cache, and a folder for products; and parameters of steps."""
 
     mode: Mode
     raw: Path
     crds: Path
     products: Path
+    variant: str = ""
+    steps: dict = field(default_factory=dict)
 
     @property
     def environment(self):
         """What a process needs to find the references."""
         return {"CRDS_PATH": str(self.crds)}
+
+    @property
+    def name(self):
+        """Mode and variant."""
+        return f"{self.mode.name} {self.variant}".strip()
+
+    def as_variant(self, name):
+        """The same exposure with the parameters of one of `VARIANTS`."""
+        return replace(self, variant=name, steps=VARIANTS[name])
 
 
 def prepare(names, root=DEFAULT_CACHE):
@@ -110,9 +146,9 @@ def prepare(names, root=DEFAULT_CACHE):
     modes = [MODES[name] for name in dict.fromkeys(names)]
     root = Path(root)
     references = {}
-    for subarray in dict.fromkeys(mode.subarray for mode in modes):
-        # A later file of a type that matches the same exposures (the pipeline's parameters) is the same.
-        references = _references(subarray, root) | references
+    for setting in dict.fromkeys((mode.detector, mode.subarray, mode.readpatt) for mode in modes):
+        # Another file of the same name (the pipeline's parameters, which serve a whole detector) is the same.
+        references = _references(setting, root) | references
     crds = root / f"crds-{_key(*sorted(map(str, references.values())))}"
     if not crds.exists():
         part = Path(tempfile.mkdtemp(dir=root))
@@ -125,17 +161,19 @@ def _key(*parts):
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:10]
 
 
-def _references(subarray, root):
-    """Reference files of a subarray, with a dark as long as its longest integration: by type and subarray."""
-    ngroups = max(mode.ngroups for mode in MODES.values() if mode.subarray == subarray)
-    config = Mode("", subarray, 1, ngroups).config
+def _references(setting, root):
+    """Reference files by name of a detector, subarray and pattern, with a dark as long as the longest integration."""
+    modes = [mode for mode in MODES.values() if (mode.detector, mode.subarray, mode.readpatt) == setting]
+    detector, subarray, readpatt = setting
+    longest = max(mode.ngroups for mode in modes)
+    config = Mode("", subarray, 1, longest, detector=detector, readpatt=readpatt).config
     folder = root / f"references-{_key(config)}"
     if not folder.exists():
         root.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(dir=root))
         make_references(config, part)
         part.rename(folder)
-    return {path.name if "pars" in path.name else f"{subarray}/{path.name}": path for path in sorted(folder.iterdir())}
+    return {path.name: path for path in sorted(folder.iterdir())}
 
 
 def _case(mode, root, crds):
@@ -147,17 +185,31 @@ def _case(mode, root, crds):
 
 def _raw_file(mode, root):
     name = f"{mode.name}_uncal.fits"
-    folder = root / f"{mode.name}-{_key(mode.config, mode.simulated)}"
+    folder = root / f"{mode.name}-{_key(mode.config, mode.simulated, mode.showers)}"
     if not folder.exists():
         part = Path(tempfile.mkdtemp(dir=root))
         if mode.simulated is None:
-            write_exposure(simulate_exposure(mode.config), part / name)
+            exposure = simulate_exposure(mode.config)
+            _add_showers(exposure.data, mode.showers)
+            write_exposure(exposure, part / name)
         else:
             wanted = replace(mode, nints=mode.simulated, simulated=None)
             source = next(one for one in MODES.values() if replace(one, name=mode.name) == wanted)
             _repeat_integrations(_raw_file(source, root), part / name, mode)
         part.rename(folder)
     return folder / name
+
+
+def _add_showers(data, count):
+    """Add faint, extended events to raw samples: ``count`` in every integration, at random places and times."""
+    stream = np.random.default_rng(1)
+    ni, ng, ny, nx = data.shape
+    y, x = np.ogrid[:ny, :nx]
+    for i in range(ni):
+        for _ in range(count):
+            distance = np.hypot(y - stream.uniform(0, ny), x - stream.uniform(0, nx))
+            level = SHOWER_LEVEL * np.exp(-((distance / SHOWER_SIZE) ** 2) * np.log(2))
+            data[i, stream.integers(1, ng) :] += level.astype(np.uint16)
 
 
 def _repeat_integrations(source, path, mode):

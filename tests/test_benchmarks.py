@@ -1,4 +1,4 @@
-"""The small benchmark runs, its report and table are complete, and a regression is noticed."""
+"""The small benchmark runs, its report and table are complete, and a regression is noticed; further sections, small."""
 
 import json
 import subprocess
@@ -84,3 +84,84 @@ def test_repeated_integrations(table, tmp_path):
     assert long_ramp.meta.exposure.nints == 5 and len(long_ramp.int_times) == 5
     np.testing.assert_array_equal(long_ramp.data, short_ramp.data[[0, 1, 0, 1, 0]])
     assert [path.name for path in tmp_path.iterdir() if "skeleton" in path.name] == []
+
+
+@pytest.fixture(scope="module")
+def further(tmp_path_factory):
+    """Callable: rows of the function of a section on small modes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT)
+        from benchmarks import report, shapes
+
+        small = (
+            shapes.Mode("few", "SUB160", 2, 6, snowballs=3),
+            shapes.Mode("many", "SUB160", 4, 6, simulated=2, snowballs=3),
+            shapes.Mode("mid", "SUB64", 3, 12, detector="MIRIMAGE", showers=1),
+        )
+        for mode in small:
+            patch.setitem(shapes.MODES, mode.name, mode)
+        folder = tmp_path_factory.mktemp("further")
+        sessions = {}
+
+        def rows(section, *arguments, peer="none"):
+            if peer not in sessions:
+                sessions[peer] = report.Session([mode.name for mode in small], folder, 1, peer, 1)
+            return list(getattr(report, section)(sessions[peer], *arguments))
+
+        yield rows
+
+
+def test_large_events(further):
+    rows = further("large_events", ("few", "many"), "mid")
+    assert [(row.measure, row.mode) for row in rows] == [
+        ("kernel jump, snowballs", "few"),
+        ("kernel jump, showers", "mid"),
+        ("file to files, snowballs", "few"),
+        ("strun, snowballs", "few"),
+        ("strun, snowballs", "many"),
+    ]
+    assert rows[0].note == "6 found" and int(rows[1].note.split()[0]) > 0
+    assert all(row.seconds > 0 and row.floor > 0 and row.peer is None for row in rows)
+    assert rows[-1].peak > rows[-1].peak_anonymous > 0
+    assert rows[-1].note.endswith("x the peak of few")
+
+
+def test_instruments(further):
+    whole, command = further("instruments", ("mid",))
+    assert (whole.measure, command.measure) == ("file to files", "strun")
+    assert command.peak_anonymous > 0 and command.peer_peak is None
+
+
+def test_fits_with_the_peer(further):
+    pytest.importorskip("jwst", reason="the peer is not installed")
+    rows = further("fits", "few", peer="run")
+    assert [row.measure for row in rows] == [
+        "likelihood fit", "Casertano fit, without jumps", "Casertano fit, with jumps",
+    ]  # fmt: skip
+    assert all(row.peer > 0 and row.peer_ratio == row.peer / row.seconds and row.peer_peak >= 0 for row in rows)
+
+
+def test_parameters_of_a_variant(table, tmp_path):
+    from benchmarks import ours, shapes
+
+    mode = shapes.Mode("short", "SUB64P", 2, 3)
+    case = shapes.Case(mode, tmp_path / "short_uncal.fits", tmp_path, tmp_path)
+    assert case.name == "short" and case.steps == {} and len(ours.strun_command(case)) == 6
+    variant = case.as_variant("likelihood")
+    assert variant.name == "short likelihood"
+    assert ours.strun_command(variant)[-2:] == ["--steps.jump.skip=True", "--steps.ramp_fit.algorithm=LIKELY"]
+
+
+def test_showers_of_a_mode(table):
+    """They are there, stay in the integration, and are the same each time."""
+    from benchmarks import shapes
+
+    data = np.full((2, 6, 80, 90), 1000, np.uint16)
+    shapes._add_showers(data, 0)
+    assert (data == 1000).all()
+    shapes._add_showers(data, 3)
+    assert (data[:, 0] == 1000).all() and data.max() > 1000 + shapes.SHOWER_LEVEL // 2
+    assert (np.diff(data.astype(int), axis=1) >= 0).all()
+    again = np.full_like(data, 1000)
+    shapes._add_showers(again, 3)
+    np.testing.assert_array_equal(again, data)
