@@ -19,7 +19,8 @@ __all__ = ["Products", "Stage", "intermediates_wanted", "run_fused"]
 
 log = logging.getLogger(__name__)
 
-RELEASED_BLOCKS = 4  # blocks of rows whose pages are dropped together
+RELEASED_BLOCKS = 4  # blocks of rows whose pages are dropped together, at most
+RELEASED_FRAMES = 80  # in these blocks all together, at most: fewer blocks of longer exposures
 
 RATE_ARRAYS = {"slope": "data", "err": "err", "var_poisson": "var_poisson", "var_rnoise": "var_rnoise", "dq": "dq"}
 RAMP_ARRAYS = {"data": "data", "gdq": "groupdq", "pdq": "pixeldq"}
@@ -111,16 +112,16 @@ class _Release:
         self._lock = threading.Lock()
 
     def __call__(self, first, last):
-        begin = first - first % self._step
-        end = min(begin + self._step, self._n_rows)
-        with self._lock:
-            self._finished[begin] = self._finished.get(begin, 0) + last - first
-            complete = self._finished[begin] == end - begin
-            if complete:
+        if last - first < self._step:
+            begin = first - first % self._step
+            finished, first, last = last - first, begin, min(begin + self._step, self._n_rows)
+            with self._lock:
+                self._finished[begin] = self._finished.get(begin, 0) + finished
+                if self._finished[begin] < last - first:
+                    return
                 self._finished[begin] = 0  # there may be another pass
-        if complete:
-            for thing in self._things:
-                thing.release(begin, end)
+        for thing in self._things:
+            thing.release(first, last)
 
 
 def run_fused(chain, raw, products, sources=(), threads=None):
@@ -168,7 +169,9 @@ def run_fused(chain, raw, products, sources=(), threads=None):
         shape = (*raw.bits.shape[:2], *stages["rate"].shapes["data"])
         flags = ramp.gdq if ramp is not None else _room_for_flags(shape, products.folder)
     mapped = [raw, products, *sources] + ([flags] if hasattr(flags, "release") else [])
-    release = _Release(mapped, raw.bits.shape[-2], RELEASED_BLOCKS * BLOCK_ROWS)
+    frames = raw.bits.shape[0] * raw.bits.shape[1]
+    blocks = min(RELEASED_BLOCKS, max(1, RELEASED_FRAMES // frames))
+    release = _Release(mapped, raw.bits.shape[-2], blocks * BLOCK_ROWS)
 
     def release_integration(i):
         if hasattr(flags, "release"):

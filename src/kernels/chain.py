@@ -208,7 +208,7 @@ class _ReferenceReader:
         return data, dq
 
 
-def measure_reference_pixels(raw, chain, shape, threads=None):
+def measure_reference_pixels(raw, chain, shape, threads=None, after_block=None):
     """Reference-pixel corrections of an exposure, from its reference pixels alone.
 
     Parameters
@@ -218,6 +218,8 @@ def measure_reference_pixels(raw, chain, shape, threads=None):
         With the corrections before refpix, and its ``refpix``.
     shape : (nint, ngroup, ny, nx)
     threads : int or None
+    after_block : callable, optional
+        Called with the first and last row of blocks of rows that have been read.
 
     Returns
     -------
@@ -232,7 +234,7 @@ def measure_reference_pixels(raw, chain, shape, threads=None):
     ny, nx = shape[-2:]
     read = _ReferenceReader(raw, chain, shape)
     if (ny, nx) == (SIZE, SIZE) or op.noutputs == 4:
-        edges = gather_edges(read, shape, op.row0, op.column0)
+        edges = gather_edges(read, shape, op.row0, op.column0, after_block)
         vectors = edge_corrections(edges, fast, slow, op.row0, op.column0, threads=threads, **op.parameters)
     else:
         positions = reference_positions(read.flags(0, ny, 0, nx), op.subarray in EDGELESS_SUBARRAYS)
@@ -412,7 +414,7 @@ def _unused_beforehand(chain, shape):
     return unused
 
 
-def _measure_groups(samples, chain, shape, threads):
+def _measure_groups(samples, chain, shape, threads, after_block):
     """Groups that no pixel can use, (ni, ng) uint8, and counts of RSCD or None.
 
     Only where the first groups are left out, which depends on saturation, does that take a pass, over the flags alone.
@@ -422,7 +424,7 @@ def _measure_groups(samples, chain, shape, threads):
         return unused, None
     flags = Chain(**{name: getattr(chain, name) for name in _FLAGGING})
     work = Work(samples, _compiled_chain(flags, shape, unused), _outputs(flags, None, None, shape)[0])
-    found = _one_pass(work, shape, _halo(flags), threads=threads, tallied=True)
+    found = _one_pass(work, shape, _halo(flags), threads=threads, after_block=after_block, tallied=True)
     unused = ((found.seen & UNUSED_MISSING) == 0).astype(np.uint8)
     return unused, summarize(found.tallies) if chain.rscd is not None else None
 
@@ -438,7 +440,7 @@ def _for_columns(op, first, width):
     return op._replace(**{name: bits._replace(first_column=bits.first_column + first) for name, bits in planes.items()})
 
 
-def measure_side_pixels(samples, chain, shape, threads=None):
+def measure_side_pixels(samples, chain, shape, threads=None, after_block=None):
     """Drifts of the amplifiers of MIRI, from its reference columns alone.
 
     Each side goes through the corrections before refpix as a narrow exposure of its own, with a margin of the columns
@@ -450,6 +452,8 @@ def measure_side_pixels(samples, chain, shape, threads=None):
     chain : Chain
     shape : (nint, ngroup, ny, nx)
     threads : int or None
+    after_block : callable, optional
+        Called with the first and last row of each finished block.
 
     Returns
     -------
@@ -471,7 +475,7 @@ def measure_side_pixels(samples, chain, shape, threads=None):
         place = samples.samples._replace(first_column=samples.samples.first_column + first)
         raw = samples._replace(samples=place, nx=width)
         work = Work(raw, _compiled_chain(part, narrow, _unused_beforehand(part, narrow)), outputs)
-        _one_pass(work, narrow, halo, threads=threads)
+        _one_pass(work, narrow, halo, threads=threads, after_block=after_block)
         data[..., side : side + AMPLIFIERS], dq[:, side : side + AMPLIFIERS] = ramp.data[..., inner], ramp.pdq[:, inner]
     drifts = drifts_of_sides(data, dq, **chain.refpix._asdict(), threads=threads)
     return c.SidePixels() if drifts is None else c.SidePixels(True, drifts)
@@ -552,10 +556,10 @@ def calibrate(
         first, second = _around_large_events(work, flags)
     if before_compiling is not None:
         before_compiling(operations_needed(first) | (operations_needed(second) if second else set()))
-    unused, rscd = _measure_groups(samples, chain, shape, threads)
+    unused, rscd = _measure_groups(samples, chain, shape, threads, after_block)
     measured = {
-        "refpix": measure_reference_pixels(samples, chain, shape, threads),
-        "side_pixels": measure_side_pixels(samples, chain, shape, threads),
+        "refpix": measure_reference_pixels(samples, chain, shape, threads, after_block),
+        "side_pixels": measure_side_pixels(samples, chain, shape, threads, after_block),
     }
     tiling = {"threads": threads, "tile_bytes": tile_bytes, "block": block, "after_block": after_block}
     work = work._replace(chain=_compiled_chain(chain, shape, unused)._replace(**measured))

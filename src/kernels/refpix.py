@@ -72,6 +72,7 @@ ORIENTATION = {
 }
 """(fast axis, slow axis) of each detector in the image: 1 along x, 2 along y, negative against it."""
 
+_ROWS_OF_COLUMNS = 64  # read together
 EDGELESS_SUBARRAYS = ("SUB512", "SUB512S", "SUB32")
 """NIRSpec subarrays without reference pixels: their first and last four image columns serve as such."""
 
@@ -141,7 +142,7 @@ def subtract_corrections_zeroframe_tile(
                 row[x] = zero if row[x] == zero else step
 
 
-def gather_edges(read, shape, row0=0, column0=0):
+def gather_edges(read, shape, row0=0, column0=0, after_block=None):
     """Collect the reference rows and columns of a ramp that is read a rectangle at a time.
 
     Parameters
@@ -153,6 +154,9 @@ def gather_edges(read, shape, row0=0, column0=0):
         Shape of the array.
     row0, column0 : int
         Position of the array in the full frame, counted from 0.
+    after_block : callable, optional
+        Called with the first and last row of each block of rows whose columns have been read: every row of a mapped
+        file has some, so that all of its pages come into memory.
 
     Returns
     -------
@@ -171,10 +175,17 @@ def gather_edges(read, shape, row0=0, column0=0):
         if first < last:
             place = slice(edge + first + row0 - start, edge + last + row0 - start)
             edges.rows[:, :, place], edges.rows_dq[place] = read(first, last, 0, nx)
+    sides = []
+    for start, edge in ((0, 0), (SIZE - BORDER, BORDER)):
         left, right = max(start - column0, 0), min(start - column0 + BORDER, nx)
         if left < right:
-            place = slice(edge + left + column0 - start, edge + right + column0 - start)
-            edges.columns[..., place], edges.columns_dq[:, place] = read(0, ny, left, right)
+            sides.append((left, right, slice(edge + left + column0 - start, edge + right + column0 - start)))
+    for first in range(0, ny if sides else 0, _ROWS_OF_COLUMNS):
+        last = min(first + _ROWS_OF_COLUMNS, ny)
+        for left, right, place in sides:
+            edges.columns[:, :, first:last, place], edges.columns_dq[first:last, place] = read(first, last, left, right)
+        if after_block is not None:
+            after_block(first, last)
     return edges
 
 

@@ -14,6 +14,7 @@ __all__ = ["BitsArray", "MappedArray", "decode", "encode", "temporary_bytes"]
 _LITTLE = sys.byteorder == "little"
 _BZERO = {"u2": 2**15, "u4": 2**31}
 _PIECE = 1 << 16
+_FAULT_AROUND = 1 << 16  # bytes
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class MappedArray:
         for plane in range(planes):
             begin = self.start + (plane * rows + first_row) * row_bytes
             end = begin + (last_row - first_row) * row_bytes
+            # Reading a page maps its neighbours too; those before these rows have been dropped already, once.
+            begin = max(begin - _FAULT_AROUND, self.start)
             page = begin - begin % mmap.PAGESIZE
             self.source.madvise(mmap.MADV_DONTNEED, page, end - page)
 
