@@ -141,8 +141,7 @@ def correct_linearity_in_place(data, gdq, pdq, coeffs, lin_dq, zeroframe=None, t
         if zeroframe is not None:
             linearize_zeroframe_tile(zeroframe, prepared, first, first, last, left, right)
 
-    # Small blocks: their coefficients are still in the cache for every group.
-    run_tile(linearize, data, gdq, lin_dq, pdq, threads=threads, block=16)
+    run_tile(linearize, data, gdq, lin_dq, pdq, threads=threads)
 
 
 def correct_linearity(data, groupdq, pixeldq, coeffs, lin_dq, zeroframe=None, threads=None):
