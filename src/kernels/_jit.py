@@ -5,15 +5,19 @@ pool of threads. Against `parallel=True` with `prange` this measured the same sp
 and it has none of the hazards of numba's threading layers. Each block writes only its own rows, so results
 do not depend on the number of threads.
 
-The disk cache lies in a folder named after a hash of every kernel source: numba itself does not notice when
-a helper in another file was edited. Every kernel has one signature, so that two processes which compile at
-the same moment write the same entry; a lock makes the others wait for the first instead of compiling too.
+The disk cache has a folder for every module, named after a hash of its source and of all kernel sources that it
+imports: numba itself does not notice when a helper in another file was edited, and an edit of one module leaves the
+others compiled. Every kernel has one signature, so that two processes which compile at the same moment write the same
+entry; a lock makes the others wait for the first instead of compiling too.
 """
 
 import contextlib
+import functools
 import hashlib
 import logging
 import os
+import re
+import sys
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -42,12 +46,44 @@ THREADS_VARIABLE = "UPRAMP_THREADS"
 CACHE_VARIABLE = "UPRAMP_CACHE_DIR"
 
 
-def _source_hash():
+# Names of kernel modules in an import, in both ways to write it.
+_IMPORTED = re.compile(rb"upramp\.kernels\.(\w+)|from upramp\.kernels import (\([^)]*\)|[^\n]*)")
+
+
+@functools.cache
+def _sources():
+    """Source of every kernel module, and the names of those that it imports itself."""
+    sources = {path.stem: path.read_bytes() for path in sorted(_SOURCES.glob("*.py"))}
+    imports = {}
+    for name, source in sources.items():
+        words = {word.decode() for match in _IMPORTED.findall(source) for word in re.findall(rb"\w+", b" ".join(match))}
+        imports[name] = sources.keys() & (words | {"_jit"})
+    return sources, imports
+
+
+def _source_hash(module):
+    """Hash of all sources that the kernels of a module are made from; of all there are for one from elsewhere."""
+    sources, imports = _sources()
+    room, _, name = module.rpartition(".")
     digest = hashlib.sha256(numba.__version__.encode())
-    for path in sorted(_SOURCES.glob("*.py")):
-        digest.update(path.name.encode())
-        digest.update(path.read_bytes())
+    if room == __name__.rpartition(".")[0] and name in sources:
+        found, pending = set(), {name}
+        while pending:
+            found |= pending
+            pending = set().union(*(imports[one] for one in pending)) - found
+    else:
+        found = sources.keys()
+        with contextlib.suppress(AttributeError, TypeError, OSError):
+            digest.update(Path(sys.modules[module].__file__).read_bytes())
+    for one in sorted(found):
+        digest.update(one.encode())
+        digest.update(sources[one])
     return digest.hexdigest()[:16]
+
+
+@functools.cache
+def _module_folder(module):
+    return _folder / f"{module.rpartition('.')[2]}-{_source_hash(module)}"
 
 
 def _first_writable_folder():
@@ -56,7 +92,7 @@ def _first_writable_folder():
         root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
         candidates = [root, str(Path(tempfile.gettempdir()) / f"upramp-cache-{os.getuid()}")]
     for candidate in candidates:
-        folder = Path(candidate).expanduser() / "upramp" / f"kernels-{_source_hash()}"
+        folder = Path(candidate).expanduser() / "upramp" / "kernel-cache"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
@@ -81,16 +117,16 @@ def cache_folder():
 
 
 class _Locator(_CacheLocator):
-    """Tells numba where the cache of one function lies; the folder's name already carries the sources."""
+    """Tells numba where the cache of one function lies; the name of the folder already carries the sources."""
 
     def __init__(self, function):
         self._function = function
 
     def get_cache_path(self):
-        return str(_folder)
+        return str(_module_folder(self._function.__module__))
 
     def get_source_stamp(self):
-        return _folder.name
+        return _module_folder(self._function.__module__).name
 
     def get_disambiguator(self):
         return None

@@ -94,6 +94,18 @@ def test_a_kernel_from_the_disk_can_be_called_by_one_that_is_compiled_later(envi
         assert done.stdout == f"{expected} {compiled}\n"
 
 
+def test_a_module_is_compiled_anew_for_its_own_sources_alone(monkeypatch):
+    sources, imports = _jit._sources()
+    assert {"_jit", "_tiles", "_flags"} <= imports["saturation"]
+    assert "corrections" in imports["fused"]  # from upramp.kernels import corrections as c
+    before = {name: _jit._source_hash(f"upramp.kernels.{name}") for name in sources}
+    edited = {**sources, "_segments": sources["_segments"] + b"#"}
+    monkeypatch.setattr(_jit, "_sources", lambda: (edited, imports))
+    changed = {name for name in sources if _jit._source_hash(f"upramp.kernels.{name}") != before[name]}
+    assert {"_segments", "ramp_fit", "fused"} <= changed
+    assert not {"saturation", "refpix", "dark", "_bits"} & changed
+
+
 def test_loading_kernels_does_not_import_what_compiling_needs(environment):
     command = [sys.executable, "-c", SCRIPT + "print('numba.np.arraymath' in sys.modules)"]
     for expected in ("True", "False"):
