@@ -4,6 +4,7 @@ from upramp.kernels._layout import DTypeError, ShapeError, UprampError
 
 __all__ = [
     "ConfigError",
+    "CrdsUnavailableError",
     "DTypeError",
     "FileFormatError",
     "HookError",
@@ -36,7 +37,19 @@ class ReferenceFileError(UprampError, ValueError):
 
 
 class ReferenceNotFoundError(ReferenceFileError, FileNotFoundError):
-    """Reference files that a run needs cannot be had; the message lists all of them."""
+    """Reference files that a run needs cannot be had; the message lists all of them.
+
+    Attributes
+    ----------
+    exit_status : int or None
+        Status of the command line when it is not 1: 255 if there is no CRDS to ask at all.
+    """
+
+    exit_status = None
+
+
+class CrdsUnavailableError(ReferenceFileError):
+    """CRDS cannot be asked: no server answers, and there is no cache that could replace it."""
 
 
 class HookError(UprampError, OSError):

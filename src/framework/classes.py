@@ -4,15 +4,20 @@ import contextlib
 import importlib
 import logging
 import sys
+from difflib import get_close_matches
 
 from upramp import registry
 from upramp.errors import ConfigError
 
-__all__ = ["find_class", "full_name", "import_dotted", "registered_steps"]
+__all__ = ["PeerStepError", "find_class", "full_name", "import_dotted", "registered_steps"]
 
 log = logging.getLogger(__name__)
 
 GROUP = "stpipe.steps"
+
+
+class PeerStepError(ConfigError):
+    """A class is a step of stpipe, the framework of the reference pipeline; ``strun`` hands such a step over to it."""
 
 
 def full_name(cls):
@@ -108,6 +113,8 @@ def find_class(text, folder=None):
 
     Raises
     ------
+    PeerStepError
+        It is a step of stpipe.
     ConfigError
         Nothing of that name, or it is not a Step.
     """
@@ -117,13 +124,30 @@ def find_class(text, folder=None):
     name = text if "." in text else class_name_of_alias(text)
     found = import_dotted(name, folder) if name else None
     if not isinstance(found, type):
-        raise ConfigError(f"{text!r} is not a path to a config file or a Python Step class")
+        raise ConfigError(f"{text!r} is not a path to a config file or a Python Step class{_hint(text)}")
+    if _is_step_of_stpipe(found):
+        raise PeerStepError(f"{text!r} is a step of stpipe ({full_name_of(found)}); strun runs it, this does not")
     if not issubclass(found, Step):
         raise ConfigError(
             f"{text!r} is not a path to a config file or a Python Step class: {full_name_of(found)} is not a "
             "subclass of upramp.framework.Step"
         )
     return found
+
+
+def _is_step_of_stpipe(cls):
+    stpipe = sys.modules.get("stpipe")  # whoever defines such a class has imported it
+    return stpipe is not None and issubclass(cls, stpipe.Step)
+
+
+def _hint(text):
+    """What may have been meant, in words to append to a message; or nothing."""
+    ours = {name.rpartition(".")[2]: f"{name} ({alias})" for name, alias, _ in registry.steps()}
+    module, _, name = text.rpartition(".")
+    if module and name in ours:
+        return f"; {text.partition('.')[0]} is not installed? Ours is {ours[name]}"
+    near = get_close_matches(text, [alias for _, alias, _ in registry.steps()], n=1, cutoff=0.8)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def full_name_of(cls):

@@ -139,8 +139,10 @@ class Configurable:
     def _crds_layers(cls, finder, metadata):
         wanted = cls.parameter_reftypes()
         paths, missing = finder.try_find(metadata, list(dict.fromkeys(reftype for _, reftype in wanted)))
+        if finder.unavailable:
+            log.warning("Parameters of the observatory are not used: %s", finder.unavailable)
         for reftype, reason in missing.items():
-            log.debug("No %s: %s", reftype.upper(), reason)
+            log.debug("%s: No parameters found (%s)", reftype.upper(), reason)
         layers, name = [], None
         for keys, reftype in wanted:
             path = paths.get(reftype, NOT_APPLICABLE)
@@ -158,9 +160,54 @@ class Configurable:
         return layers, name
 
     @classmethod
+    def get_config_from_reference(cls, dataset, disable=None):
+        """Parameters that CRDS has for an exposure.
+
+        Parameters
+        ----------
+        dataset : str, Path, model or dict
+            The exposure, or its metadata as `upramp.framework.references.crds_parameters` gives them.
+        disable : bool, optional
+            Do not ask. Default: as the environment variable STPIPE_DISABLE_CRDS_STEPPARS says.
+
+        Returns
+        -------
+        dict
+            Those of sub-steps below ``steps``; empty when there are none.
+        """
+        if steppars_disabled() if disable is None else disable:
+            return {}
+        metadata = dataset if isinstance(dataset, dict) else _metadata_for_parameters(dataset)
+        layers, name = cls._crds_layers(ReferenceFinder(), metadata) if metadata else ([], None)
+        values, _ = config.resolve(layers, cls.load_spec_file())
+        return values | ({"name": name} if name else {})
+
+    @classmethod
     def build_config(cls, dataset, config_file=None, **pars):
-        """Resolve a configuration without running anything: (parameters, config_file)."""
-        return cls.configure(dataset, config_file=config_file, pars=pars).get_pars(), config_file
+        """Merge what was written down about the parameters, without validation and without making a step.
+
+        Parameters
+        ----------
+        dataset : str, Path, model or None
+            Selects the parameters in CRDS; None: do not ask.
+        config_file : str or Path, optional
+            Parameter file.
+        **pars
+            Highest: the caller's values.
+
+        Returns
+        -------
+        values : dict
+            Without the defaults.
+        config_file : str, Path or None
+            As given.
+        """
+        layers = [config.Layer(config.Rank.CALLER, "keyword", pars)]
+        if config_file is not None:
+            layers.append(config.read_parameter_file(config_file).layer)
+        if dataset is not None:
+            layers.append(config.Layer(config.Rank.CRDS_PIPELINE, "CRDS", cls.get_config_from_reference(dataset)))
+        return config.resolve(layers, cls.load_spec_file())[0], config_file
 
     def get_pars(self, full_spec=True):
         """Current values of the parameters, without the reference overrides.

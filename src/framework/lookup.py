@@ -109,7 +109,7 @@ class Lookup:
             if reason:
                 missing[reftype] = f"{reference}: {reason}"
         if missing:
-            raise missing_error(missing, metadata)
+            raise missing_error(missing, metadata, self._finder if asked else None)
 
     def _metadata_of(self, dataset):
         if not isinstance(dataset, str | Path):

@@ -10,7 +10,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from upramp.errors import ReferenceFileError, ReferenceNotFoundError
+from upramp.errors import CrdsUnavailableError, ReferenceFileError, ReferenceNotFoundError
 from upramp.framework.deferred import deferred
 from upramp.framework.specs import is_model
 
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 NOT_APPLICABLE = "N/A"
 OBSERVATORY = "jwst"
 DEFAULT_CACHE = "/grp/crds/cache"
+CRDS_UNAVAILABLE_STATUS = 255
 STEPPARS_VARIABLE = "STPIPE_DISABLE_CRDS_STEPPARS"
 HOW_TO_FIX = (
     "Give the file with override_<type> (strun: --override_<type>=FILE, inside a pipeline "
@@ -114,7 +115,7 @@ def _client():
     """Import the CRDS client, without doubling its messages where its logger is already heard."""
     if not crds_is_reachable():
         cache = os.environ.get("CRDS_PATH") or f"{DEFAULT_CACHE} (the default, CRDS_PATH is not set)"
-        raise ReferenceFileError(
+        raise CrdsUnavailableError(
             f"CRDS is not set up: no CRDS_SERVER_URL, and no config/{OBSERVATORY}/server_config in {cache}"
         )
     logger = logging.getLogger("CRDS")
@@ -152,7 +153,7 @@ def _ask(function, *arguments, **keywords):
     try:
         return function(*arguments, **keywords)
     except SystemExit as error:
-        raise ReferenceFileError("CRDS found neither its server nor a usable cache") from error
+        raise CrdsUnavailableError("CRDS found neither its server nor a usable cache") from error
     except Exception as error:
         raise ReferenceFileError(f"CRDS: {error or type(error).__name__}") from error
 
@@ -161,11 +162,17 @@ class ReferenceFinder:
     """Finds references for one run and remembers the answers.
 
     The outermost step owns one; its sub-steps share it.
+
+    Attributes
+    ----------
+    unavailable : CrdsUnavailableError or None
+        Why there is no CRDS to ask, as far as this run has tried.
     """
 
     def __init__(self):
         self._answers = {}
         self._context = None
+        self.unavailable = None
 
     @property
     def context(self):
@@ -193,7 +200,7 @@ class ReferenceFinder:
         """
         paths, missing = self.try_find(parameters, reftypes)
         if missing:
-            raise missing_error(missing, parameters)
+            raise missing_error(missing, parameters, self)
         return paths
 
     def try_find(self, parameters, reftypes):
@@ -206,6 +213,8 @@ class ReferenceFinder:
                 found, missing = self._query(parameters, new)
             except ReferenceFileError as error:
                 found, missing = {}, dict.fromkeys(new, str(error))
+                if isinstance(error, CrdsUnavailableError):
+                    self.unavailable = error
             self._answers.update({(key, reftype): path for reftype, path in found.items()})
         paths = {reftype: self._answers[key, reftype] for reftype in reftypes if (key, reftype) in self._answers}
         return paths, missing
@@ -240,11 +249,14 @@ class ReferenceFinder:
         return paths, missing
 
 
-def missing_error(missing, parameters=None):
-    """The one error for references that cannot be had: ``{type: reason}``."""
+def missing_error(missing, parameters=None, finder=None):
+    """The one error for references that cannot be had: ``{type: reason}``; ``finder`` is who was asked for them."""
     setup = ""
     if parameters:
         wanted = ("meta.instrument.name", "meta.instrument.detector", "meta.exposure.type")
         setup = " for " + ", ".join(str(parameters[name]) for name in wanted if parameters.get(name))
     listed = "\n".join(f"  {reftype}: {reason}" for reftype, reason in sorted(missing.items()))
-    return ReferenceNotFoundError(f"Missing reference files{setup}:\n{listed}\n{HOW_TO_FIX}")
+    error = ReferenceNotFoundError(f"Missing reference files{setup}:\n{listed}\n{HOW_TO_FIX}")
+    if finder is not None and finder.unavailable:
+        error.exit_status = CRDS_UNAVAILABLE_STATUS
+    return error

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from upramp.errors import ConfigError, UprampError
 from upramp.framework import logs, specs
+from upramp.framework.classes import PeerStepError
 from upramp.framework.references import import_client_lightly
 
 __all__ = ["COMPILE_MESSAGE", "command", "main", "run_command"]
@@ -28,6 +29,7 @@ COMPILE_MESSAGE = "Compiling kernels (first run only; about half a minute)"
 _WIDTH = 70
 _RESERVED = ("debug", "logcfg", "verbose", "log-level", "log-file", "log-stream")
 _LOG_OPTIONS = ("verbose", "log_level", "log_file", "log_stream")
+_LOG_FILES = ("stpipe-log.cfg", "~/.stpipe-log.cfg", "/etc/stpipe-log.cfg")
 
 
 def _global_parser():
@@ -141,9 +143,14 @@ def _find(target):
 
 
 def _log_options(options):
-    given = [name for name in _LOG_OPTIONS if getattr(options, name)]
-    if options.logcfg and not given:
-        return logs.LogOptions.from_file(options.logcfg)
+    if not any(getattr(options, name) for name in _LOG_OPTIONS):
+        found = (path for path in map(os.path.expanduser, _LOG_FILES) if Path(path).is_file())
+        file = options.logcfg or next(found, None)
+        if file:
+            return logs.LogOptions.from_file(file)
+    folder = Path(options.log_file or "").parent
+    if not folder.is_dir():
+        raise ConfigError(f"--log-file is {options.log_file!r}, but there is no folder {str(folder)!r}")
     return logs.LogOptions(
         level="DEBUG" if options.verbose else options.log_level or "INFO",
         file=options.log_file,
@@ -204,7 +211,9 @@ def _parse(arguments):
         log_options = _log_options(options)
         _threads(options.threads)
         parser = _parser_of(step_class)
-    except (UprampError, TypeError, ImportError) as error:
+    except PeerStepError:
+        raise
+    except Exception as error:  # a module that is imported here may raise anything
         raise _Failure("ERROR PARSING CONFIGURATION:", error, first.format_help()) from error
     if options.help:
         sys.stdout.write(parser.format_help())
@@ -228,7 +237,7 @@ def _configured_step(step_class, config_file, options, parser):
         if options.save_parameters:
             step.export_config(options.save_parameters, include_metadata=True)
             log.info("Step/Pipeline parameters saved to %r", options.save_parameters)
-    except (UprampError, TypeError, OSError) as error:
+    except Exception as error:  # so may the code of a hook, and of a step when it is made
         raise _Failure("ERROR PARSING CONFIGURATION:", error, parser.format_help()) from error
     if options.args:
         step.save_results = True
@@ -263,10 +272,12 @@ def run_command(arguments):
     Returns
     -------
     Step
-        The step, after its run.
+        The step, after its run; one of stpipe when the class is one of its own.
     """
     try:
         return _run(arguments)
+    except PeerStepError:
+        return sys.modules["stpipe"].Step.from_cmdline(arguments)
     except _Failure as failure:
         raise failure.error from None
 
@@ -291,6 +302,7 @@ def main(arguments=None):
     -------
     int
         0: success. 1: the configuration is wrong or the step failed; or the status of the step's own error.
+        255: CRDS is needed and cannot be had at all. 130: interrupted.
         A wrong command line ends in ``SystemExit(2)`` of argparse.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
@@ -300,9 +312,26 @@ def main(arguments=None):
     import_client_lightly()
     try:
         _run(arguments)
+    except PeerStepError:
+        return _hand_over(arguments)
     except _Failure as failure:
         return _report(failure, arguments)
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted\n")
+        return 130
     return 0
+
+
+def _hand_over(arguments):
+    """Run the command ``strun`` of stpipe in this process; it ends in ``SystemExit`` with its own status."""
+    from importlib.metadata import distribution
+
+    (script,) = distribution("stpipe").entry_points.select(group="console_scripts", name="strun")
+    before, sys.argv = sys.argv, ["strun", *arguments]
+    try:
+        return script.load()()
+    finally:
+        sys.argv = before
 
 
 def _report(failure, arguments):

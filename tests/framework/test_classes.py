@@ -35,6 +35,19 @@ def test_dotted_names(tiny):
         classes.find_class("collections.OrderedDict")
 
 
+def test_what_may_have_been_meant(monkeypatch):
+    with pytest.raises(ConfigError, match="did you mean 'calwebb_detector1'?"):
+        classes.find_class("calweb_detector1")
+    with pytest.raises(ConfigError, match=r"not_here is not installed\? Ours is upramp.pipelines.Detector1Pipeline"):
+        classes.find_class("not_here.pipeline.Detector1Pipeline")
+
+
+def test_a_step_of_stpipe_is_refused_by_name():
+    pytest.importorskip("stpipe")
+    with pytest.raises(classes.PeerStepError, match="'stpipe.Pipeline' is a step of stpipe"):
+        classes.find_class("stpipe.Pipeline")
+
+
 def test_an_error_inside_the_module_is_not_hidden(workdir, monkeypatch):
     (workdir / "broken_steps.py").write_text("import a_module_that_does_not_exist\n")
     monkeypatch.syspath_prepend(str(workdir))

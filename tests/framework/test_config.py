@@ -234,6 +234,16 @@ def test_asdf_files_keep_types(tiny, workdir):
     assert Step.from_config_file("b.asdf").val is None
 
 
+def test_build_config_has_what_was_written_down_only(tiny, workdir, monkeypatch):
+    (workdir / "p.cfg").write_text("own = file\n[steps]\n[[one]]\nn = 2\nval = 2\n")
+    reference = {"own": "crds", "steps": {"one": {"n": 1, "val": 1, "opt": "b"}}}
+    monkeypatch.setattr(tiny.TinyPipeline, "get_config_from_reference", lambda dataset: reference)
+    values, file = tiny.TinyPipeline.build_config("x.fits", config_file="p.cfg", steps={"one": {"n": 3}})
+    assert values == {"own": "file", "steps": {"one": {"n": 3, "val": "2", "opt": "b"}}}
+    assert file == "p.cfg"
+    assert tiny.TinyPipeline.build_config(None) == ({}, None)
+
+
 def test_update_pars(tiny):
     pipe = tiny.TinyPipeline()
     pipe.update_pars({"own": "o", "unknown": 1, "steps": {"one": {"n": 2}, "none": {}}})

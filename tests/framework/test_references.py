@@ -203,6 +203,20 @@ print(json.dumps({{
     }
 
 
+def test_no_crds_at_all(exposure, strun_here):
+    done = strun_here("tiny_steps.NeedsStep", exposure)
+    assert done.status == 255
+    text = " ".join(done.out.split())
+    assert "ERROR RUNNING STEP 'NeedsStep': Missing reference files for NIRCAM, NRCA1: gain: CRDS is not set up" in text
+    assert "readnoise: CRDS is not set up" in text and "Traceback" not in done.err
+    assert "Parameters of the observatory are not used: CRDS is not set up" in done.err
+    done = strun_here("tiny_steps.NeedsStep", exposure, "--override_gain=gone", "--override_readnoise=N/A")
+    assert done.status == 1 and "gone: No such file or directory" in " ".join(done.out.split())
+    overrides = ["--override_gain=", "--override_readnoise=N/A", "--disable-crds-steppars", "--log-level=warning"]
+    done = strun_here("tiny_steps.NeedsStep", exposure, *overrides)
+    assert (done.status, done.out) == (0, "") and "CRDS" not in done.err
+
+
 def test_what_an_offline_cache_lacks(exposure, crds_cache, strun):
     crds_cache({"gain": ("jwst_nircam_gain_0009.fits", None)})
     done = strun("tiny_steps.NeedsStep", exposure)

@@ -265,11 +265,6 @@ def test_from_config_section(tiny):
     assert (step.name, step.n, step.origins["n"]) == ("sec", 3, "section")
 
 
-def test_build_config(tiny, exposure):
-    pars, _ = tiny.AddStep.build_config(exposure, val="3")
-    assert pars["val"] == 3.0
-
-
 def test_logs_of_a_run_are_kept_in_the_product(tiny, exposure):
     result = tiny.TinyPipeline.call(exposure)
     lines = result.cal_logs["tiny_pipe"]

@@ -42,6 +42,20 @@ def test_help_does_not_import_crds(strun):
     assert not imported & {"crds", "asdf", "jsonschema", "requests"}
 
 
+def test_steps_of_stpipe_run_in_stpipe(strun, exposure):
+    pytest.importorskip("jwst")
+    done = strun("jwst.stpipe.Step", "--help")
+    assert done.status == 0 and "Run an stpipe Step" not in done.out and "--disable-crds-steppars" in done.out
+    assert "--threads" not in done.out
+    done = strun("jwst::jump", "--nope=3")
+    assert done.status == 2 and "unrecognized arguments: --nope=3" in done.err
+    done = strun("jwst::jump", "gone.fits", "--disable-crds-steppars")
+    assert done.status == 1 and "ERROR RUNNING STEP 'JumpStep'" in done.out and "/stpipe/" in done.err
+    Path("a.cfg").write_text("class = jwst.stpipe.Step\nskip = nonsense\n")
+    done = strun("a.cfg")
+    assert done.status == 1 and 'the value "nonsense" is of the wrong' in done.out and "/stpipe/" in done.err
+
+
 def test_debugger(strun):
     done = strun("tiny_steps.FailStep", "x", "--debug", "--log-stream=null", stdin="p 6 * 7\nq\n")
     assert done.status == 0
@@ -209,6 +223,38 @@ def test_help(strun_here):
         text.index(f" {name} ") for name in ("--help,", "--log-stream", "--pre_hooks", "--val", "--override_gain")[1:]
     ]
     assert order == sorted(order)
+
+
+def test_a_module_that_cannot_be_imported_has_a_box_too(strun_here, workdir, monkeypatch):
+    monkeypatch.syspath_prepend(str(workdir))
+    (workdir / "broken_module.py").write_text("1 / 0\n")
+    done = strun_here("broken_module.Step", "x")
+    assert done.status == 1
+    assert done.out.startswith(_box("ERROR PARSING CONFIGURATION:", "division by zero"))
+    assert "broken_module.py" in done.err
+
+
+def test_a_hook_that_cannot_be_made_has_a_box_too(strun_here):
+    done = strun_here("tiny_steps.AddStep", "--post_hooks=tiny_steps.AddStep(nix=1),")
+    assert done.status == 1
+    assert "ERROR PARSING CONFIGURATION:\n    Extra value 'nix' in root" in done.out
+
+
+def test_logging_configuration_of_the_folder_is_found(strun_here, exposure, workdir):
+    (workdir / "stpipe-log.cfg").write_text("[*]\nlevel = WARNING\nhandler = stdout\n")
+    assert strun_here("tiny_steps.AddStep", exposure, "--disable-crds-steppars").err == ""
+    assert "INFO" in strun_here("tiny_steps.AddStep", exposure, "--log-stream=stderr").err
+    done = strun_here("tiny_steps.AddStep", exposure, "--log-file=no/such/a.log")
+    assert done.status == 1 and "but there is no folder 'no/such'" in done.out
+
+
+def test_interrupted(strun_here, tiny, monkeypatch):
+    def interrupt(self, *args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tiny.AddStep, "process", interrupt)
+    done = strun_here("tiny_steps.AddStep", "x", "--disable-crds-steppars")
+    assert done.status == 130 and done.err.endswith("Interrupted\n") and "Traceback" not in done.err
 
 
 def test_from_cmdline_returns_the_step_and_raises_as_it_is(tiny, exposure):
