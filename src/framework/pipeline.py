@@ -68,6 +68,17 @@ class Pipeline(Step):
             if not step.skip:
                 yield from step.steps_below()
 
+    def chain(self):
+        """Keys of the sub-steps that the `exposure` goes through, in their order, skipped ones included."""
+        return list(self.step_defs)
+
+    def steps_to_run(self):
+        yield self
+        for key in self.chain():
+            step = getattr(self, key)
+            if not step.skip:
+                yield from step.steps_to_run()
+
     def get_pars(self, full_spec=True):
         pars = super().get_pars(full_spec)
         return pars | {"steps": {key: step.get_pars(full_spec) for key, step in self.sub_steps.items()}}

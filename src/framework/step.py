@@ -90,6 +90,7 @@ class Step(Configurable, Lookup, Saving):
         self.reference_files_used = []
         self._finder = ReferenceFinder()
         self._input_metadata = None
+        self._exposure = {}
         self._input_filename = None
         log.info("%s instance created.", self.name)
         if not _validated:

@@ -27,6 +27,15 @@ class DarkPipeline(Pipeline):
     def process(self, data):
         """Correct one exposure: a file, or a ramp model. Returns the ramp."""
         ramp = RampModel(data) if isinstance(data, Level1bModel) else self.prepare_output(data, open_as=RampModel)
-        for key in MIRI_STEPS if ramp.meta.instrument.name == "MIRI" else STEPS:
+        for key in _chain_for(ramp.meta.instrument.name):
             ramp = getattr(self, key).run(ramp)
         return ramp
+
+    def chain(self):
+        """Keys of the steps that the exposure goes through, in their order."""
+        instrument = self.exposure.get("meta.instrument.name")
+        return list(_chain_for(instrument)) if instrument else super().chain()
+
+
+def _chain_for(instrument):
+    return MIRI_STEPS if instrument == "MIRI" else STEPS

@@ -26,7 +26,7 @@ from upramp.steps.not_available import (
     PictureFrameStep,
 )
 from upramp.steps.ramp_fit import RampFitStep
-from upramp.steps.ramp_step import is_miri, science_frame
+from upramp.steps.ramp_step import science_frame
 from upramp.steps.refpix import RefPixStep
 from upramp.steps.reset import ResetStep
 from upramp.steps.rscd import RscdStep
@@ -67,6 +67,10 @@ MIRI_RAMP_STEPS = {
 # Steps that can only be skipped, and those of MIRI besides.
 ABSENT_STEPS = ("charge_migration", "picture_frame", "clean_flicker_noise", "persistence")
 MIRI_ABSENT_STEPS = ("emicorr", *ABSENT_STEPS)
+
+
+def _chain_for(instrument):
+    return (MIRI_RAMP_STEPS, MIRI_ABSENT_STEPS) if instrument == "MIRI" else (RAMP_STEPS, ABSENT_STEPS)
 
 
 class Detector1Pipeline(Pipeline):
@@ -168,7 +172,12 @@ class Detector1Pipeline(Pipeline):
     @staticmethod
     def _chain_of(ramp):
         """Steps that correct this ramp, and steps of its instrument that can only be skipped."""
-        return (MIRI_RAMP_STEPS, MIRI_ABSENT_STEPS) if is_miri(ramp) else (RAMP_STEPS, ABSENT_STEPS)
+        return _chain_for(ramp.meta.instrument.name)
+
+    def chain(self):
+        """Keys of the steps that the exposure goes through, in their order."""
+        instrument = self.exposure.get("meta.instrument.name")
+        return [*itertools.chain(*_chain_for(instrument)), "ramp_fit", "gain_scale"] if instrument else super().chain()
 
     def _obstacle(self, ramp):
         """Why the exposure cannot take the fused schedule; None if it can."""

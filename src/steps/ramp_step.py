@@ -50,6 +50,10 @@ class MiriStep(RampStep):
             return None
         return self.miri_correction(ramp)
 
+    def wanted_reference_types(self):
+        """Those of the step for an exposure of MIRI; none before that is known."""
+        return super().wanted_reference_types() if self.exposure.get("meta.instrument.name") == "MIRI" else []
+
     def miri_correction(self, ramp):
         """The same for an exposure of MIRI."""
         raise NotImplementedError(f"{type(self).__name__} does not define miri_correction()")

@@ -37,8 +37,8 @@ class RefPixStep(RampStep):
     """
 
     def wanted_reference_types(self):
-        """None ahead: only IRS2 readouts need one, which is known when the exposure is open."""
-        return []
+        """Only IRS2 readouts need one."""
+        return ["refpix"] if "IRS2" in str(self.exposure.get("meta.exposure.readpatt")) else []
 
     def correction(self, ramp):
         """Amplifiers and side pixels follow from the detector and from the place of the exposure on it."""

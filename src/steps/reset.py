@@ -17,7 +17,6 @@ class ResetStep(MiriStep):
 
     class_alias = "reset"
     reference_file_types = ("reset",)
-    prefetch_references = False  # other instruments have none: asked for when the exposure is known to be of MIRI
 
     def miri_correction(self, ramp):
         """The reference says for how many groups and integrations it holds; its last integration serves all later."""

@@ -15,7 +15,6 @@ class RscdStep(MiriStep):
 
     class_alias = "rscd"
     reference_file_types = ("rscd",)
-    prefetch_references = False  # other instruments have none: asked for when the exposure is known to be of MIRI
 
     def miri_correction(self, ramp):
         """Numbers of groups for the subarray and readout pattern; they go into the header, too."""

@@ -236,7 +236,7 @@ def test_likelihood_fit(ramp, small, workdir, caplog):
     pars = small.of("ramp_fit") | {"algorithm": "LIKELY", "configure_log": False}
     rate, rateints = steps.RampFitStep.call(ramp, save_opt=True, **pars)
     assert isinstance(rate, ImageModel) and isinstance(rateints, CubeModel)
-    assert rate.meta.cal_step.ramp_fit == "COMPLETE" and caplog.text == ""
+    assert rate.meta.cal_step.ramp_fit == "COMPLETE" and "upramp.steps" not in caplog.text
     plain, _ = steps.RampFitStep.call(ramp, **small.of("ramp_fit"))
     assert not np.array_equal(rate.data, plain.data)
     assert [path.name for path in workdir.iterdir()] == ["x_likely_chisq.fits"]
