@@ -55,10 +55,16 @@ class Products:
     """Results of a fused pass: laid out on disk and filled there, or in memory.
 
     As a context manager: files appear under their names when it is left without an error, and not at all otherwise.
+
+    Parameters
+    ----------
+    stages : dict of str to Stage
+    on_saved : callable, optional
+        Called with the name of every file that has appeared.
     """
 
-    def __init__(self, stages):
-        self._stages = stages
+    def __init__(self, stages, on_saved=None):
+        self._stages, self._on_saved = stages, on_saved
         self._stack = contextlib.ExitStack()
         self._files = {}
 
@@ -79,7 +85,8 @@ class Products:
             for name, stage in self._stages.items():
                 if name in self._files:
                     stage.model.attach(stage.path)
-                    log.info("Saved model in %s", stage.path)
+                    if self._on_saved is not None:
+                        self._on_saved(stage.path)
 
     def arrays(self, name):
         """The arrays of a stage that are to be filled, by name."""

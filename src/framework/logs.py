@@ -10,6 +10,7 @@ import logging
 import re
 import socket
 import sys
+import threading
 import time
 from configparser import ConfigParser
 from configparser import Error as IniError
@@ -168,8 +169,12 @@ def _handlers(options):
     return handlers or [logging.NullHandler()]
 
 
+_recording = {}  # thread -> the recorders of the runs that it is in, outermost first
+_recording_lock = threading.Lock()
+
+
 class _Recorder(logging.Handler):
-    """Keeps formatted, scrubbed records."""
+    """Keeps formatted, scrubbed records of one run, not those of a run in another thread."""
 
     def __init__(self):
         super().__init__()
@@ -181,24 +186,40 @@ class _Recorder(logging.Handler):
         self.setFormatter(formatter)
 
     def emit(self, record):
-        self.lines.append(scrub(self.format(record), self._names))
+        runs = _recording.get(record.thread)
+        if runs is None or self in runs:  # None: a thread that a step has started
+            self.lines.append(scrub(self.format(record), self._names))
+
+    def note(self, logger, message, *arguments):
+        """Log at INFO, and keep the line even if the logger is not interested."""
+        if logger.isEnabledFor(logging.INFO):
+            logger.info(message, *arguments)
+        else:
+            self.emit(logger.makeRecord(logger.name, logging.INFO, "", 0, message, arguments, None))
 
 
 @contextlib.contextmanager
 def recording(extra=()):
-    """Collect the records of the pipeline's loggers; yields the growing list of lines.
+    """Collect the records of the pipeline's loggers; yields the recorder, whose ``lines`` grow.
 
-    Levels are left alone: without `configured` only warnings and errors are seen.
+    Levels are left alone: without `configured` only warnings and errors are seen, and what is given to
+    ``recorder.note``. Runs in several threads at once get their own records each.
     """
-    recorder = _Recorder()
+    recorder, thread = _Recorder(), threading.get_ident()
     loggers = [logging.getLogger(name) for name in dict.fromkeys([*LOGGERS, *extra])]
+    with _recording_lock:
+        _recording[thread] = (*_recording.get(thread, ()), recorder)
     for logger in loggers:
         logger.addHandler(recorder)
     try:
-        yield recorder.lines
+        yield recorder
     finally:
         for logger in loggers:
             logger.removeHandler(recorder)
+        with _recording_lock:
+            _recording[thread] = _recording[thread][:-1]
+            if not _recording[thread]:
+                del _recording[thread]
 
 
 _PATH = re.compile(r"(?<![\w:/.])~?/(?:[^\s/'\",:;()\[\]]+/)+")

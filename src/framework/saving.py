@@ -8,7 +8,7 @@ from upramp.errors import ConfigError
 from upramp.framework.output_names import output_name
 from upramp.framework.specs import is_model
 
-__all__ = ["Saving", "as_list"]
+__all__ = ["Saving", "as_list", "make_folder"]
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,8 @@ class Saving:
         ext : str, optional
             Extension. Default: output_ext.
         suffix : str or False, optional
-            Default: own suffix, else the name of the step. False: leave the base name as it is.
+            Default: own suffix, which a run sets to the name of the step; before that, the suffix of a pipeline
+            around it, else the name. False: leave the base name as it is.
         **components
             Index and the like, put before the suffix.
 
@@ -59,7 +60,7 @@ class Saving:
         fallback = f"step_{self.name}{extension or ''}"
         base = basepath or output_file or self.search_attr("_input_filename") or fallback
         if suffix is None:
-            suffix = self.suffix or self.name.lower()
+            suffix = self.search_attr("suffix") or self.name.lower()
         path = output_name(
             base,
             suffix=suffix,
@@ -87,7 +88,7 @@ class Saving:
         for step in self.steps_below():
             if not (step.save_results or step.output_file is not None):
                 continue
-            _check_folder(step.output_folder)
+            make_folder(step.output_folder)
             for suffix in step.output_suffixes():
                 self._check_not_input(step.make_output_path(suffix=suffix))
 
@@ -136,10 +137,11 @@ class Saving:
         if base is None or not by_model:
             components = {"idx": idx} | components
         path = self.make_output_path(base, suffix=suffix, **components)
-        _check_folder(Path(path).parent)
+        make_folder(Path(path).parent)
         self.root._check_not_input(path)
+        self.attach_log(model)
         path = str(model.save(path) or path)
-        log.info("Saved model in %s", path)
+        self.note_product(path)
         return path
 
     def _save_result(self, result):
@@ -151,7 +153,13 @@ class Saving:
             elif hasattr(one, "save"):
                 path = self.make_output_path(idx=index)
                 one.save(path, overwrite=True)
-                log.info("Saved %s in %s", type(one).__name__, path)
+                self.note_product(path)
+
+    def note_product(self, path):
+        """Log that a file has been written, and keep its name in the record of the run."""
+        log.info("Saved model in %s", path)
+        if self.root.run_record is not None:
+            self.root.run_record.products.append(Path(path).name)
 
 
 def as_list(result):
@@ -163,7 +171,8 @@ def _expanded(folder):
     return Path(os.path.expandvars(folder)).expanduser()
 
 
-def _check_folder(folder):
+def make_folder(folder):
+    """Make a folder for output, if it is not there; ConfigError if that fails or it is not writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

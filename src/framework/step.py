@@ -10,7 +10,8 @@ from upramp.framework import config, hooks, logs, specs
 from upramp.framework.configurable import Configurable
 from upramp.framework.lookup import Lookup
 from upramp.framework.references import ReferenceFinder
-from upramp.framework.saving import Saving, as_list
+from upramp.framework.run_record import MEBIBYTE, RunRecord, utc_now
+from upramp.framework.saving import Saving, as_list, make_folder
 from upramp.framework.specs import is_model
 
 __all__ = ["Step"]
@@ -54,6 +55,8 @@ class Step(Configurable, Lookup, Saving):
         Seconds of the last `run`: of this step, and in a pipeline of every sub-step, by name.
     origins : dict
         Where each parameter that is not a default came from.
+    run_record : upramp.framework.run_record.RunRecord or None
+        Record of the last `run` of an outermost step, also of one that failed.
 
     Raises
     ------
@@ -87,6 +90,8 @@ class Step(Configurable, Lookup, Saving):
         self.origins = _origins or {}
         self.timings = {}
         self.log_records = []
+        self.run_record = None
+        self._recorder = None
         self.reference_files_used = []
         self._finder = ReferenceFinder()
         self._input_metadata = None
@@ -100,8 +105,7 @@ class Step(Configurable, Lookup, Saving):
             pars = specs.validate(values, spec)
         self._resolved = dict(pars)
         self._set_parameters(pars)
-        self._pre_hooks = hooks.make_hooks(self, "pre_hook", self.pre_hooks)
-        self._post_hooks = hooks.make_hooks(self, "post_hook", self.post_hooks)
+        self._hooks = {kind: hooks.HookList(self, kind) for kind in ("pre_hook", "post_hook")}
 
     def _set_parameters(self, values):
         for key, value in values.items():
@@ -160,28 +164,42 @@ class Step(Configurable, Lookup, Saving):
         -------
         model, or whatever `process` returns
         """
-        with contextlib.ExitStack() as stack:
-            if self.parent is None:
-                self.log_records = stack.enter_context(logs.recording(self.logger_names()))
-            started = time.perf_counter()
-            self.timings, self.reference_files_used = {}, []
-            log.info("Step %s running with args %s.", self.name, args)
-            self._prepare(args)
-            for hook in self._pre_hooks:
-                replaced = hook(*args)
-                args = args if replaced is None else (replaced,)
+        root = self.root
+        if root._recorder is not None:
+            return self._run(args)
+        with logs.recording(self.logger_names()) as recorder:
+            root._recorder, root.log_records, root.run_record = recorder, recorder.lines, RunRecord(self, args)
+            try:
+                return self._run(args)
+            finally:
+                root.run_record.close()
+                root._recorder = None
+
+    def __call__(self, *args):
+        """The same as `run`."""
+        return self.run(*args)
+
+    def _run(self, args):
+        started, status = time.perf_counter(), "FAILED"
+        self.timings, self.reference_files_used = {}, []
+        self.root.run_record.entry(self)
+        try:
+            self._begin(args)
+            args = self._hooks["pre_hook"].run(*args)
             skipped = self._must_skip()
             result = self._skipped(args) if skipped else self._processed(args)
-            for hook in self._post_hooks:
-                replaced = hook(result)
-                result = result if replaced is None else replaced
+            (result,) = self._hooks["post_hook"].run(result)
+            status = "SKIPPED" if skipped else None
+            if self.parent is None:
+                self._note("Run of %s has its results at %s UTC", self.run_record.class_name, utc_now())
             for one in as_list(result):
                 if is_model(one):
                     self.finalize_result(one, self.reference_files_used)
             if self.save_results and not skipped:
                 self._save_result(result)
-            self._account(time.perf_counter() - started)
-            return result
+        finally:
+            self._account(time.perf_counter() - started, status)
+        return result
 
     def process(self, *args):
         """Do the work of the step; subclasses implement it.
@@ -193,8 +211,10 @@ class Step(Configurable, Lookup, Saving):
         """
         raise NotImplementedError(f"{type(self).__name__} does not define process()")
 
-    def _prepare(self, args):
+    def _begin(self, args):
+        log.info("Step %s running with args %s.", self.name, args)
         if self.parent is None:
+            self._note_platform()
             log.info("Step %s parameters are:\n%s", self.name, self.parameters_text())
             if log.isEnabledFor(logging.DEBUG):
                 log.debug("They come from:\n%s", self.explain_pars())
@@ -202,8 +222,26 @@ class Step(Configurable, Lookup, Saving):
             self.set_primary_input(args[0])
         if self.output_file is not None:
             self.save_results = True
+        if self.output_dir:
+            make_folder(self.output_folder)
         if self.parent is None:
             self.check_outputs()
+        if self.suffix is None:
+            self.suffix = self.name.lower()
+
+    def _note_platform(self):
+        record = self.run_record
+        self._note("Run of %s started at %s UTC", record.class_name, record.started)
+        self._note("Software: %s", ", ".join(f"{name} {version}" for name, version in record.software.items()))
+        self._note("Platform: {system} {machine}, {cpus} processors".format(**record.platform))
+
+    def _note(self, message, *arguments):
+        """Log something that belongs into the log of the run whatever its level."""
+        recorder = self.root._recorder
+        if recorder is None:
+            log.info(message, *arguments)
+        else:
+            recorder.note(log, message, *arguments)
 
     def _must_skip(self):
         if self.parent is None and self.skip:
@@ -225,11 +263,25 @@ class Step(Configurable, Lookup, Saving):
             self.prefetch(args[0])
         return self.process(*args)
 
-    def _account(self, seconds):
+    def _account(self, seconds, status):
         self.timings[self.name] = seconds
         if self.parent is not None:
             self.parent.timings[self.name] = seconds
-        log.info("Step %s done in %.2f s", self.name, seconds)
+        entry = self.root.run_record.finish(self, seconds, status)
+        word = "failed after" if status == "FAILED" else "done in"
+        self._note("Step %s %s %.2f s, peak memory %d MB", self.name, word, seconds, entry.peak_memory // MEBIBYTE)
+
+    def note_counts(self, **counts):
+        """Log numbers that the step has counted, and keep them in the record of the run.
+
+        Parameters
+        ----------
+        **counts : int
+            Such as ``saturated_samples=12``.
+        """
+        if self.root.run_record is not None:  # None: `process` was called by itself
+            self.root.run_record.entry(self).counts.update(counts)
+        self._note("Step %s counted %s", self.name, ", ".join(f"{key}: {value}" for key, value in counts.items()))
 
     # ---- models --------------------------------------------------------------------------------------
 
@@ -282,9 +334,12 @@ class Step(Configurable, Lookup, Saving):
         """Name below ``meta.cal_step`` where the step's status is recorded; None when it has none."""
         return self.status_attribute or self.class_alias
 
-    def _set_status(self, model, status):
+    def _set_status(self, model, status, reason=None):
         if self.status_name:
             setattr(model.meta.cal_step, self.status_name, status)
+        if self.root.run_record is not None:
+            entry = self.root.run_record.entry(self)
+            entry.status, entry.reason = status, reason
 
     def record_skip(self, model, reason):
         """Record that the step cannot run: status SKIPPED, and a warning that says why.
@@ -301,7 +356,7 @@ class Step(Configurable, Lookup, Saving):
             The same one, for ``return self.record_skip(...)``.
         """
         log.warning("Step %s skipped: %s", self.name, reason)
-        self._set_status(model, "SKIPPED")
+        self._set_status(model, "SKIPPED", reason)
         return model
 
     def record_complete(self, model):
@@ -334,9 +389,15 @@ class Step(Configurable, Lookup, Saving):
                 log.info("Results used CRDS context: %s", context[1])
         if self.parent is None:
             log.info("Results used upramp version: %s", upramp.__version__)
-            if getattr(result, "cal_logs", None) is None:
-                result.cal_logs = {}
-            result.cal_logs[self.class_alias or self.name] = self.log_records
+        self.attach_log(result)
+
+    def attach_log(self, model):
+        """Put the log of the run into a model, under the alias of the outermost step."""
+        if self.root._recorder is None or not is_model(model):
+            return
+        if getattr(model, "cal_logs", None) is None:
+            model.cal_logs = {}
+        model.cal_logs[self.root.class_alias or self.root.name] = self.root.log_records
 
     # ---- place in the run -----------------------------------------------------------------------------
 

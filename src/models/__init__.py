@@ -10,6 +10,7 @@ only: ``model.data`` makes a native array when it is asked for, ``model.mapped("
 """
 
 from upramp.models import dqflags
+from upramp.models._atomic import replacing
 from upramp.models._mapped import MappedArray, temporary_bytes
 from upramp.models._metadata import ValidationWarning
 from upramp.models.classes import (
@@ -70,5 +71,6 @@ __all__ = [
     "cutout",
     "dqflags",
     "open",
+    "replacing",
     "temporary_bytes",
 ]

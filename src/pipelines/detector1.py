@@ -255,7 +255,7 @@ class Detector1Pipeline(Pipeline):
             name: executor.Stage(model, shapes[name], self.make_output_path(suffix=name) if to_disk else None)
             for name, model in models.items()
         }
-        products = executor.Products(stages)
+        products = executor.Products(stages, self.note_product)
         with contextlib.ExitStack() as undo:
             # Products that are complete stay open until the end of the run, for their headers are not final yet.
             undo.enter_context(products)

@@ -115,8 +115,8 @@ def test_private_names_are_removed():
 
 
 def test_recording_leaves_levels_alone():
-    with logs.recording() as lines:
+    with logs.recording() as recorder:
         logging.getLogger("upramp").warning("kept")
         logging.getLogger("upramp").debug("too low")
-    assert [line.split(" - ", 1)[1] for line in lines] == ["upramp - WARNING - kept"]
-    assert lines[0][10] == "T" and lines[0][19] == "."
+    assert [line.split(" - ", 1)[1] for line in recorder.lines] == ["upramp - WARNING - kept"]
+    assert recorder.lines[0][10] == "T" and recorder.lines[0][19] == "."

@@ -1,6 +1,7 @@
 """Running steps: results, status, skip, saving, ownership."""
 
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -106,7 +107,7 @@ def test_messages(tiny, caplog, exposure):
     assert f"Step TinyPipeline running with args ('{exposure}',)." in text
     assert any(line.startswith("Step TinyPipeline parameters are:\n  pre_hooks: []") for line in text)
     assert "Step skipped." in text
-    assert any(line.startswith("Step one done in ") and line.endswith(" s") for line in text)
+    assert any(re.fullmatch(r"Step one done in \d+\.\d\d s, peak memory \d+ MB", line) for line in text)
     assert text[-1].startswith("Step TinyPipeline done in ")
 
 
