@@ -150,6 +150,24 @@ def _python(code):
     return done.stdout
 
 
+def test_the_log_of_a_run_is_no_question_to_crds(exposure, crds_cache):
+    """The log of an exposure grows while it is calibrated; its lines have no meaning for CRDS."""
+    crds_cache({"gain": ("jwst_nircam_gain_0001.fits", "gain")})
+    asked = _python(f"""
+import sys
+from upramp.framework.references import ReferenceFinder, crds_parameters, import_client_lightly
+import_client_lightly()
+finder, asked = ReferenceFinder(), []
+query = finder._query
+finder._query = lambda *arguments: asked.append(arguments[1]) or query(*arguments)
+parameters = crds_parameters({exposure!r})
+for line in range(3):
+    finder.find(parameters | {{f"cal_logs.calwebb_detector1.{{line}}": "a line"}}, ["gain"])
+print(asked, [name for name in sys.modules if name.startswith("stdatamodels.jwst")])
+""").splitlines()[-1]
+    assert asked == "[['gain']] []"
+
+
 def test_references_and_parameters_from_crds(exposure, crds_cache):
     root = crds_cache(
         {
