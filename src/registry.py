@@ -21,6 +21,7 @@ _STEPS = {
     "linearity": "LinearityStep",
     "rscd": "RscdStep",
     "dark_current": "DarkCurrentStep",
+    "charge_migration": "ChargeMigrationStep",
     "jump": "JumpStep",
     "ramp_fit": "RampFitStep",
     "gain_scale": "GainScaleStep",

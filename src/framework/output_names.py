@@ -21,7 +21,7 @@ _PRODUCTS = """
 # Steps of stage 1 that are not in our registry; their intermediate products are inputs all the same.
 _OTHER_STEPS = """
     emicorr emicorrstep rscd rscdstep firstframe firstframestep lastframe lastframestep reset resetstep
-    persistence persistencestep chargemigrationstep picture_frame pictureframestep clean_flicker_noise
+    persistence persistencestep picture_frame pictureframestep clean_flicker_noise
     cleanflickernoisestep guider_cds guidercdsstep darkpipeline guiderpipeline
 """
 
@@ -32,7 +32,7 @@ def known_suffixes():
     names = set(_PRODUCTS.split()) | set(_OTHER_STEPS.split())
     for class_name, alias, is_pipeline in registry.steps():
         names.add(class_name.rsplit(".", 1)[-1].lower())
-        if not is_pipeline:
+        if not is_pipeline and alias != "charge_migration":  # the reference pipeline does not remove this one
             names.add(alias)
     return frozenset(names)
 

@@ -89,6 +89,7 @@ class Chain:
     linearity: c.Linearity | None = None
     rscd: c.SwitchCharge | None = None
     dark: c.DarkCurrent | None = None
+    charge_migration: c.ChargeMigration | None = None
     jump: c.JumpDetection | None = None
     fit: c.RampFitting | None = None
     gain_factor: float | None = None
@@ -270,7 +271,8 @@ def _halo(chain):
     jump = 1 if chain.jump is not None else 0
     saturation = 2 * chain.saturation.grow if chain.saturation is not None else 0
     ipc = len(chain.ipc.kernel) // 2 if chain.ipc is not None else 0
-    return jump + max(saturation, ipc)
+    migration = 1 if chain.charge_migration is not None else 0
+    return jump + migration + max(saturation, ipc)
 
 
 def _check(raw, chain, shape):
@@ -322,7 +324,12 @@ _NO_RAMP = RampPlanes(*(as_bits(np.empty((0, 1, 1), dtype), dtype) for dtype in 
 
 
 # What only sets group flags is not done again.
-_FLAGGED_BEFORE = {"first_group": c.FirstGroup(), "last_group": c.LastGroup(), "rscd": c.SwitchCharge()}
+_FLAGGED_BEFORE = {
+    "first_group": c.FirstGroup(),
+    "last_group": c.LastGroup(),
+    "rscd": c.SwitchCharge(),
+    "charge_migration": c.ChargeMigration(),
+}
 
 
 def _around_large_events(work, flags):
@@ -369,6 +376,7 @@ def _compiled_chain(chain, shape, unused):
         chain.rscd or c.SwitchCharge(),
         chain.dark or c.DarkCurrent(),
         c.SidePixels(isinstance(chain.refpix, c.SideMeasurement)),
+        chain.charge_migration or c.ChargeMigration(),
         _jump_rules(chain.jump, shape, unused),
         _fit_rules(chain.fit, chain.gain_factor, unused),
     )
@@ -461,7 +469,8 @@ def measure_side_pixels(samples, chain, shape, threads=None, after_block=None):
     """
     if not isinstance(chain.refpix, c.SideMeasurement):
         return c.SidePixels()
-    before = replace(chain, first_group=None, last_group=None, rscd=None, refpix=None, jump=None, fit=None)
+    later = dict.fromkeys(("first_group", "last_group", "rscd", "refpix", "charge_migration", "jump", "fit"))
+    before = replace(chain, **later)
     halo, (*counts, ny, nx) = _halo(before), shape
     width = min(AMPLIFIERS + halo, nx)
     data, dq = np.empty((*counts, ny, 2 * AMPLIFIERS), np.float32), np.empty((ny, 2 * AMPLIFIERS), np.uint32)
@@ -573,7 +582,7 @@ def calibrate(
     if second is not None:
         n_events = _find_large_events(chain.jump, flags, threads, after_integration)
         if second.chain.fit.active:
-            _one_pass(second, shape, _halo(replace(chain, saturation=None, jump=None)), **tiling)
+            _one_pass(second, shape, _halo(replace(chain, saturation=None, charge_migration=None, jump=None)), **tiling)
     return Calibrated(fit, int(found.jumps.sum()), n_events, int(unused.sum()), rscd)
 
 

@@ -17,6 +17,7 @@ from upramp.kernels.snowballs import SnowballParameters
 
 __all__ = [
     "NO_PLANE",
+    "ChargeMigration",
     "DarkCurrent",
     "FirstGroup",
     "FrameScale",
@@ -232,6 +233,13 @@ class DarkCurrent(NamedTuple):
     direct: bool = True  # frame g is the one for group g
     integrations: np.ndarray = np.zeros(0, np.int64)
     per_integration: int = 0
+
+
+class ChargeMigration(NamedTuple):
+    """Leave out groups from the first signal above ``threshold`` [DN] on, in a pixel and its neighbours."""
+
+    active: bool = False
+    threshold: float = 0.0
 
 
 class JumpDetection(NamedTuple):

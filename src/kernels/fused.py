@@ -4,9 +4,9 @@ A tile is a few rows by some hundred columns of all groups of all integrations, 
 processor's cache, with a margin of the neighbours that the corrections look at. Each correction is the same compiled
 tile operation that the stepwise schedule runs over whole frames, so both give the same numbers, bit by bit.
 
-The margin: two-point jumps flag the pixels next to them (1); partial saturation is grown, and grows from saturation
-that was grown itself (2 * n_pix_grow); inter-pixel capacitance reads k // 2 pixels around. At the edges of the
-detector the tile just ends, which is what the operations take "outside" to mean.
+The margin: two-point jumps and charge migration flag the pixels next to them (1 each); partial saturation is grown, and
+grows from saturation that was grown itself (2 * n_pix_grow); inter-pixel capacitance reads k // 2 pixels around. At the
+edges of the detector the tile just ends, which is what the operations take "outside" to mean.
 
 Large events are looked for in whole frames of flags. Then there are two passes: the first leaves the group flags, the
 second corrects the samples again, takes the flags that have become of them (`KnownFlags`), and fits.
@@ -40,6 +40,7 @@ from upramp.kernels._irs2_saturation import advance_first_saturated_tile
 from upramp.kernels._jit import helper, kernel
 from upramp.kernels._rows import fill_row
 from upramp.kernels._signals import flag_plane, float_plane, leave_out_groups, subtract_signals
+from upramp.kernels.charge_migration import find_migration_tile, flag_migration_tile
 from upramp.kernels.dark import average_frames_tile, subtract_dark_tile
 from upramp.kernels.dq_init import init_dq_tile, merge_dq_tile
 from upramp.kernels.edge_groups import flag_first_group_tile, flag_last_group_tile
@@ -158,6 +159,7 @@ class CompiledChain(NamedTuple):
     rscd: c.SwitchCharge
     dark: c.DarkCurrent
     side_pixels: c.SidePixels
+    charge_migration: c.ChargeMigration
     jump: JumpRules
     fit: FitRules
     known: KnownFlags = KnownFlags()
@@ -245,6 +247,8 @@ OPERATIONS = Table(
     linearize_reads=(linearize_reads_tile, (_DATA, _GDQ, _CUBE, _CUBE, _I, *_REGION)),
     average_frames=(average_frames_tile, (_CUBE, _CUBE, _COUNTS, _COUNTS, *_REGION)),
     subtract_dark=(subtract_dark_tile, (_DATA, _FLAGS, _CUBE, _FLAGS, *_REGION)),
+    find_migration=(find_migration_tile, (_GROUPS, _DATA, _GDQ, _N, *_REGION)),
+    flag_migration=(flag_migration_tile, (_GDQ, _GROUPS, *_REGION)),
     flag_bad_gain=(flag_bad_gain_tile, (_FLAGS, _PLANE, *_REGION)),
     detect_jumps=(
         detect_jumps_tile,
@@ -394,6 +398,18 @@ def _deconvolve(ops, tile, area, op):
         ),
     )
     return out
+
+
+@helper
+def _flag_migration(ops, tile, area, op):
+    """Charge migration of the area; it is looked for one pixel around it too, for its neighbours."""
+    a = _grown(area, 1, tile)
+    migrates_from = np.empty((tile.data.shape[0], *tile.pdq.shape), np.int32)
+    found = call_counting(
+        ops, "find_migration", (migrates_from, tile.data, tile.gdq, op.threshold, a.first, a.last, a.left, a.right)
+    )
+    if found > 0:
+        call(ops, "flag_migration", (tile.gdq, migrates_from, area.first, area.last, area.left, area.right))
 
 
 @helper
@@ -573,7 +589,8 @@ def _store_ramp(ops, target, tile, area):
 def _calibrate_tile(ops, tile, area, chain, outputs, seen, counts, tallies):
     """All corrections of one tile; ``area`` is what it is to deliver."""
     h, w = tile.pdq.shape
-    a = _grown(area, 1, tile) if chain.jump.active else area
+    searched = _grown(area, 1, tile) if chain.jump.active else area
+    a = _grown(searched, 1, tile) if chain.charge_migration.active else searched
     if chain.mask.active:
         call(ops, "init_dq", (tile.gdq, tile.pdq, flag_plane(ops, tile, chain.mask.mask), 0, h, 0, w))
     if chain.saturation.active:
@@ -586,6 +603,8 @@ def _calibrate_tile(ops, tile, area, chain, outputs, seen, counts, tallies):
     tile = Tile(data, tile.gdq, tile.marks, tile.pdq, tile.row, tile.column)
     leave_out_groups(ops, tile, a, chain, tallies)
     subtract_signals(ops, tile, a, chain)
+    if chain.charge_migration.active:
+        _flag_migration(ops, tile, searched, chain.charge_migration)
     if chain.jump.active:
         _flag_jumps(ops, tile, area, chain.jump, counts)
     _note_flags(seen, tile, area)
@@ -650,6 +669,7 @@ def operations_needed(work):
         (chain.linearity.active, ["prepare_coefficients", "linearize_reads" if by_reads else "linearize"]),
         (chain.dark.active, ["subtract_dark"]),
         (chain.dark.active and not chain.dark.direct, ["average_frames"]),
+        (chain.charge_migration.active, ["find_migration", "flag_migration"]),
         (chain.jump.active, ["flag_bad_gain", "detect_jumps", "count_jumps", "clear_bad_jumps"]),
         (chain.jump.active and chain.jump.flag_neighbors, ["spread_cores"]),
         (chain.jump.after_groups_1 > 0 or chain.jump.after_groups_2 > 0, ["flag_after_jumps"]),

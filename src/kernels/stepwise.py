@@ -14,6 +14,7 @@ from upramp.kernels._flags import BAD_REF_PIXEL, DO_NOT_USE
 from upramp.kernels._irs2_layout import science_rows
 from upramp.kernels._irs2_saturation import flag_interleaved_saturation_in_place
 from upramp.kernels._layout import ShapeError
+from upramp.kernels.charge_migration import flag_charge_migration_in_place
 from upramp.kernels.dark import DarkPlan, resample_dark, subtract_dark_in_place
 from upramp.kernels.dq_init import init_dq_in_place
 from upramp.kernels.edge_groups import flag_first_group_in_place, flag_last_group_in_place
@@ -267,6 +268,10 @@ def _correct_side_pixels(op, ramp, threads):
     return correct_side_pixels_in_place(ramp.data, ramp.pixeldq, **op._asdict(), threads=threads)
 
 
+def _flag_migration(op, ramp, threads):
+    flag_charge_migration_in_place(ramp.groupdq, ramp.data, op.threshold, threads)
+
+
 _APPLY = {
     c.FrameScale: _scale,
     c.StaticMask: _init_dq,
@@ -283,6 +288,7 @@ _APPLY = {
     c.ResetAnomaly: _subtract_reset,
     c.SwitchCharge: _flag_switch_charge,
     c.SideMeasurement: _correct_side_pixels,
+    c.ChargeMigration: _flag_migration,
 }
 
 

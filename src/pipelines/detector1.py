@@ -2,13 +2,13 @@
 
 import contextlib
 import dataclasses
-import itertools
 import time
 
 from upramp.errors import UnsupportedModeError
 from upramp.framework import Pipeline, executor
 from upramp.kernels._irs2_layout import is_interleaved
 from upramp.models import Level1bModel, RampModel
+from upramp.steps.charge_migration import ChargeMigrationStep
 from upramp.steps.dark_current import DarkCurrentStep
 from upramp.steps.dq_init import DQInitStep
 from upramp.steps.firstframe import FirstFrameStep
@@ -19,7 +19,6 @@ from upramp.steps.jump import JumpStep
 from upramp.steps.lastframe import LastFrameStep
 from upramp.steps.linearity import LinearityStep
 from upramp.steps.not_available import (
-    ChargeMigrationStep,
     CleanFlickerNoiseStep,
     EmiCorrStep,
     PersistenceStep,
@@ -35,7 +34,8 @@ from upramp.steps.superbias import SuperBiasStep
 
 __all__ = ["Detector1Pipeline"]
 
-# Steps that correct the ramp, in their order, and what `upramp.kernels.chain.Chain` calls their corrections.
+# Steps that correct the ramp, in their order, and what `upramp.kernels.chain.Chain` calls their corrections; None for
+# those that look at whole frames, which have no place in the fused schedule.
 RAMP_STEPS = {
     "group_scale": "scale",
     "dq_init": "mask",
@@ -45,13 +45,18 @@ RAMP_STEPS = {
     "refpix": "refpix",
     "linearity": "linearity",
     "dark_current": "dark",
+    "charge_migration": "charge_migration",
     "jump": "jump",
+    "picture_frame": None,
+    "clean_flicker_noise": None,
+    "persistence": None,
 }
 
 # The same for MIRI: no superbias, the transients of its resets, and the reference pixels last.
 MIRI_RAMP_STEPS = {
     "group_scale": "scale",
     "dq_init": "mask",
+    "emicorr": None,
     "saturation": "saturation",
     "ipc": "ipc",
     "firstframe": "first_group",
@@ -61,16 +66,16 @@ MIRI_RAMP_STEPS = {
     "rscd": "rscd",
     "dark_current": "dark",
     "refpix": "refpix",
+    "charge_migration": "charge_migration",
     "jump": "jump",
+    "picture_frame": None,
+    "clean_flicker_noise": None,
+    "persistence": None,
 }
-
-# Steps that can only be skipped, and those of MIRI besides.
-ABSENT_STEPS = ("charge_migration", "picture_frame", "clean_flicker_noise", "persistence")
-MIRI_ABSENT_STEPS = ("emicorr", *ABSENT_STEPS)
 
 
 def _chain_for(instrument):
-    return (MIRI_RAMP_STEPS, MIRI_ABSENT_STEPS) if instrument == "MIRI" else (RAMP_STEPS, ABSENT_STEPS)
+    return MIRI_RAMP_STEPS if instrument == "MIRI" else RAMP_STEPS
 
 
 class Detector1Pipeline(Pipeline):
@@ -163,21 +168,20 @@ class Detector1Pipeline(Pipeline):
             raise UnsupportedModeError(f"{name} is an IRS2 readout with a ZEROFRAME; that is not implemented")
         if meta.subarray.num_superstripe or meta.subarray.multistripe_reads1 is not None:
             raise UnsupportedModeError(f"{name} is a multistripe readout ({meta.subarray.name}); not implemented yet")
-        ramp_steps, absent = self._chain_of(ramp)
-        for key in (*ramp_steps, *absent, "ramp_fit", "gain_scale"):
+        for key in (*self._chain_of(ramp), "ramp_fit", "gain_scale"):
             step = getattr(self, key)
             if not step.skip and hasattr(step, "check_supported"):
                 step.check_supported()
 
     @staticmethod
     def _chain_of(ramp):
-        """Steps that correct this ramp, and steps of its instrument that can only be skipped."""
+        """Steps that correct this ramp, in their order: those of its instrument."""
         return _chain_for(ramp.meta.instrument.name)
 
     def chain(self):
         """Keys of the steps that the exposure goes through, in their order."""
         instrument = self.exposure.get("meta.instrument.name")
-        return [*itertools.chain(*_chain_for(instrument)), "ramp_fit", "gain_scale"] if instrument else super().chain()
+        return [*_chain_for(instrument), "ramp_fit", "gain_scale"] if instrument else super().chain()
 
     def _obstacle(self, ramp):
         """Why the exposure cannot take the fused schedule; None if it can."""
@@ -196,6 +200,9 @@ class Detector1Pipeline(Pipeline):
             return "details of the fit are to be saved"
         if ramp.has_array("zeroframe") and ramp.meta.exposure.nframes != 1 and self.ramp_fit.read_times(ramp):
             return "the ZEROFRAME is needed"
+        for key, field in self._chain_of(ramp).items():
+            if field is None and not getattr(self, key).skip:
+                return f"{key} looks at whole frames"
         return executor.intermediates_wanted(self.sub_steps)
 
     def _describe(self, ramp):
@@ -204,8 +211,7 @@ class Detector1Pipeline(Pipeline):
         from upramp.kernels.corrections import PixelCapacitance
 
         found = {}
-        ramp_steps, absent = self._chain_of(ramp)
-        for key, field in ramp_steps.items():
+        for key, field in self._chain_of(ramp).items():
             step = getattr(self, key)
             step.reference_files_used = []
             if step.skip:
@@ -216,8 +222,6 @@ class Detector1Pipeline(Pipeline):
                 raise WholeFrameRule("every pixel has an IPC kernel of its own")
             if found[field] is not None:
                 step.record_complete(ramp)
-        for key in absent:
-            getattr(self, key).run(ramp)
         self.ramp_fit.reference_files_used, self.gain_scale.reference_files_used = [], []
         found["fit"] = self.ramp_fit.correction(ramp)
         if found["fit"] is None:
@@ -288,7 +292,7 @@ class Detector1Pipeline(Pipeline):
         return product
 
     def _run_stepwise(self, ramp):
-        for key in itertools.chain(*self._chain_of(ramp)):
+        for key in self._chain_of(ramp):
             ramp = getattr(self, key).run(ramp)
         if self.save_calibrated_ramp:
             self.save_model(ramp, "ramp")

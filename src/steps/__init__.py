@@ -3,6 +3,7 @@
 from importlib import import_module
 
 _MODULES = {
+    "ChargeMigrationStep": "charge_migration",
     "DQInitStep": "dq_init",
     "DarkCurrentStep": "dark_current",
     "FirstFrameStep": "firstframe",

@@ -7,7 +7,6 @@ from upramp.errors import UnsupportedModeError
 from upramp.framework import Step
 
 __all__ = [
-    "ChargeMigrationStep",
     "CleanFlickerNoiseStep",
     "EmiCorrStep",
     "NotAvailableStep",
@@ -40,15 +39,6 @@ class NotAvailableStep(Step):
     def process(self, data):
         """Refuse to run, as `check_supported` does."""
         self.check_supported()
-
-
-class ChargeMigrationStep(NotAvailableStep):
-    """Leave out groups in which charge migrates to neighbouring pixels."""
-
-    class_alias = "charge_migration"
-    spec = """
-    signal_threshold = float(default=25000)  # Charge migrates from here on, DN
-    """
 
 
 class PictureFrameStep(NotAvailableStep):

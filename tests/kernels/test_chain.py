@@ -124,11 +124,17 @@ def make_read_level(shape, **keywords):
     return raw, dataclasses.replace(chain, linearity=linearity)
 
 
+def make_migrating(shape, **keywords):
+    """The same with charge that migrates where the signal is high."""
+    raw, chain = make(shape, **keywords)
+    return raw, dataclasses.replace(chain, charge_migration=c.ChargeMigration(True, 3000.0))
+
+
 def run_stepwise(raw, chain):
     """Ramp before the fit, fit and number of jumps, one correction after the other."""
     frame = raw.shape[-2:]
     ramp = stepwise.Ramp(raw.astype(np.float32), np.zeros(raw.shape, np.uint8), np.zeros(frame, np.uint32))
-    for name in ("scale", "mask", "saturation", "ipc", "superbias", "refpix", "linearity", "dark"):
+    for name in ("scale", "mask", "saturation", "ipc", "superbias", "refpix", "linearity", "dark", "charge_migration"):
         if getattr(chain, name) is not None:
             stepwise.apply(getattr(chain, name), ramp)
     count = stepwise.detect_jumps(chain.jump, ramp)[0] if chain.jump is not None else 0
@@ -155,6 +161,7 @@ MODES = {
     "grouped": (make, {"shape": (2, 5, 40, 40), "nframes": 4, "groupgap": 1}),
     "read by read": (make_read_level, {"shape": (2, 4, 30, 33), "nframes": 3, "groupgap": 2}),
     "ipc": (make, {"shape": (1, 6, 41, 39), "ipc": True}),
+    "charge migration": (make_migrating, {"shape": (2, 6, 40, 50), "grow": 2, "ipc": True}),
     "single pass": (make, {"shape": (1, 14, 20, 30)}),
     "sigma clip": (make, {"shape": (12, 4, 20, 20), "parameters": JumpParameters(minimum_sigclip_groups=10)}),
     "no neighbours": (make, {"shape": (2, 6, 30, 30), "parameters": JumpParameters(flag_4_neighbors=False)}),
@@ -191,7 +198,8 @@ def test_fused_equals_stepwise(mode):
 
 def with_snowballs(shape, parameters, jump_parameters=None, **keywords):
     """An exposure with large events, and a chain that looks for them."""
-    raw, chain = make(shape, parameters=jump_parameters, **keywords)
+    build = keywords.pop("build", make)
+    raw, chain = build(shape, parameters=jump_parameters, **keywords)
     rng = np.random.default_rng(1)
     ni, ng, ny, nx = shape
     counts = raw.astype(float)
@@ -211,8 +219,9 @@ def with_snowballs(shape, parameters, jump_parameters=None, **keywords):
         ((2, 7, 80, 70), SnowballParameters(edge_size=5), {}),
         ((1, 6, 60, 64), SnowballParameters(sat_required_snowball=False), {"ipc": True}),
         ((3, 6, 50, 64), SnowballParameters(edge_size=3, snowball_time_masked_next_int=25), {"grow": 2}),
+        ((1, 6, 50, 64), SnowballParameters(edge_size=3), {"build": make_migrating}),
     ],
-    ids=["cores", "everything", "short afterimage"],
+    ids=["cores", "everything", "short afterimage", "charge migration"],
 )
 def test_two_passes_around_large_events_equal_stepwise(shape, parameters, options):
     raw, chain = with_snowballs(shape, parameters, **options)

@@ -172,7 +172,7 @@ def test_emicorr_is_refused_by_name(refused, changed):
     assert "emicorr: this step is not implemented" in refused(changed(change), "--steps.emicorr.skip=False")
 
 
-@pytest.mark.parametrize("step", ["charge_migration", "persistence", "picture_frame", "clean_flicker_noise"])
+@pytest.mark.parametrize("step", ["persistence", "picture_frame", "clean_flicker_noise"])
 def test_steps_that_are_not_there_are_refused_by_name(refused, small, step):
     assert f"{step}: this step is not implemented" in refused(small.path, f"--steps.{step}.skip=false")
 

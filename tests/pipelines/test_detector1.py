@@ -172,6 +172,17 @@ def test_likelihood_in_both_schedules(run, workdir, caplog):
     assert_same_bits(Path("fused", "x_rate.fits"), Path("details", "x_rate.fits"))
 
 
+def test_charge_migration_in_both_schedules(run):
+    steps = {"charge_migration": {"skip": False, "signal_threshold": 300.0}}
+    for schedule in ("fused", "stepwise"):
+        run(schedule=schedule, output_dir=schedule, save_calibrated_ramp=True, steps=steps)
+    for name in ("x_rate.fits", "x_rateints.fits", "x_ramp.fits"):
+        assert_same_bits(Path("fused", name), Path("stepwise", name))
+    assert fits.getheader("fused/x_rate.fits")["S_CHGMIG"] == "COMPLETE"
+    flagged = fits.getdata("fused/x_ramp.fits", "GROUPDQ") & 128 != 0
+    assert 0.01 < flagged.mean() < 0.9
+
+
 def test_fused_in_memory(run, workdir):
     rate = run(save_results=False, schedule="fused")
     assert list(workdir.iterdir()) == []
@@ -276,14 +287,12 @@ class = "upramp.pipelines.Detector1Pipeline"
 """
 
 
-def test_parameter_files_may_name_steps_that_are_not_there(run, tmp_path):
+def test_parameter_files_may_name_every_step(run, tmp_path):
     path = tmp_path / "pars.cfg"
-    path.write_text(PARAMETERS.format(skip=True))
-    run(config_file=str(path))
-    assert fits.getheader("x_rate.fits")["S_CHGMIG"] == "SKIPPED"
-    path.write_text(PARAMETERS.format(skip=False))
-    with pytest.raises(UnsupportedModeError, match="charge_migration: this step is not implemented"):
-        run(config_file=str(path), output_dir="other")
+    for skip, status in ((True, "SKIPPED"), (False, "COMPLETE")):
+        path.write_text(PARAMETERS.format(skip=skip))
+        run(config_file=str(path))
+        assert fits.getheader("x_rate.fits")["S_CHGMIG"] == status
     path.write_text(PARAMETERS.format(skip=True).replace("persistence_time", "persistence_tim"))
     with pytest.raises(ConfigError, match="persistence_tim"):
         run(config_file=str(path))
