@@ -14,6 +14,7 @@ __all__ = [
     "ReferenceFileError",
     "ReferenceNotFoundError",
     "ShapeError",
+    "StateError",
     "StepExit",
     "UnsupportedModeError",
     "UprampError",
@@ -77,6 +78,10 @@ class OutputError(UprampError, OSError):
 
 class ConfigError(UprampError, ValueError):
     """A parameter is unknown or has a value outside its range."""
+
+
+class StateError(UprampError, ValueError):
+    """The saved state of a LinearPipeline is missing, damaged, stale or in use."""
 
 
 class UnsupportedModeError(UprampError, ValueError):

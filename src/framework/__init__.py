@@ -1,6 +1,6 @@
-"""Step and Pipeline: configuration, references, saving, logging, and the command line ``strun``."""
+"""Step, Pipeline and LinearPipeline: configuration, references, saving, logging, and the command line ``strun``."""
 
-__all__ = ["Pipeline", "Step"]
+__all__ = ["LinearPipeline", "Pipeline", "Step"]
 
 
 def __getattr__(name):
@@ -13,4 +13,8 @@ def __getattr__(name):
         from upramp.framework.pipeline import Pipeline
 
         return Pipeline
+    if name == "LinearPipeline":
+        from upramp.framework.linear_pipeline import LinearPipeline
+
+        return LinearPipeline
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
