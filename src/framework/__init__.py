@@ -1,20 +1,14 @@
 """Step, Pipeline and LinearPipeline: configuration, references, saving, logging, and the command line ``strun``."""
 
-__all__ = ["LinearPipeline", "Pipeline", "Step"]
+from importlib import import_module
+
+__all__ = ["LinearPipeline", "Pipeline", "Step", "product_name"]
+
+_HOMES = {"LinearPipeline": "linear_pipeline", "Pipeline": "pipeline", "Step": "step", "product_name": "saving"}
 
 
 def __getattr__(name):
     # Loaded on demand: a script that only wants one module of this room need not pay for the others.
-    if name == "Step":
-        from upramp.framework.step import Step
-
-        return Step
-    if name == "Pipeline":
-        from upramp.framework.pipeline import Pipeline
-
-        return Pipeline
-    if name == "LinearPipeline":
-        from upramp.framework.linear_pipeline import LinearPipeline
-
-        return LinearPipeline
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,7 @@ from upramp.errors import ConfigError
 from upramp.framework.output_names import output_name
 from upramp.framework.specs import is_model
 
-__all__ = ["Saving", "as_list", "make_folder"]
+__all__ = ["Saving", "as_list", "make_folder", "product_name"]
 
 log = logging.getLogger(__name__)
 
@@ -160,6 +160,25 @@ class Saving:
         log.info("Saved model in %s", path)
         if self.root.run_record is not None:
             self.root.run_record.products.append(Path(path).name)
+
+
+def product_name(step, suffix):
+    """Name for a further product of a step, in its output folder, which is made if need be.
+
+    `Step.save_model` saves a model under such a name when the step is saving; this is for those who save themselves.
+
+    Parameters
+    ----------
+    step : Step
+    suffix : str
+
+    Returns
+    -------
+    str
+    """
+    path = step.make_output_path(suffix=suffix)
+    make_folder(Path(path).parent)
+    return path
 
 
 def as_list(result):

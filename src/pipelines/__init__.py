@@ -2,7 +2,12 @@
 
 from importlib import import_module
 
-_MODULES = {"DarkPipeline": "dark", "Detector1Pipeline": "detector1", "GuiderPipeline": "guider"}
+_MODULES = {
+    "DarkPipeline": "dark",
+    "Detector1Pipeline": "detector1",
+    "GuiderPipeline": "guider",
+    "SloperPipeline": "detector1",
+}
 
 __all__ = sorted(_MODULES)
 

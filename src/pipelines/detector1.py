@@ -32,7 +32,7 @@ from upramp.steps.rscd import RscdStep
 from upramp.steps.saturation import SaturationStep
 from upramp.steps.superbias import SuperBiasStep
 
-__all__ = ["Detector1Pipeline"]
+__all__ = ["Detector1Pipeline", "SloperPipeline"]
 
 # Steps that correct the ramp, in their order, and what `upramp.kernels.chain.Chain` calls their corrections; None for
 # those that look at whole frames, which have no place in the fused schedule.
@@ -307,3 +307,7 @@ class Detector1Pipeline(Pipeline):
         self.save_model(rateints, "rateints")
         self.suffix = "rate"
         return rate
+
+
+# What it was called before there were pipelines for stages 2 and 3.
+SloperPipeline = Detector1Pipeline
