@@ -103,6 +103,7 @@ class Calibrated(NamedTuple):
     n_events : snowballs
     n_unused : groups, over all integrations, that no pixel of the frame can use
     rscd : counts of the first integration and of later ones, if groups were left out for RSCD
+    n_saturated, n_jumps : samples with these flags that went into the fit; 0 without a fit
     """
 
     fit: RampFit | None
@@ -110,6 +111,8 @@ class Calibrated(NamedTuple):
     n_events: int = 0
     n_unused: int = 0
     rscd: tuple[RscdCounts, RscdCounts] | None = None
+    n_saturated: int = 0
+    n_jumps: int = 0
 
 
 def _jump_rules(op, shape, unused):
@@ -394,7 +397,7 @@ class _Pass(NamedTuple):
     """What a pass of the fused driver leaves besides its outputs."""
 
     seen: np.ndarray  # (ni, ng) uint8, see `SEEN` of `upramp.kernels.fused`
-    jumps: np.ndarray  # (ny,) int64
+    counts: np.ndarray  # (3, ny) int64: primary jumps; saturated samples and jumps that go into the fit
     tallies: np.ndarray  # (ny, 6) int64, or no rows if nobody wants them
 
 
@@ -406,7 +409,8 @@ def _one_pass(
     record = np.zeros(1, c.record_dtype(Work))[0]
     c.fill_record(record, work)
     ny = shape[2]
-    found = _Pass(np.zeros(shape[:2], np.uint8), np.zeros(ny, np.int64), np.zeros((tallied * ny, TALLIES), np.int64))
+    counts, tallies = np.zeros((3, ny), np.int64), np.zeros((tallied * ny, TALLIES), np.int64)
+    found = _Pass(np.zeros(shape[:2], np.uint8), counts, tallies)
     addresses = OPERATIONS.addresses(operations_needed(work))
     width = _tile_width(shape, halo, block, tile_bytes)
     arguments = (addresses, record, *found, halo, width)
@@ -582,8 +586,10 @@ def calibrate(
     if second is not None:
         n_events = _find_large_events(chain.jump, flags, threads, after_integration)
         if second.chain.fit.active:
-            _one_pass(second, shape, _halo(replace(chain, saturation=None, charge_migration=None, jump=None)), **tiling)
-    return Calibrated(fit, int(found.jumps.sum()), n_events, int(unused.sum()), rscd)
+            halo = _halo(replace(chain, saturation=None, charge_migration=None, jump=None))
+            found.counts[1:] = _one_pass(second, shape, halo, **tiling).counts[1:]
+    n_primary, n_saturated, n_jumps = (int(n) for n in found.counts.sum(axis=1))
+    return Calibrated(fit, n_primary, n_events, int(unused.sum()), rscd, n_saturated, n_jumps)
 
 
 def _judge_whole_frames(seen, compiled, unused, miri):

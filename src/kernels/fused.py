@@ -44,6 +44,7 @@ from upramp.kernels.charge_migration import find_migration_tile, flag_migration_
 from upramp.kernels.dark import average_frames_tile, subtract_dark_tile
 from upramp.kernels.dq_init import init_dq_tile, merge_dq_tile
 from upramp.kernels.edge_groups import flag_first_group_tile, flag_last_group_tile
+from upramp.kernels.flag_counts import count_flags_tile
 from upramp.kernels.gain_scale import scale_rates_tile
 from upramp.kernels.ipc import convolve_tile
 from upramp.kernels.jump import (
@@ -254,6 +255,7 @@ OPERATIONS = Table(
         detect_jumps_tile,
         (_GDQ, _GDQ, _DATA, _PLANE, _PLANE, _ROWS, _I, _N, _N, _N, _I, _N, _N, *_REGION),
     ),
+    count_flags=(count_flags_tile, (_COUNTS, _COUNTS, _GDQ, *_REGION)),
     count_jumps=(count_jumps_tile, (_COUNTS, _GDQ, *_REGION)),
     spread_cores=(spread_cores_tile, (_GDQ, _GDQ, *_REGION)),
     flag_after_jumps=(
@@ -443,7 +445,7 @@ def _flag_jumps(ops, tile, area, op, counts):
             a.right,
         ),
     )
-    call(ops, "count_jumps", (counts[tile.row :], tile.gdq, area.first, area.last, area.left, area.right))
+    call(ops, "count_jumps", (counts[0, tile.row :], tile.gdq, area.first, area.last, area.left, area.right))
     if op.flag_neighbors:
         call(ops, "spread_cores", (tile.gdq, tile.marks, area.first, area.last, area.left, area.right))
     if op.after_groups_1 > 0 or op.after_groups_2 > 0:
@@ -611,6 +613,8 @@ def _calibrate_tile(ops, tile, area, chain, outputs, seen, counts, tallies):
     if outputs.ramp.gdq.planes > 0:
         _store_ramp(ops, outputs.ramp, tile, area)
     if chain.fit.active:
+        saturated, jumps = counts[1, tile.row :], counts[2, tile.row :]
+        call(ops, "count_flags", (saturated, jumps, tile.gdq, area.first, area.last, area.left, area.right))
         _fit_and_store(ops, tile, area, chain.fit, outputs.rate, outputs.integrations)
 
 
@@ -645,7 +649,7 @@ def driver_types():
     """Argument types of `calibrate_rows`."""
     work = from_dtype(c.record_dtype(Work))
     seen = _ROWS
-    return (_I, _I, OPERATIONS.type, work, seen, _COUNTS, _TALLIES, _I, _I)
+    return (_I, _I, OPERATIONS.type, work, seen, _TALLIES, _TALLIES, _I, _I)
 
 
 def operations_needed(work):
@@ -673,6 +677,7 @@ def operations_needed(work):
         (chain.jump.active, ["flag_bad_gain", "detect_jumps", "count_jumps", "clear_bad_jumps"]),
         (chain.jump.active and chain.jump.flag_neighbors, ["spread_cores"]),
         (chain.jump.after_groups_1 > 0 or chain.jump.after_groups_2 > 0, ["flag_after_jumps"]),
+        (chain.fit.active, ["count_flags"]),
         (chain.fit.active, ["fit_likelihood" if chain.fit.likelihood else "fit_ramps", "encode_float", "encode_flags"]),
         (chain.fit.gain_factor != 1.0, ["scale_rates"]),
         (chain.known.active, ["decode_bytes", "flag_bad_gain"]),

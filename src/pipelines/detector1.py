@@ -265,6 +265,7 @@ class Detector1Pipeline(Pipeline):
             undo.enter_context(products)
             result = executor.run_fused(chain, raw, products)
             self._pending.push(undo.pop_all())
+        self.ramp_fit.note_counts(saturated_samples=result.n_saturated, jump_samples=result.n_jumps)
         references = [one for step in self.sub_steps.values() for one in step.reference_files_used]
         for model in models.values():
             if chain.jump is not None:

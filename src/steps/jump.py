@@ -114,5 +114,6 @@ class JumpStep(RampStep):
         correction = self.correction(ramp)
         if correction is not None:
             self.record_counts(ramp, *stepwise.detect_jumps(correction, stepwise.Ramp.of(ramp)))
+            self.count_flags(ramp, "jump_samples")
             self.record_complete(ramp)
         return ramp

@@ -113,6 +113,7 @@ class RampFitStep(RampStep):
         correction = self.correction(ramp)
         if correction is None:
             return ramp, None
+        self.count_flags(ramp)
         fit_ramps = stepwise.fit_likelihood if correction.read_times else stepwise.fit_ramps
         fit = fit_ramps(correction, stepwise.Ramp.of(ramp), self.firstgroup, self.lastgroup)
         if fit is None:

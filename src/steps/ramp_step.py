@@ -21,6 +21,13 @@ class RampStep(ReferenceStep):
         """Describe what is to be done to this ramp, or record why nothing is."""
         raise NotImplementedError(f"{type(self).__name__} does not define correction()")
 
+    def count_flags(self, ramp, *which):
+        """Count the samples of a ramp that are flagged, for the record; ``which`` are names of counts, else all."""
+        from upramp.kernels.flag_counts import count_flags
+
+        counts = dict(zip(("saturated_samples", "jump_samples"), count_flags(ramp.groupdq), strict=True))
+        self.note_counts(**{name: counts[name] for name in which or counts})
+
     def process(self, data):
         """Correct a ramp: a new model when the step is run by itself, the same one inside a pipeline."""
         from upramp.kernels import stepwise

@@ -37,3 +37,9 @@ class SaturationStep(RampStep):
             use_read_pattern=self.use_readpatt,
             irs2_detector=irs2_detector(ramp),
         )
+
+    def process(self, data):
+        """Flag saturation, and count the flagged samples."""
+        ramp = super().process(data)
+        self.count_flags(ramp, "saturated_samples")
+        return ramp
