@@ -39,12 +39,17 @@ def stream_files(reads, writes):
     ----------
     reads : iterable of Path
     writes : dict of Path to int
-        Size of every file that is written [bytes].
+        Size of every file that is written [bytes]. See `remove_files` for those that are there.
     """
     stream_arrays((_mapped(path, os.O_RDONLY, mmap.PROT_READ, path.stat().st_size) for path in reads), ())
     for path, size in writes.items():
-        path.unlink(missing_ok=True)
         stream_arrays((), [_mapped(path, os.O_RDWR | os.O_CREAT, mmap.PROT_READ | mmap.PROT_WRITE, size)])
+
+
+def remove_files(paths):
+    """Remove files: the time to write over one would be that of the disk."""
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def _mapped(path, flags, protection, size):

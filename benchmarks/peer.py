@@ -111,9 +111,9 @@ def _time_pipeline(raw, folder, steps, repeats):
     for name, (module, function) in FUNCTIONS.items():
         _watch(name, module, function, kernels)
     # The first run, which imports and fills caches, does not count.
-    for _ in range(runs):
+    for number in range(runs):
         start = time.perf_counter()
-        Detector1Pipeline.call(raw, save_results=True, output_dir=folder, steps=json.loads(steps))
+        Detector1Pipeline.call(raw, save_results=True, output_dir=f"{folder}/{number}", steps=json.loads(steps))
         seconds.append(time.perf_counter() - start)
     for found in kernels.values():
         found["seconds"] = found["seconds"][len(found["seconds"]) // runs :]

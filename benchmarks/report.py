@@ -74,8 +74,10 @@ class Peers:
 
         def run():
             with tempfile.TemporaryDirectory() as folder:
-                command = peer.strun_command(case, folder)
-                runs = [measure.run_process(command, case.environment) for _ in range(self.repeats)]
+                runs = []
+                for number in range(self.repeats):
+                    command = peer.strun_command(case, Path(folder, str(number)))
+                    runs.append(measure.run_process(command, case.environment))
             return {"seconds": [one.seconds for one in runs], "peak": max(one.peak for one in runs)}
 
         return self._get(f"strun {case.name}", run)
@@ -113,7 +115,12 @@ class Session:
         with tempfile.TemporaryDirectory(dir=case.products) as folder:
             written = {Path(folder) / path.name: size for path, size in ours.product_sizes(case).items()}
             floor.stream_files([case.raw], written)
-            return self.median(lambda: floor.stream_files([case.raw], written))
+            return self.median(lambda: floor.stream_files([case.raw], written), lambda: floor.remove_files(written))
+
+    def timed_pipeline(self, case):
+        """Median time of the pipeline, file to files."""
+        ours.run_pipeline(case)
+        return self.median(lambda: ours.run_pipeline(case), lambda: ours.remove_products(case))
 
     def timed_chain(self, mode, **options):
         """(median time, call) of the chain on arrays."""
@@ -166,8 +173,7 @@ def _label(measured, variant):
 def pipeline(session, mode, variant=""):
     """File to files in one process."""
     case = session.case(mode, variant)
-    ours.run_pipeline(case)
-    seconds = session.median(lambda: ours.run_pipeline(case))
+    seconds = session.timed_pipeline(case)
     _, peak = measure.peak_growth(lambda: ours.run_pipeline(case))
     theirs = session.peers.functions_and_pipeline(case)
     lowest = session.file_floor(case)
@@ -178,7 +184,10 @@ def strun(session, mode, variant="", with_peer=True):
     """The command line as a whole process."""
     case = session.case(mode, variant)
     measure.run_process(ours.strun_command(case), case.environment)
-    runs = [measure.run_process(ours.strun_command(case), case.environment) for _ in range(session.repeats)]
+    runs = []
+    for _ in range(session.repeats):
+        ours.remove_products(case)
+        runs.append(measure.run_process(ours.strun_command(case), case.environment))
     theirs = session.peers.strun(case) if with_peer else None
     yield Row(
         _label("strun", variant),
@@ -254,9 +263,7 @@ def integrations(session):
     """Time against the number of integrations, file to files."""
     for count in shapes.INTEGRATION_COUNTS:
         mode = f"nircam_full_{count}x10"
-        case = session.cases[mode]
-        ours.run_pipeline(case)
-        seconds = session.median(lambda case=case: ours.run_pipeline(case))
+        seconds = session.timed_pipeline(session.cases[mode])
         yield Row("file to files", mode, seconds, note=_per_sample(session, mode, seconds))
 
 
@@ -284,8 +291,7 @@ def threads(session, mode=FULL):
     seconds = {}
     for count in ("1", "2"):
         with ours.environment(UPRAMP_THREADS=count):
-            ours.run_pipeline(case)
-            seconds[count] = session.median(lambda: ours.run_pipeline(case))
+            seconds[count] = session.timed_pipeline(case)
     yield Row("file to files, 1 thread", mode, seconds["1"])
     note = f"{seconds['1'] / seconds['2']:.2f} x faster than with 1"
     yield Row("file to files, 2 threads", mode, seconds["2"], note=note)
@@ -303,8 +309,7 @@ def large(session, mode=shapes.LARGE):
     """An exposure larger than the private memory allowed; its products are removed."""
     case = session.cases[mode]
     run = measure.run_process(ours.strun_command(case), case.environment, data_limit=DATA_LIMIT)
-    for path in ours.product_sizes(case):
-        path.unlink()
+    ours.remove_products(case)
     note = f"{case.raw.stat().st_size / 1e9:.1f} GB of raw data under ulimit -d {DATA_LIMIT}; "
     note += _per_sample(session, mode, run.seconds)
     yield Row("strun", mode, run.seconds, peak=run.peak, peak_anonymous=run.peak_anonymous, note=note)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from .floor import stream_files
-from .ours import product_sizes, run_pipeline
+from .floor import remove_files, stream_files
+from .ours import product_sizes, remove_products, run_pipeline
 from .peer import run_pipeline as run_peer
 
 ROUNDS = 5
@@ -11,14 +11,16 @@ ROUNDS = 5
 
 @pytest.mark.benchmark(group="file to files")
 def test_pipeline(benchmark, case):
-    benchmark.pedantic(run_pipeline, args=(case,), rounds=ROUNDS, warmup_rounds=1)
+    benchmark.pedantic(run_pipeline, args=(case,), setup=lambda: remove_products(case), rounds=ROUNDS, warmup_rounds=1)
 
 
 @pytest.mark.benchmark(group="file to files, floor")
 def test_pipeline_floor(benchmark, case, tmp_path):
     run_pipeline(case)
     written = {tmp_path / path.name: size for path, size in product_sizes(case).items()}
-    benchmark.pedantic(stream_files, args=([case.raw], written), rounds=ROUNDS, warmup_rounds=1)
+    benchmark.pedantic(
+        stream_files, args=([case.raw], written), setup=lambda: remove_files(written), rounds=ROUNDS, warmup_rounds=1
+    )
 
 
 @pytest.mark.benchmark(group="file to files, peer (with the start of its process)")
