@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from upramp.errors import ConfigError
+from upramp.framework.progress import write_between
 
 __all__ = ["LogOptions", "configured", "is_configured", "recording", "scrub"]
 
@@ -101,6 +102,18 @@ def level_number(level):
     return number
 
 
+class _Terminal(logging.StreamHandler):
+    """Writes to a stream, which may show the progress of the run too."""
+
+    def emit(self, record):
+        try:
+            write_between(self.stream, self.format(record) + self.terminator)
+        except RecursionError:
+            raise
+        except Exception:
+            self.handleError(record)
+
+
 class _Breaker(logging.Handler):
     """Ends the run when a record of its level comes."""
 
@@ -136,7 +149,7 @@ def configured(options, extra=()):
         # CRDS brings a console handler of its own and does not propagate: ours would say everything twice.
         has_console = not logger.propagate and logger.hasHandlers()
         for handler in handlers:
-            if not (has_console and type(handler) is logging.StreamHandler):
+            if not (has_console and isinstance(handler, _Terminal)):
                 logger.addHandler(handler)
     capturing = logging._warnings_showwarning is not None
     logging.captureWarnings(True)
@@ -158,7 +171,7 @@ def configured(options, extra=()):
 def _handlers(options):
     handlers = []
     if options.stream != "null":
-        handlers.append(logging.StreamHandler(getattr(sys, options.stream)))
+        handlers.append(_Terminal(getattr(sys, options.stream)))
     if options.file:
         mode = "a" if options.append else "w"
         handlers.append(logging.FileHandler(options.file, mode=mode, encoding="utf-8", delay=True))

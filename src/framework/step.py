@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import upramp
-from upramp.framework import config, hooks, logs, specs
+from upramp.framework import config, hooks, logs, progress, specs
 from upramp.framework.configurable import Configurable
 from upramp.framework.lookup import Lookup
 from upramp.framework.references import ReferenceFinder
@@ -187,7 +187,8 @@ class Step(Configurable, Lookup, Saving):
             self._begin(args)
             args = self._hooks["pre_hook"].run(*args)
             skipped = self._must_skip()
-            result = self._skipped(args) if skipped else self._processed(args)
+            with progress.working_on(self.name):
+                result = self._skipped(args) if skipped else self._processed(args)
             (result,) = self._hooks["post_hook"].run(result)
             status = "SKIPPED" if skipped else None
             if self.parent is None:

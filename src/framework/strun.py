@@ -16,7 +16,7 @@ import traceback
 from pathlib import Path
 
 from upramp.errors import ConfigError, UprampError
-from upramp.framework import logs, specs
+from upramp.framework import logs, progress, specs
 from upramp.framework.classes import PeerStepError
 from upramp.framework.references import import_client_lightly
 
@@ -46,6 +46,7 @@ def _global_parser():
     add("--version", action="store_true", help="Show the versions and stop")
     add("--debug", action="store_true", help="After an error, enter the debugger")
     add("--save-parameters", metavar="FILE", help="Write the final parameters to a parameter file (ASDF)")
+    add("--run-record", metavar="FILE", help="Write what ran, its times, memory and counts to this file (JSON)")
     add("--disable-crds-steppars", action="store_true", help="Do not look for parameters in CRDS")
     add("--threads", metavar="N", help="Number of threads of the kernels [all cores]")
     add("--logcfg", metavar="FILE", help="Logging configuration (deprecated; use --log-*)")
@@ -250,15 +251,24 @@ def _run(arguments):
         _environment("UPRAMP_THREADS", options.threads),
         logs.configured(log_options, step_class.logger_names()),
         _compile_notice(),
+        progress.display(log_options.stream),
     ):
         if options.logcfg:
             log.warning("--logcfg is deprecated; use --log-level, --log-file and --log-stream")
         step = _configured_step(step_class, config_file, options, parser)
         try:
-            step.run(*options.args)
+            _run_recorded(step, options)
         except Exception as error:
             raise _Failure(f"ERROR RUNNING STEP {step_class.__name__!r}:", error) from error
     return step
+
+
+def _run_recorded(step, options):
+    try:
+        step.run(*options.args)
+    finally:
+        if options.run_record and step.run_record is not None:
+            step.run_record.save(options.run_record)
 
 
 def run_command(arguments):

@@ -37,7 +37,16 @@ try:
 except ImportError:  # not POSIX: the cache works without the lock, processes may compile twice
     fcntl = None
 
-__all__ = ["cache_folder", "helper", "is_cached", "kernel", "resolve_threads", "run_rows", "set_compile_listener"]
+__all__ = [
+    "cache_folder",
+    "helper",
+    "is_cached",
+    "kernel",
+    "resolve_threads",
+    "run_rows",
+    "set_compile_listener",
+    "set_row_watcher",
+]
 
 log = logging.getLogger(__name__)
 
@@ -320,12 +329,28 @@ def resolve_threads(threads=None):
     return count
 
 
+_row_watcher = None
+
+
+def set_row_watcher(watcher):
+    """Call ``tick = watcher(n_rows)`` when a pass over rows begins, ``tick(rows)`` in any thread when some are done.
+
+    None to stop. Returns the previous watcher.
+    """
+    global _row_watcher
+    previous, _row_watcher = _row_watcher, watcher
+    return previous
+
+
 def run_rows(function, n_rows, *args, threads=None, block=64, after_block=None):
     """Run ``function(first_row, last_row, *args)`` over blocks of rows that cover ``range(n_rows)``.
 
     The blocks are the same for every thread count. A single block, or a single thread, runs in the calling
-    thread. ``after_block(first, last)`` is called when a block is done (progress, release of pages).
+    thread. ``after_block(first, last)`` is called when a block is done (release of pages); who wants to know about
+    all passes over rows, to show progress, uses `set_row_watcher`.
     """
+    watcher = _row_watcher
+    tick = watcher(n_rows) if watcher is not None else None
     edges = [(first, min(first + block, n_rows)) for first in range(0, n_rows, block)]
     threads = min(resolve_threads(threads), len(edges))
 
@@ -333,6 +358,8 @@ def run_rows(function, n_rows, *args, threads=None, block=64, after_block=None):
         function(edge[0], edge[1], *args)
         if after_block is not None:
             after_block(*edge)
+        if tick is not None:
+            tick(edge[1] - edge[0])
 
     if threads <= 1:
         for edge in edges:
