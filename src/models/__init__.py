@@ -41,6 +41,9 @@ from upramp.models.opening import NoTypeWarning, open
 from upramp.models.product import create_product
 from upramp.models.subarray import cutout
 
+# Its name in code that was written for the reference pipeline.
+JwstDataModel = DataModel
+
 __all__ = [
     "CubeModel",
     "DarkMIRIModel",
@@ -53,6 +56,7 @@ __all__ = [
     "IPCModel",
     "IRS2Model",
     "ImageModel",
+    "JwstDataModel",
     "Level1bModel",
     "LinearityModel",
     "MappedArray",

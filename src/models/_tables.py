@@ -96,8 +96,9 @@ def cast_table(rows, spec):
     """
     rows = np.asarray(rows)
     names = rows.dtype.names
-    if names is None and rows.size == 0:
-        return np.empty(0, spec.dtype)
+    if names is None and (rows.size == 0 or (rows.ndim == 1 and rows.dtype.kind in "biuf")):
+        # Numbers without columns: each fills a row, as with the reference's models, whose users make empty tables so.
+        return rows.ravel().astype(spec.dtype)
     found = {} if names is None else {name.lower(): name for name in names}
     expected = [name for name, _ in spec.columns]
     optional = {name.lower() for name in spec.column_defaults}

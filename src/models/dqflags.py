@@ -2,7 +2,7 @@
 
 from enum import IntFlag
 
-__all__ = ["GroupDQ", "PixelDQ"]
+__all__ = ["GroupDQ", "PixelDQ", "group", "pixel"]
 
 
 class PixelDQ(IntFlag):
@@ -54,3 +54,8 @@ class GroupDQ(IntFlag):
     PERSISTENCE = 1 << 5
     AD_FLOOR = 1 << 6
     CHARGELOSS = 1 << 7
+
+
+# The same by name, as plain numbers: ``dqflags.pixel["JUMP_DET"]``.
+pixel = {name: int(flag) for name, flag in PixelDQ.__members__.items()}
+group = {name: int(flag) for name, flag in GroupDQ.__members__.items()}

@@ -1,11 +1,13 @@
 """The base of the data models: metadata by attribute, arrays by attribute, files."""
 
 import datetime
+import logging
 from pathlib import Path
 
 import numpy as np
 
 from upramp.errors import InvalidMetadataError, ShapeError
+from upramp.models._dq_translation import DQTable
 from upramp.models._fits_file import FitsFile
 from upramp.models._metadata import Metadata
 from upramp.models._node import Node
@@ -14,6 +16,8 @@ from upramp.models._schema import load_schema
 from upramp.models._slots import ArraySlot, native_array
 
 __all__ = ["DataModel"]
+
+log = logging.getLogger(__name__)
 
 _NOT_UPDATED = ("meta.date", "meta.model_type")
 
@@ -27,7 +31,8 @@ class DataModel(Metadata):
         A FITS file; the shape of the primary array, which is filled with its default; the primary array; a tree
         of metadata; another model, whose arrays are shared (and, if it is of the same class, whose metadata are).
     **arrays : ndarray
-        Other arrays by name; not together with a file or a model.
+        Other arrays by name; not together with a file or a model. Flags given with their table (``dq`` and ``dq_def``)
+        are translated to standard flags.
 
     Raises
     ------
@@ -36,7 +41,7 @@ class DataModel(Metadata):
     ShapeError
         An array has the wrong number of dimensions.
     TypeError
-        `init` is none of the above, or an array name is unknown.
+        `init` is none of the above.
 
     Notes
     -----
@@ -58,8 +63,14 @@ class DataModel(Metadata):
         self._initialise(init)
         for name, array in arrays.items():
             if name not in self._schema.arrays:
-                raise TypeError(f"{type(self).__name__} has no array {name!r}; it has {', '.join(self._schema.arrays)}")
+                # As with the reference's models; those of the ramp had an err once, which scripts still give.
+                known = ", ".join(self._schema.arrays)
+                log.warning(
+                    "%s has no array %r (it has %s): it will not be in a file", type(self).__name__, name, known
+                )
             setattr(self, name, array)
+        if {"dq", "dq_def"} <= arrays.keys():
+            self.dq = DQTable(self.dq_def, type(self).__name__).to_standard(self.dq)
         self._values["meta.model_type"] = type(self).__name__
         self._values.setdefault("meta.date", _now())
 
