@@ -166,19 +166,19 @@ class LinearPipeline(Pipeline):
     def _described_references(self, step, data):
         """The references that a step, with all below it, has used."""
         return {
-            f"{below.qualified_name}.{reftype}": self._described_reference(below, reftype, data)
-            for below in step.steps_below()
+            f"{place}{reftype}": self._described_reference(below, reftype, data)
+            for place, below in _places(step).items()
             for reftype, _ in list(below.reference_files_used)
         }
 
     def _present(self, key, recorded, data):
         """Description of a step that need not run, with the references that it would use now."""
         step, now = getattr(self, key), {}
-        below = {one.qualified_name: one for one in step.steps_below()}
+        places = _places(step)
         for name in recorded["steps"].get(key, {}).get("references", {}):
-            owner, _, reftype = name.rpartition(".")
-            if owner in below:
-                now[name] = self._described_reference(below[owner], reftype, data)
+            place, dot, reftype = name.rpartition(".")
+            if place + dot in places:
+                now[name] = self._described_reference(places[place + dot], reftype, data)
         return fingerprints.describe_step(step) | {"references": now}
 
     def _described_reference(self, step, reftype, data):
@@ -201,3 +201,9 @@ class LinearPipeline(Pipeline):
             super()._save_result(result)
         finally:
             self.suffix = suffix
+
+
+def _places(step):
+    """A step and all below it, by their names below the step, which end in a dot."""
+    prefix = f"{step.qualified_name}."
+    return {f"{below.qualified_name}.".removeprefix(prefix): below for below in step.steps_below()}

@@ -135,6 +135,26 @@ def test_skipped_steps_and_steps_that_return_several(line, tiny, exposure):
     assert (Odd(start_step="two", steps={"skipped": {"skip": True}}).run(exposure).data == 4).all()
 
 
+def test_references_of_pipelines_in_the_line(line, tiny, exposure):
+    class Odd(LinearPipeline):
+        pipeline_steps = (("outer", tiny.OuterPipeline), ("after", line.PlusStep))
+
+    Path("gain.txt").write_text("this")
+    needs = {"override_gain": "gain.txt", "override_readnoise": "N/A"}
+    steps = {"outer": {"steps": {"needs": needs, "pp": {"steps": {"one": {"val": 2}}}}}}
+    Odd(end_step="outer", steps=steps).run(exposure)
+    references = json.loads(Path("x_nrca1_Odd.outer.json").read_text())["description"]["steps"]["outer"]["references"]
+    assert set(references) == {"gain.gain", "needs.gain", "needs.readnoise"}
+    assert (Odd(start_step="after", steps=steps).run(exposure).data == 2 + 4 + 1.5).all()
+    steps["outer"]["steps"]["pp"]["steps"]["one"]["val"] = 3
+    with pytest.raises(StateError, match=r"steps\.outer\.steps\.pp\.steps\.one\.parameters\.val was 2 and is 3"):
+        Odd(start_step="after", steps=steps).run(exposure)
+    steps["outer"]["steps"]["pp"]["steps"]["one"]["val"] = 2
+    Path("gain.txt").write_text("other")
+    with pytest.raises(StateError, match=r"steps\.outer\.references\.needs\.gain\.content has changed"):
+        Odd(start_step="after", steps=steps).run(exposure)
+
+
 class Pick(Step):
     def process(self, data):
         assert isinstance(data, tuple)
@@ -215,7 +235,7 @@ def _nothing(exposure):
         (_nothing, {"steps": {"plus": {"val": 2}}}, r"steps\.plus\.parameters\.val was 1\.5 and is 2"),
         (_nothing, {"steps": {"plus": {"skip": True}}}, r"steps\.plus\.parameters\.skip was False and is True"),
         (_nothing, {"steps": {"times": {"post_hooks": ["tiny_steps.double"]}}}, r"steps\.times\.hooks"),
-        (_change_reference, {}, r"LinePipeline\.times\.gain\.content has changed"),
+        (_change_reference, {}, r"steps\.times\.references\.gain\.content has changed"),
         (_change_table, {}, r"steps\.plus\.parameters\.table has changed"),
         (_damage, {}, r"LinePipeline\.mark\.fits is not what was saved"),
         (lambda _: Path("x_nrca1_LinePipeline.mark.fits").unlink(), {}, r"mark\.fits is missing"),
