@@ -23,7 +23,7 @@ from upramp.cli import main
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "src"
 ROOMS = ("kernels", "models", "framework", "steps", "pipelines")
-DOCUMENTS = ("README.md", "docs/simulate.md", "docs/kernels.md", "docs/large_events.md")
+DOCUMENTS = ("README.md", "docs/simulate.md", "docs/kernels.md", "docs/large_events.md", "docs/pipelines.md")
 
 
 @pytest.fixture(scope="module")
@@ -175,11 +175,13 @@ def _blocks(document, language):
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_examples_of_the_documents_run(document):
+def test_examples_of_the_documents_run(document, tmp_path, monkeypatch):
     blocks = _blocks(document, "python")
     assert blocks
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "__main__"}
     for block in blocks:
-        exec(compile(block, document, "exec"), {"__name__": "example"})
+        exec(compile(block, document, "exec"), names)
 
 
 def test_first_blocks_of_the_readme():
