@@ -59,12 +59,13 @@ class DarkCurrentStep(RampStep):
         )
         if miri:
             first = ramp.meta.exposure.integration_start or 1
-            # The flags of all its integrations hold for the exposure.
             dark = dark._replace(
-                flags=as_bits(np.bitwise_or.reduce(reference.dq[:, 0], axis=0), np.uint32),
-                integrations=dark_integrations(ramp.shape[0], len(frames.bits), first),
-                per_integration=dark_groups,
+                integrations=dark_integrations(ramp.shape[0], len(frames.bits), first), per_integration=dark_groups
             )
+            if reference.has_array("dq"):
+                # The flags of all its integrations hold for the exposure.
+                flags = np.bitwise_or.reduce(reference.dq[:, 0], axis=0)
+                dark = dark._replace(flags=as_bits(flags, np.uint32))
         if self.dark_output is not None:
             self._save_dark(reference, dark, (*ramp.shape[:2], *frame))
         return dark

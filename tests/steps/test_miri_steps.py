@@ -188,6 +188,14 @@ def test_dark_of_each_integration(miri, exposure, tmp_path):
     np.testing.assert_array_equal(DarkMIRIModel(tmp_path / "used.fits").data, dark.data)
 
 
+def test_a_dark_without_flags_leaves_those_of_the_exposure(miri, exposure):
+    dark = DarkMIRIModel(data=DarkMIRIModel(miri.references["dark"]).data)
+    dark.meta.instrument.name = "MIRI"
+    result = steps.DarkCurrentStep.call(exposure, override_dark=dark)
+    np.testing.assert_array_equal(result.pixeldq, exposure.pixeldq)
+    assert result.meta.cal_step.dark_sub == "COMPLETE"
+
+
 def test_averaged_dark_of_a_later_segment_has_all_integrations(miri, exposure, tmp_path):
     one = RampModel(exposure.data[:1].copy())
     one.update(exposure)
