@@ -13,6 +13,7 @@ __all__ = [
     "OutputError",
     "ReferenceFileError",
     "ReferenceNotFoundError",
+    "SchemaError",
     "ShapeError",
     "StateError",
     "StepExit",
@@ -27,6 +28,10 @@ class FileFormatError(UprampError, ValueError):
 
 class InvalidMetadataError(UprampError, ValueError):
     """A model cannot be saved: values of its metadata are not what its schema permits."""
+
+
+class SchemaError(UprampError, ValueError):
+    """A schema file does not describe a data model."""
 
 
 class MissingKeywordError(UprampError, ValueError):

@@ -6,6 +6,8 @@ import warnings
 
 import numpy as np
 
+from upramp.models._asdf_document import TaggedValue
+from upramp.models._asdf_objects import to_object
 from upramp.models._node import Node
 
 __all__ = ["Metadata", "ValidationWarning", "nested", "plain_value"]
@@ -26,7 +28,10 @@ class Metadata:
 
     def _get(self, path):
         if path in self._values:
-            return self._values[path]
+            value = self._values[path]
+            if isinstance(value, TaggedValue):
+                value = self._values[path] = to_object(value)
+            return value
         if path in self._schema.objects or path in self._nodes:
             return Node(self, path)
         if path in self._schema.keywords:
@@ -50,6 +55,18 @@ class Metadata:
         if self._accepts(path, value):
             self._add_node(path.rpartition(".")[0])
             self._values[path] = value
+
+    def _take(self, path, value, *, without_cards=False):
+        """Store what an ASDF document holds; `without_cards`: only what has no card, for then the headers count."""
+        if isinstance(value, dict):
+            if path not in self._schema.objects:
+                self._add_node(path)
+            for name, item in value.items():
+                self._take(f"{path}.{name}", item, without_cards=without_cards)
+            return
+        spec = self._schema.keywords.get(path)
+        if path not in self._schema.arrays and not (without_cards and spec is not None and spec.card is not None):
+            self._set(path, value)
 
     def _accepts(self, path, value):
         spec = self._schema.keywords.get(path)

@@ -1,7 +1,7 @@
 """Fill a model from a FITS file: metadata from the headers and the ASDF extension, arrays only located."""
 
 from upramp.errors import FileFormatError
-from upramp.models._asdf_hdu import parse_document
+from upramp.models._asdf_document import parse_document
 from upramp.models._fits_header import readable_cards
 from upramp.models._slots import ArraySlot, SourceImage, SourceTable, dq_table
 
@@ -91,20 +91,9 @@ def _locate_array(model, hdu):
 
 def _read_asdf(model, hdu):
     """Take from the ASDF extension what the headers cannot hold; for everything else the headers count."""
-    tree, history = parse_document(hdu.data_bytes, str(hdu.file.path))
+    tree, history = parse_document(bytes(hdu.data_bytes), str(hdu.file.path))
     if not model._history:
         model._history += history
     for name, value in tree.items():
-        _take(model, name, value)
-
-
-def _take(model, path, value):
-    if isinstance(value, dict):
-        if path not in model._schema.objects:
-            model._add_node(path)
-        for name, item in value.items():
-            _take(model, f"{path}.{name}", item)
-        return
-    spec = model._schema.keywords.get(path)
-    if path not in model._schema.arrays and (spec is None or spec.card is None):
-        model._set(path, value)
+        if name != "extra_fits":
+            model._take(name, value, without_cards=True)

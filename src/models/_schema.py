@@ -5,29 +5,38 @@ The vocabulary is that of JSON Schema (type, enum, anyOf, pattern, properties, a
 ==============  =====================================================================================
 fits_keyword    the card of a scalar
 fits_hdu        the HDU of a card (default: the primary) or of an array
-datatype        element type of an array; a list of ``{name, datatype}`` makes it a table, in whose files a column
-                with a ``default`` may be absent
+datatype        element type of an array; a list of ``{name, datatype, unit}`` makes it a table, in whose files a column
+                with a ``default`` may be absent; an empty list is a table of any columns
+allow_extra_columns  a table may have further columns
 raw_datatype    element type in which files of an earlier stage hold the array; `mapped` gives it as it lies
 ndim, max_ndim  exact and largest number of dimensions of an array
 axes            names of the axes; arrays of a model agree in the length of an axis of the same name
 default         fill value of an array that is asked for before it was set
 automatic       the array exists, filled with its default, as soon as the primary array does
 keywords_of     ``{schema: [paths below meta]}``: keywords that mean the same as in another schema
+alike           ``{"name name ...": {...}}``: properties that differ in their names only, which are their cards too
+required        paths below ``meta`` that a file of the model should have
 ==============  =====================================================================================
 
-An array is a property with a ``datatype``; a keyword is any other property without ``properties``.
+An array is a property with a ``datatype``; a keyword is any other property without ``properties``. ``$ref`` names a
+file in the folder of the schema, or one of the schemas here.
 """
 
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import yaml
 
+from upramp.errors import SchemaError
+
 __all__ = ["ArraySpec", "KeywordSpec", "Schema", "load_schema"]
 
 PRIMARY = "PRIMARY"
+_SUFFIXES = (".yaml", ".yml")
+_OTHER_NAMES = {"referencefile": "reference", "subarray": "reference_subarray"}
 _PYTHON_TYPES = {
     "string": (str,),
     "integer": (int,),
@@ -54,7 +63,7 @@ class KeywordSpec:
     @cached_property
     def _quick(self):
         allowed = self.fragment.get("enum")
-        plain = not {"anyOf", "pattern"} & self.fragment.keys()
+        plain = not {"anyOf", "pattern", "items"} & self.fragment.keys()
         return _PYTHON_TYPES.get(self.fragment.get("type")), allowed and frozenset(allowed), plain
 
     def problem(self, value):
@@ -79,15 +88,17 @@ class KeywordSpec:
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """One array or table of a model; a table has `columns`, and a structured dtype."""
+    """One array or table of a model; a table has a structured dtype."""
 
     name: str
     hdu: str
     dtype: np.dtype
     title: str = ""
     raw_kind: str | None = None
-    columns: tuple = ()
+    is_table: bool = False
+    takes_extra_columns: bool = False
     column_defaults: dict = field(default_factory=dict)
+    column_units: dict = field(default_factory=dict)
     ndim: int | None = None
     max_ndim: int | None = None
     axes: tuple = ()
@@ -100,9 +111,9 @@ class ArraySpec:
         return self.dtype.str[1:]
 
     @property
-    def is_table(self):
-        """Whether this is a table."""
-        return bool(self.columns)
+    def columns(self):
+        """Names of the columns of a table."""
+        return self.dtype.names or ()
 
     def dimension_problem(self, ndim):
         """Return what is wrong with a number of dimensions, or None."""
@@ -132,15 +143,20 @@ class Schema:
         Title (possibly empty) of every inner node, by path.
     primary : str
         Name of the primary array, or "".
+    required : tuple of str
+        Paths below ``meta`` that a file of the model should have.
+    tree : dict
+        The schema as one property tree.
     """
 
     def __init__(self, name, tree):
-        self.name = name
+        self.name, self.tree = name, tree
+        self.required = tuple(dict.fromkeys(tree.get("required", ())))
         self.keywords, self.arrays, self.objects = {}, {}, {}
         self._collect(tree, (), None)
         self.cards = {(spec.hdu, spec.card): spec for spec in self.keywords.values() if spec.card}
         self.hdus = {spec.hdu: spec for spec in self.arrays.values()}
-        self.primary = next((n for n in ("data", "coeffs") if n in self.arrays), "")
+        self.primary = next((n for n in ("data", "coeffs", "phot_table") if n in self.arrays), "")
         if not self.primary and self.arrays.get("dq") is not None:
             self.primary = "dq"
 
@@ -160,7 +176,7 @@ class Schema:
                     hdu=child.get("fits_hdu", PRIMARY),
                     title=child.get("title", ""),
                     section=section,
-                    fragment={k: child[k] for k in ("type", "enum", "anyOf", "pattern") if k in child},
+                    fragment={k: child[k] for k in ("type", "enum", "anyOf", "pattern", "items") if k in child},
                 )
 
     @cached_property
@@ -170,19 +186,19 @@ class Schema:
 
 
 def _array_spec(name, node):
-    columns = ()
-    if isinstance(node["datatype"], list):
-        columns = tuple((column["name"], _element_dtype(column["datatype"])) for column in node["datatype"])
+    is_table = isinstance(node["datatype"], list)
+    columns = node["datatype"] if is_table else ()
+    dtype = np.dtype([_column(c) for c in columns]) if is_table else _element_dtype(node["datatype"])
     return ArraySpec(
         name=name,
-        hdu=node["fits_hdu"],
-        dtype=np.dtype(list(columns)) if columns else _element_dtype(node["datatype"]),
+        hdu=node["fits_hdu"].upper(),
+        dtype=dtype,
         title=node.get("title", ""),
         raw_kind=np.dtype(node["raw_datatype"]).str[1:] if "raw_datatype" in node else None,
-        columns=columns,
-        column_defaults={column["name"]: column["default"] for column in node["datatype"] if "default" in column}
-        if columns
-        else {},
+        is_table=is_table,
+        takes_extra_columns=is_table and (node.get("allow_extra_columns", False) or not columns),
+        column_defaults={column["name"]: column["default"] for column in columns if "default" in column},
+        column_units={column["name"]: column["unit"] for column in columns if "unit" in column},
         ndim=node.get("ndim"),
         max_ndim=node.get("max_ndim"),
         axes=tuple(node.get("axes", ())),
@@ -191,62 +207,126 @@ def _array_spec(name, node):
     )
 
 
+def _column(column):
+    shape = column.get("shape", ())
+    return (column["name"], _element_dtype(column["datatype"]), tuple(shape) if isinstance(shape, list) else shape)
+
+
 def _element_dtype(datatype):
     """Native dtype of one element; ``[ascii, n]`` is a string of n characters."""
     if isinstance(datatype, list):
         return np.dtype(f"U{datatype[1]}")
-    return np.dtype(datatype)
+    return np.dtype(np.bool_ if datatype == "bool8" else datatype)
 
 
-@cache
-def load_schema(name):
-    """Return the compiled schema of that name ("ramp").
+def load_schema(source):
+    """Return a compiled schema.
+
+    Parameters
+    ----------
+    source : str, Path or dict
+        Name of a schema of this package ("ramp"); a file of one's own, ending in ``.yaml``; a schema as a dict.
 
     Raises
     ------
     FileNotFoundError
         There is no such schema.
+    SchemaError
+        The file is not YAML, or what it says is no schema.
     """
-    return Schema(name, _resolved(f"{name}.yaml"))
+    if isinstance(source, dict):
+        return _compiled("a dictionary", partial(_merged, source, None))
+    name = str(source)
+    return _load(str(Path(name).absolute()) if name.endswith(_SUFFIXES) else f"{name}.yaml")
 
 
 @cache
-def _document(file_name):
+def _load(location):
+    return _compiled(location, partial(_resolved, location))
+
+
+def _compiled(name, tree):
+    try:
+        return Schema(name.removesuffix(".yaml"), tree())
+    except SchemaError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise SchemaError(
+            f"{name} is not a schema of a data model ({type(error).__name__}: {error}). It needs 'properties'; arrays "
+            "in it have 'datatype' and 'fits_hdu'. See docs/models.md."
+        ) from error
+
+
+@cache
+def _document(location):
     # The C loader parses the keywords ten times faster; it comes with every wheel of PyYAML.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return yaml.load((files("upramp.models.schemas") / file_name).read_bytes(), Loader=loader)
+    path = Path(location) if _is_own(location) else files("upramp.models.schemas") / location
+    try:
+        return yaml.load(path.read_bytes(), Loader=loader)
+    except yaml.YAMLError as error:
+        raise SchemaError(f"the schema {location} is not YAML: {error}") from error
+
+
+def _is_own(location):
+    """Whether a schema is a file of a user, and not one of this package."""
+    return Path(location).is_absolute()
 
 
 @cache
-def _resolved(file_name):
+def _resolved(location):
     """The document as one property tree: references followed, ``allOf`` and ``keywords_of`` merged in."""
+    return _merged(_document(location), str(Path(location).parent) if _is_own(location) else None)
+
+
+def _merged(document, folder):
     merged = {"properties": {}}
-    _merge(merged, _document(file_name))
+    _merge(merged, document, folder)
     return merged
 
 
-def _merge(target, node):
+def _merge(target, node, folder):
     for source, paths in node.get("keywords_of", {}).items():
         for path in paths:
-            _merge(target, _pick(_resolved(source), ["meta", *path.split(".")]))
+            _merge(target, _pick(_resolved(_located(source, folder)), ["meta", *path.split(".")]), folder)
     if "$ref" in node:
-        _merge(target, _referred(node["$ref"]))
+        _merge(target, _referred(node["$ref"], folder), folder)
     for part in node.get("allOf", ()):
-        _merge(target, part)
+        _merge(target, part, folder)
     for key, value in node.items():
         if key == "properties":
             properties = target.setdefault("properties", {})
             for name, child in value.items():
-                _merge(properties.setdefault(name, {}), child)
+                _merge(properties.setdefault(name, {}), child, folder)
+        elif key == "alike":
+            for names, child in value.items():
+                for name in names.split():
+                    target.setdefault("properties", {})[name] = {"fits_keyword": name.upper(), **child}
         elif key == "enum" and isinstance(value, dict):
-            target["enum"] = _referred(value["$ref"])
+            target["enum"] = _referred(value["$ref"], folder)
+        elif key == "required":
+            target[key] = [*target.get(key, ()), *value]
         elif key not in ("allOf", "$ref", "keywords_of"):
             target[key] = value
 
 
-def _referred(reference):
+def _located(reference, folder):
+    """Where a reference to a schema leads: a file in the folder, else one of this package.
+
+    The names that the schemas of this package have in the reference pipeline are understood too
+    ("core.schema", "http://stsci.edu/schemas/jwst_datamodel/core.schema").
+    """
+    if folder is not None and (Path(folder) / reference).is_file():
+        return str(Path(folder) / reference)
+    name = reference.rpartition("/")[2].lower()
+    name = name.removesuffix(".yaml").removesuffix(".schema")
+    return f"{_OTHER_NAMES.get(name, name)}.yaml"
+
+
+def _referred(reference, folder):
     file_name, _, fragment = reference.partition("#/")
-    return _document(file_name)[fragment] if fragment else _resolved(file_name)
+    location = _located(file_name, folder)
+    return _document(location)[fragment] if fragment else _resolved(location)
 
 
 def _pick(tree, path):

@@ -9,7 +9,7 @@ from upramp.models._dq_translation import DQTable
 from upramp.models._mapped import BitsArray, MappedArray
 from upramp.models._tables import cast_table, read_table
 
-__all__ = ["ArraySlot", "SourceImage", "SourceTable", "dq_table", "native_array"]
+__all__ = ["ArraySlot", "SourceArray", "SourceImage", "SourceTable", "dq_table", "native_array"]
 
 
 class SourceImage:
@@ -22,6 +22,18 @@ class SourceImage:
     def native(self, dtype):
         """A new native array of the values, cast to ``dtype``."""
         return np.ascontiguousarray(self._hdu.read_by_astropy(), dtype)
+
+
+class SourceArray:
+    """An array in a file that somebody else has mapped, in any byte order; not to be written to."""
+
+    def __init__(self, array):
+        self._array = array
+        self.shape = array.shape
+
+    def native(self, dtype):
+        """A new native array of the values, cast to ``dtype``."""
+        return np.array(self._array, dtype=dtype, order="C")
 
 
 class SourceTable:
@@ -42,7 +54,7 @@ class ArraySlot:
     Parameters
     ----------
     spec : ArraySpec
-    source : BitsArray, SourceImage, SourceTable or ndarray
+    source : BitsArray, SourceArray, SourceImage, SourceTable or ndarray
         Where the values come from. An array is taken as it is: it has the dtype of the schema already.
     dq_table : DQTable, optional
         Definition of the bits in `source`, when these are to be translated to standard flags.

@@ -9,9 +9,11 @@ import numpy as np
 
 from upramp.errors import FileFormatError, ShapeError
 
-__all__ = ["cast_table", "encode_table", "read_table", "table_cards"]
+__all__ = ["cast_table", "encode_table", "native_rows", "read_table", "record_dtype", "table_cards"]
 
-_CODES = {"L": "b1", "B": "u1", "I": "i2", "J": "i4", "K": "i8", "E": "f4", "D": "f8", "A": "S"}
+# Logical values are the letters T and F.
+_CODES = {"L": "S1", "B": "u1", "I": "i2", "J": "i4", "K": "i8", "E": "f4", "D": "f8", "A": "S"}
+_TFORMS = {"b1": "L", "u1": "B", "i2": "I", "i4": "J", "i8": "K", "f4": "E", "f8": "D", "u2": "I", "u4": "J"}
 _OFFSETS = {"I": 2**15, "J": 2**31}
 
 
@@ -24,14 +26,15 @@ def read_table(hdu, spec):
         The columns are not those of the schema.
     """
     try:
-        return cast_table(_native_rows(hdu), spec)
+        return cast_table(native_rows(hdu), spec)
     except ShapeError as error:
         raise FileFormatError(f"{hdu.file.path}, HDU {hdu.name}: {error}") from error
 
 
-def _native_rows(hdu):
+def native_rows(hdu):
+    """Rows of a table HDU as a native structured array with the columns of the file."""
     header = hdu.header
-    layout, offsets = [], {}
+    layout, offsets, logicals = [], {}, set()
     for number in range(1, header["TFIELDS"] + 1):
         name = str(header.get(f"TTYPE{number}", f"col{number}")).strip()
         repeat, code = re.match(r"\s*(\d*)([A-Z])", header[f"TFORM{number}"]).groups()
@@ -39,10 +42,12 @@ def _native_rows(hdu):
         if code not in _CODES or header.get(f"TSCAL{number}", 1) != 1 or zero not in (0, _OFFSETS.get(code)):
             return _rows_by_astropy(hdu)
         count = int(repeat or 1)
-        shape = () if code == "A" or count == 1 else (count,)
+        shape = () if code == "A" or count == 1 else _column_shape(header.get(f"TDIM{number}"), count)
         layout.append((name, f">S{count}" if code == "A" else f">{_CODES[code]}", shape))
         if zero:
             offsets[name] = zero
+        if code == "L":
+            logicals.add(name)
     record = np.dtype(layout)
     if record.itemsize != header["NAXIS1"]:
         return _rows_by_astropy(hdu)
@@ -55,7 +60,14 @@ def _native_rows(hdu):
             names = [name for name, *_ in layout]
             native = plain.newbyteorder("=")
             return stored.view(plain).astype(native).view([(name, native) for name in names])
-    return _convert(stored, {name: _native_column(stored[name], offsets.get(name)) for name, *_ in layout})
+    columns = {name: _native_column(stored[name], offsets.get(name)) for name, *_ in layout}
+    return _convert(stored, columns | {name: stored[name] == b"T" for name in logicals})
+
+
+def _column_shape(tdim, count):
+    """Shape of an element of a column, from a card like ``(4,3)``."""
+    lengths = [int(n) for n in re.findall(r"\d+", tdim)] if isinstance(tdim, str) else []
+    return tuple(reversed(lengths)) if np.prod(lengths or [0]) == count else (count,)
 
 
 def _native_column(column, offset):
@@ -85,14 +97,14 @@ def _convert(rows, columns):
 
 
 def cast_table(rows, spec):
-    """Rows with exactly the columns of the schema: names matched ignoring case, order and types of the schema.
+    """Rows with the columns of the schema: names matched ignoring case, order and types of the schema.
 
-    Columns that are absent and have a default are filled with it.
+    Columns that are absent and have a default are filled with it. Others follow as they are, if the schema allows any.
 
     Raises
     ------
     ShapeError
-        Other columns are missing, or there are others.
+        Columns are missing, or there are others.
     """
     rows = np.asarray(rows)
     names = rows.dtype.names
@@ -100,64 +112,95 @@ def cast_table(rows, spec):
         # Numbers without columns: each fills a row, as with the reference's models, whose users make empty tables so.
         return rows.ravel().astype(spec.dtype)
     found = {} if names is None else {name.lower(): name for name in names}
-    expected = [name for name, _ in spec.columns]
-    optional = {name.lower() for name in spec.column_defaults}
-    if not {name.lower() for name in expected} - optional <= set(found) <= {name.lower() for name in expected}:
-        raise ShapeError(f"table {spec.name} has the columns {list(found.values())}; expected {expected}")
+    expected = {name.lower() for name in spec.columns}
+    missing = expected - {name.lower() for name in spec.column_defaults} - set(found)
+    others = [name for lower, name in found.items() if lower not in expected]
+    if names is None or missing or (others and not spec.takes_extra_columns):
+        raise ShapeError(f"table {spec.name} has the columns {list(found.values())}; expected {list(spec.columns)}")
     if rows.dtype == spec.dtype:
         return rows
-    result = np.empty(rows.shape, spec.dtype)
-    for name, dtype in spec.columns:
-        if name.lower() not in found:
-            result[name] = spec.column_defaults[name]
-            continue
-        column = rows[found[name.lower()]]
-        if dtype.kind == "U" and column.dtype.kind == "S":
-            column = np.char.decode(column, "ascii", "replace")
-        result[name] = column
+    columns = {name: rows[found[name.lower()]] for name in spec.columns if name.lower() in found}
+    columns |= {name: rows[name] for name in others}
+    columns = {name: _decoded(column) for name, column in columns.items()}
+    dtype = [(name, spec.dtype[name]) for name in spec.columns]
+    dtype += [(name, columns[name].dtype.newbyteorder("="), columns[name].shape[1:]) for name in others]
+    result = np.empty(rows.shape, dtype)
+    for name in result.dtype.names:
+        result[name] = columns[name] if name in columns else spec.column_defaults[name]
     return result
 
 
-def table_cards(spec, n_rows):
-    """Structural cards of the HDU of a table: list of (keyword, value, comment)."""
+def _decoded(column):
+    return np.char.decode(column, "ascii", "replace") if column.dtype.kind == "S" else column
+
+
+def table_cards(dtype, n_rows, units):
+    """Structural cards of the HDU of a table.
+
+    Parameters
+    ----------
+    dtype : structured numpy.dtype
+    n_rows : int
+    units : dict of str to str
+        By column.
+
+    Returns
+    -------
+    list of (keyword, value, comment)
+    """
     cards = [
         ("XTENSION", "BINTABLE", "Binary table"),
         ("BITPIX", 8, "Bits per element"),
         ("NAXIS", 2, "Number of axes"),
-        ("NAXIS1", _record(spec).itemsize, "Bytes per row"),
+        ("NAXIS1", record_dtype(dtype).itemsize, "Bytes per row"),
         ("NAXIS2", n_rows, "Number of rows"),
         ("PCOUNT", 0, "Bytes besides the rows"),
         ("GCOUNT", 1, "Number of tables"),
-        ("TFIELDS", len(spec.columns), "Number of columns"),
+        ("TFIELDS", len(dtype.names), "Number of columns"),
     ]
-    codes = {dtype: code for code, dtype in _CODES.items()}
-    for number, (name, dtype) in enumerate(spec.columns, 1):
-        kind = dtype.str[1:]
+    for number, name in enumerate(dtype.names, 1):
+        base, shape = dtype[name].base, dtype[name].shape
+        count = int(np.prod(shape, dtype=int)) if shape else ""
         cards.append((f"TTYPE{number}", name, None))
-        if dtype.kind == "U":
-            cards.append((f"TFORM{number}", f"{dtype.itemsize // 4}A", None))
-        elif kind in ("u2", "u4"):
-            code = codes[f"i{kind[1]}"]
-            cards += [(f"TFORM{number}", code, None), (f"TSCAL{number}", 1, None)]
-            cards.append((f"TZERO{number}", _OFFSETS[code], None))
+        if base.kind == "U":
+            cards.append((f"TFORM{number}", f"{base.itemsize // 4 * (count or 1)}A", None))
         else:
-            cards.append((f"TFORM{number}", codes[kind], None))
+            cards.append((f"TFORM{number}", f"{count}{_TFORMS[base.str[1:]]}", None))
+        if len(shape) > 1:
+            cards.append((f"TDIM{number}", f"({','.join(str(n) for n in reversed(shape))})", None))
+        if base.kind == "u" and base.itemsize > 1:
+            cards += [(f"TSCAL{number}", 1, None), (f"TZERO{number}", 1 << (8 * base.itemsize - 1), None)]
+        if name in units:
+            cards.append((f"TUNIT{number}", units[name], None))
     return cards
 
 
-def _record(spec):
+def record_dtype(dtype):
     """dtype of one row as FITS stores it."""
-    return np.dtype([(n, f"S{d.itemsize // 4}" if d.kind == "U" else d.newbyteorder(">")) for n, d in spec.columns])
+    fields = []
+    for name in dtype.names:
+        base, shape = dtype[name].base, dtype[name].shape
+        if base.kind == "U":
+            base = np.dtype(f"S{base.itemsize // 4}")
+        elif base.kind == "b":
+            base = np.dtype("S1")
+        elif base.str[1:] not in _TFORMS:
+            raise ShapeError(f"column {name} has the type {base}, which FITS does not have")
+        fields.append((name, base.newbyteorder(">"), shape))
+    return np.dtype(fields)
 
 
-def encode_table(rows, spec):
+def encode_table(rows):
     """The bytes of the rows as FITS stores them."""
-    stored = np.empty(len(rows), _record(spec))
-    for name, dtype in spec.columns:
-        if dtype.kind == "U":
+    stored = np.empty(len(rows), record_dtype(rows.dtype))
+    for name in rows.dtype.names:
+        base = rows.dtype[name].base
+        if base.kind == "U":
             stored[name] = np.char.encode(rows[name], "ascii", "replace")
-        elif dtype.kind == "u" and dtype.itemsize > 1:
-            stored[name] = rows[name] ^ dtype.type(1 << (8 * dtype.itemsize - 1))
+        elif base.kind == "b":
+            stored[name] = np.where(rows[name], b"T", b"F")
+        elif base.kind == "u" and base.itemsize > 1:
+            stored[name] = rows[name] ^ base.type(1 << (8 * base.itemsize - 1))
         else:
             stored[name] = rows[name]
     return stored.tobytes()

@@ -1,27 +1,25 @@
 """Lay a model out as FITS: the HDUs in their order, their headers, and how their data get written."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 
-from upramp.models._asdf_hdu import compose_document
+from upramp.models._asdf_document import compose_document
 from upramp.models._atomic import replacing
+from upramp.models._extra import image_cards
 from upramp.models._fits_cards import BLOCK, format_card, format_header
 from upramp.models._fits_header import append_card, metadata_cards
 from upramp.models._mapped import encode
 from upramp.models._metadata import nested
 from upramp.models._schema import PRIMARY
 from upramp.models._slots import dq_table
-from upramp.models._tables import encode_table, table_cards
+from upramp.models._tables import encode_table, record_dtype, table_cards
 
 __all__ = ["Part", "asdf_part", "compose_parts", "padded", "write_file"]
 
 log = logging.getLogger(__name__)
-
-_BITPIX = {"u1": 8, "i2": 16, "u2": 16, "i4": 32, "u4": 32, "i8": 64, "f4": -32, "f8": -64}
-_BZERO = {"u2": 2**15, "u4": 2**31}
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,7 @@ class Part:
     name: str = ""
     shape: tuple = ()
     kind: str = ""
+    columns: np.dtype | None = None
 
 
 def padded(size):
@@ -89,12 +88,8 @@ def compose_parts(model, shapes=None):
             append_card(header, *card)
         if hdu == PRIMARY:
             header += [format_card("HISTORY", line, None) for line in model._history]
-        parts.append(_with_header(part, header))
+        parts.append(replace(part, header=format_header(header)))
     return parts + [_verbatim(hdu) for hdu in model._extra_hdus]
-
-
-def _with_header(part, header):
-    return Part(part.hdu, format_header(header), part.size, part.write, part.name, part.shape, part.kind)
 
 
 def _verbatim(hdu):
@@ -106,7 +101,7 @@ def _verbatim(hdu):
 
 def _array_parts(model, shapes):
     """The HDUs of the arrays, without headers, in the order of the schema."""
-    translation = dq_table(model._slots) if "dq_def" in model._schema.arrays else None
+    translation = dq_table(model._slots)
     for spec in model._schema.arrays.values():
         slot = model._slots.get(spec.name)
         if spec.name in shapes:
@@ -117,9 +112,11 @@ def _array_parts(model, shapes):
         elif slot is None:
             continue
         elif spec.is_table:
-            content = encode_table(slot.native(), spec)
-            write = partial(_write_bytes, content)
-            yield Part(spec.hdu, b"", len(content), write, spec.name, slot.shape)
+            rows = slot.native()
+            content = encode_table(rows)
+            yield Part(
+                spec.hdu, b"", len(content), partial(_write_bytes, content), spec.name, rows.shape, columns=rows.dtype
+            )
         elif spec.name == "dq" and translation is not None:
             yield _image_part(spec, slot.shape, translation.from_standard(slot.native()))
         elif slot.file_array is not None and slot.file_array.kind == spec.kind:
@@ -155,26 +152,20 @@ def _structure(model, hdu, part):
             ("NAXIS", 0, "Number of axes"),
             ("EXTEND", True, "There are further HDUs"),
         ]
-    if part is not None and not part.kind:
-        cards = table_cards(model._schema.arrays[part.name], part.shape[0])
+    if part is not None and part.columns is not None:
+        cards = table_cards(part.columns, part.shape[0], model._schema.arrays[part.name].column_units)
     else:
-        shape, kind = ((), "u1") if part is None else (part.shape, part.kind)
-        cards = [
-            ("XTENSION", "IMAGE", "Image"),
-            ("BITPIX", _BITPIX[kind], "Bits per element; negative for floats"),
-            ("NAXIS", len(shape), "Number of axes"),
-            *((f"NAXIS{i}", length, None) for i, length in enumerate(reversed(shape), 1)),
-            ("PCOUNT", 0, "Bytes besides the array"),
-            ("GCOUNT", 1, "Number of arrays"),
-        ]
-        if kind in _BZERO:
-            cards += [("BSCALE", 1, None), ("BZERO", _BZERO[kind], "Offset of unsigned integers")]
+        cards = image_cards(*(((), "u1") if part is None else (part.shape, part.kind)))
     return [*cards, ("EXTNAME", hdu, "Name of the HDU")]
+
+
+def _stored_dtype(part):
+    return np.dtype(part.kind) if part.columns is None else record_dtype(part.columns)
 
 
 def asdf_part(model, parts):
     """The ASDF extension that goes with the other HDUs."""
-    arrays = {part.name: (part.hdu, model._schema.arrays[part.name].dtype, part.shape) for part in parts if part.name}
+    arrays = {part.name: (part.hdu, _stored_dtype(part), part.shape) for part in parts if part.name}
     content = compose_document(
         nested(model._values, model._nodes), arrays, model._history, b"".join(part.header for part in parts)
     )

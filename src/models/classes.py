@@ -7,6 +7,10 @@ __all__ = [
     "CubeModel",
     "DarkMIRIModel",
     "DarkModel",
+    "DarkNirspecModel",
+    "DistortionModel",
+    "FgsImgPhotomModel",
+    "FilteroffsetModel",
     "FlatModel",
     "GainModel",
     "GuiderCalModel",
@@ -14,17 +18,31 @@ __all__ = [
     "IPCModel",
     "IRS2Model",
     "ImageModel",
+    "LastFrameModel",
     "Level1bModel",
     "LinearityModel",
     "MaskModel",
+    "MirImgPhotomModel",
+    "NisImgPhotomModel",
+    "NrcImgPhotomModel",
+    "PersistenceSatModel",
+    "PixelAreaModel",
+    "QuadModel",
     "RSCDModel",
     "RampFitOutputModel",
     "RampModel",
     "ReadnoiseModel",
+    "ReferenceCubeModel",
+    "ReferenceImageModel",
     "ReferenceModel",
+    "ReferenceQuadModel",
     "ResetModel",
     "SaturationModel",
     "SuperBiasModel",
+    "SuperstripeRampModel",
+    "TrapDensityModel",
+    "TrapParsModel",
+    "TrapsFilledModel",
 ]
 
 IRS2_ROWS = 3200  # rows of an IRS2 readout, which the keywords call 2048
@@ -194,3 +212,111 @@ class IRS2Model(ReferenceModel):
     """Coefficients of the IRS2 correction (reference type refpix)."""
 
     schema_name = "irs2"
+
+
+class SuperstripeRampModel(RampModel):
+    """Ramps of a superstripe readout: the stripes of an integration follow one another."""
+
+    schema_name = "superstripe_ramp"
+
+
+class QuadModel(DataModel):
+    """Values with four dimensions."""
+
+    schema_name = "quad"
+
+
+class TrapsFilledModel(DataModel):
+    """Charge traps that were filled at the end of an exposure."""
+
+    schema_name = "trapsfilled"
+
+
+class ReferenceImageModel(ReferenceModel):
+    """A reference of an unknown type with two dimensions."""
+
+    schema_name = "referenceimage"
+
+
+class ReferenceCubeModel(ReferenceModel):
+    """A reference of an unknown type with three dimensions."""
+
+    schema_name = "referencecube"
+
+
+class ReferenceQuadModel(ReferenceModel):
+    """A reference of an unknown type with four dimensions."""
+
+    schema_name = "referencequad"
+
+
+class DarkNirspecModel(DarkModel):
+    """Dark ramps of NIRSpec, with the dark rate."""
+
+    schema_name = "dark_nirspec"
+
+
+class LastFrameModel(ReferenceModel):
+    """Effect of the last frame of MIRI."""
+
+    schema_name = "lastframe"
+
+
+class TrapDensityModel(ReferenceModel):
+    """Density of charge traps."""
+
+    schema_name = "trapdensity"
+
+
+class TrapParsModel(ReferenceModel):
+    """Capture and decay of charge traps."""
+
+    schema_name = "trappars"
+
+
+class PersistenceSatModel(ReferenceModel):
+    """Level above which pixels have persistence."""
+
+    schema_name = "persat"
+
+
+class PixelAreaModel(ReferenceModel):
+    """Areas of the pixels relative to the nominal one."""
+
+    schema_name = "pixelarea"
+
+
+class NrcImgPhotomModel(ReferenceModel):
+    """Flux calibration of NIRCam imaging."""
+
+    schema_name = "nrcimg_photom"
+
+
+class NisImgPhotomModel(ReferenceModel):
+    """Flux calibration of NIRISS imaging."""
+
+    schema_name = "nisimg_photom"
+
+
+class MirImgPhotomModel(ReferenceModel):
+    """Flux calibration of MIRI imaging."""
+
+    schema_name = "mirimg_photom"
+
+
+class FgsImgPhotomModel(ReferenceModel):
+    """Flux calibration of FGS imaging."""
+
+    schema_name = "fgsimg_photom"
+
+
+class DistortionModel(ReferenceModel):
+    """Geometric distortion: ``model`` is an astropy transform. An ASDF file."""
+
+    schema_name = "distortion"
+
+
+class FilteroffsetModel(ReferenceModel):
+    """Shifts of the image by the filters: ``filters`` is a list of dicts. An ASDF file."""
+
+    schema_name = "filteroffset"

@@ -1,5 +1,6 @@
 """The base of the data models: metadata by attribute, arrays by attribute, files."""
 
+import copy
 import datetime
 import logging
 from pathlib import Path
@@ -7,18 +8,23 @@ from pathlib import Path
 import numpy as np
 
 from upramp.errors import InvalidMetadataError, ShapeError
+from upramp.models._asdf_document import TaggedValue
+from upramp.models._asdf_file import AsdfSource, write_asdf_file
 from upramp.models._dq_translation import DQTable
+from upramp.models._extra import ExtraFits
 from upramp.models._fits_file import FitsFile
 from upramp.models._metadata import Metadata
 from upramp.models._node import Node
 from upramp.models._reading import locate_arrays, read_into
 from upramp.models._schema import load_schema
 from upramp.models._slots import ArraySlot, native_array
+from upramp.models._writing import write_file
 
-__all__ = ["DataModel"]
+__all__ = ["DataModel", "source_of"]
 
 log = logging.getLogger(__name__)
 
+_UNCHANGING = (str, int, float, complex, bool, type(None), TaggedValue)
 _NOT_UPDATED = ("meta.date", "meta.model_type")
 
 
@@ -58,7 +64,7 @@ class DataModel(Metadata):
         self._values, self._nodes, self._slots = {}, set(), {}
         self._extra_cards, self._extra_hdus, self._history = {}, [], []
         self._file = None
-        if arrays and isinstance(init, (str, Path, FitsFile, DataModel, dict)):
+        if arrays and isinstance(init, (str, Path, FitsFile, AsdfSource, DataModel, dict)):
             raise TypeError(f"arrays ({', '.join(arrays)}) cannot be given together with a file or a model")
         self._initialise(init)
         for name, array in arrays.items():
@@ -78,9 +84,12 @@ class DataModel(Metadata):
         if init is None:
             return
         if isinstance(init, (str, Path)):
-            init = FitsFile(init)
+            init = source_of(init)
         if isinstance(init, FitsFile):
             read_into(self, init)
+            self._values["meta.filename"] = init.path.name
+        elif isinstance(init, AsdfSource):
+            init.read_into(self)
             self._values["meta.filename"] = init.path.name
         elif isinstance(init, DataModel):
             self._adopt(init)
@@ -208,8 +217,8 @@ class DataModel(Metadata):
 
     @property
     def extra_fits(self):
-        """Cards that the schema does not know, by HDU: lists of (keyword, value, comment)."""
-        return self._extra_cards
+        """Cards and HDUs that the schema does not know, by HDU: ``model.extra_fits.SCI.header``, ``.data``."""
+        return ExtraFits(self)
 
     @property
     def extra_hdus(self):
@@ -410,14 +419,14 @@ class DataModel(Metadata):
         self.validate()
 
     def save(self, path, dir_path=None, overwrite=True):
-        """Write the model to a FITS file.
+        """Write the model to a file, FITS or ASDF.
 
         The file appears when it is complete; a file of the name is replaced then, even if the model maps it.
 
         Parameters
         ----------
         path : str or Path or callable
-            Name ending in ``.fits``; a callable makes it from ``meta.filename``.
+            Name ending in ``.fits`` or ``.asdf``; a callable makes it from ``meta.filename``.
         dir_path : str or Path, optional
             Folder, instead of that of `path`.
         overwrite : bool
@@ -430,23 +439,21 @@ class DataModel(Metadata):
         Raises
         ------
         ValueError
-            The name does not end in ``.fits``.
+            The name ends otherwise.
         FileExistsError
             `overwrite` is False and there is a file of the name.
         OutputError, InvalidMetadataError, ShapeError
             The file cannot be written; the model is not valid.
         """
-        from upramp.models._writing import write_file
-
         path = Path(path(self.meta.filename) if callable(path) else path)
         if dir_path is not None:
             path = Path(dir_path) / path.name
-        if path.suffix != ".fits":
-            raise ValueError(f"unknown file type {path.suffix!r} of {path}; models are saved as .fits")
+        if path.suffix not in _WRITERS:
+            raise ValueError(f"unknown filetype {path.suffix} of {path}; models are saved as .fits or .asdf")
         if path.exists() and not overwrite:
             raise FileExistsError(f"{path} exists; pass overwrite=True to replace it")
         self.prepare_to_save(path)
-        write_file(self, path)
+        _WRITERS[path.suffix](self, path)
         return path
 
     def close(self):
@@ -463,6 +470,29 @@ class DataModel(Metadata):
         self.close()
 
 
+_WRITERS = {".fits": write_file, ".asdf": write_asdf_file}
+
+
+def source_of(path):
+    """The file of a name as `FitsFile` or `AsdfSource`.
+
+    Raises
+    ------
+    ValueError
+        The name has no extension, or another one.
+    FileNotFoundError, FileFormatError
+        There is no such file; it is not what its name says.
+    """
+    path = Path(path)
+    if not path.suffix:
+        raise ValueError(f"Input file path does not have an extension: {path}")
+    if path.suffix == ".asdf":
+        return AsdfSource(path)
+    if not path.name.endswith((".fits", ".fits.gz")):
+        raise ValueError(f"Unrecognized file type for: {path}; expected .fits, .fits.gz or .asdf")
+    return FitsFile(path)
+
+
 def _now():
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
 
@@ -472,7 +502,7 @@ def _copied(value):
         return [_copied(item) for item in value]
     if isinstance(value, dict):
         return {key: _copied(item) for key, item in value.items()}
-    return value.copy() if isinstance(value, np.ndarray) else value
+    return value if isinstance(value, _UNCHANGING) else copy.deepcopy(value)
 
 
 def _leaves(tree, prefix=""):

@@ -5,8 +5,8 @@ import warnings
 from pathlib import Path
 
 from upramp.models import classes
-from upramp.models._fits_file import FitsFile
-from upramp.models.model import DataModel
+from upramp.models._asdf_file import AsdfSource
+from upramp.models.model import DataModel, source_of
 
 __all__ = ["NoTypeWarning", "open"]
 
@@ -36,7 +36,8 @@ def open(init, guess=True):
     Parameters
     ----------
     init : str, Path or DataModel
-        ``.fits`` or ``.fits.gz``. A model is returned as another model of its class that shares its contents.
+        ``.fits``, ``.fits.gz`` or ``.asdf``. A model is returned as another model of its class that shares its
+        contents.
     guess : bool
         Whether to choose by contents when DATAMODL is absent or names a model that is not known here.
 
@@ -59,16 +60,13 @@ def open(init, guess=True):
         return type(init)(init)
     if not isinstance(init, (str, Path)):
         raise TypeError(f"cannot open a {type(init).__name__}; expected a file name or a model")
-    path = Path(init)
-    if not path.suffix:
-        raise ValueError(f"Input file path does not have an extension: {path}")
-    if not path.name.endswith((".fits", ".fits.gz")):
-        raise ValueError(f"Unrecognized file type for: {path}; expected .fits or .fits.gz")
-    file = FitsFile(path)
+    file = source_of(init)
     return _class_of(file, guess)(file)
 
 
 def _class_of(file, guess):
+    if isinstance(file, AsdfSource):
+        return _BY_NAME.get(file.model_type, DataModel)
     header = file.hdus[0].header
     name = header.get("DATAMODL")
     if name in _BY_NAME:

@@ -3,6 +3,7 @@
 import contextlib
 import mmap
 import os
+from dataclasses import replace
 
 import numpy as np
 
@@ -74,7 +75,7 @@ class Product:
         self._handle.seek(position)
         self._handle.truncate()
         if self._model.writes_asdf:
-            asdf = asdf_part(self._model, [_Written(p, h) for p, h in zip(self._parts, headers, strict=True)])
+            asdf = asdf_part(self._model, [replace(p, header=h) for p, h in zip(self._parts, headers, strict=True)])
             self._handle.write(asdf.header)
             asdf.write(self._handle)
             self._handle.write(bytes(padded(asdf.size) - asdf.size))
@@ -91,13 +92,6 @@ class Product:
             for offset in reversed(range(0, padded(part.size), _CHUNK)) if shift else ():
                 piece = os.pread(descriptor, min(_CHUNK, padded(part.size) - offset), start + offset)
                 os.pwrite(descriptor, piece, start + shift + offset)
-
-
-class _Written:
-    """A part with the header that was really written."""
-
-    def __init__(self, part, header):
-        self.hdu, self.name, self.shape, self.header = part.hdu, part.name, part.shape, header
 
 
 def _lengthened(header, length):
