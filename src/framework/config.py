@@ -15,7 +15,7 @@ from configobj import ConfigObj, ConfigObjError, Section
 from upramp.errors import ConfigError
 from upramp.framework.specs import located
 
-__all__ = ["Layer", "ParameterFile", "Rank", "read_parameter_file", "resolve", "save_parameter_file"]
+__all__ = ["Layer", "ParameterFile", "Rank", "read_parameter_file", "resolve", "save_parameter_file", "yaml_tree"]
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ def _ini_values(text):
 
 
 def _asdf_values(text):
-    tree = _asdf_tree(text)
+    tree = yaml_tree(text)
     if not isinstance(tree.get("parameters"), dict):
         raise ValueError("it has no mapping 'parameters'")
     if "class" not in tree:  # the layout of schema 0.1.0: everything under `parameters`
@@ -106,7 +106,14 @@ def _asdf_step(item):
     return values
 
 
-def _asdf_tree(text):
+def yaml_tree(text):
+    """The tree of an ASDF file without arrays, or of plain YAML.
+
+    Raises
+    ------
+    ValueError
+        It is not readable, or not a mapping.
+    """
     # A parameter file is the YAML part of ASDF only. Reading just that avoids importing asdf, which takes
     # longer than the rest of reading the configuration together.
     import yaml

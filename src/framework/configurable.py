@@ -16,7 +16,7 @@ from upramp.framework.references import (
 )
 from upramp.framework.specs import is_model
 
-__all__ = ["Configurable"]
+__all__ = ["Configurable", "plain"]
 
 log = logging.getLogger(__name__)
 
@@ -232,12 +232,18 @@ class Configurable:
     def explain_pars(self):
         """Every parameter with its value and where that came from, one per line."""
         values = {key: value for key, value in self.get_pars().items() if key != "steps"} | self.get_overrides()
-        return "\n".join(f"{key} = {value!r}  # {self._origin(key, value)}" for key, value in values.items())
+        return "\n".join(f"{key} = {value!r}  # {self.origin(key)}" for key, value in values.items())
 
-    def _origin(self, key, value):
-        if value is not self._resolved.get(key):
+    def origin(self, key):
+        """Where the present value of a parameter came from."""
+        if getattr(self, key) is not self._resolved.get(key):
             return "attribute"
         return self.origins.get(key, "default")
+
+    @property
+    def sub_steps(self):
+        """Key -> sub-step; a step that is not a pipeline has none."""
+        return {}
 
     def get_overrides(self):
         """The ``override_*`` parameters of this step that are set."""
@@ -267,7 +273,7 @@ class Configurable:
         """Class, name and parameters as the tree of a parameter file; overrides that are files included."""
         pars = {key: value for key, value in self.get_pars().items() if key != "steps"}
         pars |= {key: value for key, value in self.get_overrides().items() if isinstance(value, str)}
-        return {"class": full_name(type(self)), "name": self.name, "parameters": _plain(pars)}
+        return {"class": full_name(type(self)), "name": self.name, "parameters": plain(pars)}
 
 
 def _text_lines(values, indent):
@@ -282,12 +288,12 @@ def _text_lines(values, indent):
             yield f"{indent}{key}: {repr(value) if value == '' else value}"
 
 
-def _plain(value):
-    """A value that YAML can write."""
+def plain(value):
+    """A value as YAML and JSON can write it."""
     if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
+        return {key: plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)
 
 

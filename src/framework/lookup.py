@@ -66,6 +66,9 @@ class Lookup:
         """Like `steps_below`, without those that do nothing for this `exposure`; in the order in which they run."""
         yield self
 
+    def check_input(self, dataset):
+        """Refuse, before any work, an exposure that the step cannot take; a step that can tell overrides this."""
+
     def get_override(self, reftype):
         """Value of ``override_<reftype>``: of this step, else of any unskipped step of the same run."""
         owner = self.override_owner(reftype)

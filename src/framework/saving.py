@@ -77,6 +77,16 @@ class Saving:
         """
         return (self.suffix or self.name.lower(),)
 
+    def own_outputs(self):
+        """Paths of the files that this step itself is going to write, without those of its sub-steps."""
+        if not (self.save_results or self.output_file is not None):
+            return []
+        return [self.make_output_path(suffix=suffix) for suffix in self.output_suffixes()]
+
+    def planned_outputs(self):
+        """Paths of all files that a run is going to write, as far as known beforehand."""
+        return [path for step in self.steps_to_run() for path in step.own_outputs()]
+
     def check_outputs(self):
         """Before any work: output folders exist or can be made, are writable; no output is the input.
 
@@ -86,11 +96,11 @@ class Saving:
             Says which folder or file, and why.
         """
         for step in self.steps_below():
-            if not (step.save_results or step.output_file is not None):
-                continue
-            make_folder(step.output_folder)
-            for suffix in step.output_suffixes():
-                self._check_not_input(step.make_output_path(suffix=suffix))
+            paths = step.own_outputs()
+            if paths:
+                make_folder(step.output_folder)
+            for path in paths:
+                self._check_not_input(path)
 
     def _check_not_input(self, path):
         name = self.search_attr("_input_filename")

@@ -154,6 +154,10 @@ class Detector1Pipeline(Pipeline):
             return RampModel(data)
         return self.prepare_output(data, open_as=RampModel)
 
+    def check_input(self, data):
+        """Refuse what has no chain here, see `check_supported`."""
+        self.check_supported(self._open(data))
+
     def check_supported(self, ramp):
         """Refuse what has no chain here, before any work.
 

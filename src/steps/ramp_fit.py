@@ -90,6 +90,16 @@ class RampFitStep(RampStep):
         rateints.int_times = ramp.int_times
         return rate, rateints
 
+    def own_outputs(self):
+        """Rates of the exposure (0) and of each integration (1), and the details of the fit when they are saved."""
+        paths = []
+        if self.save_results or self.output_file is not None:
+            paths = [self.make_output_path(idx=index) for index in (0, 1)]
+        if self.save_opt:
+            suffix = "likely_chisq" if self.algorithm == "LIKELY" else "fitopt"
+            paths.append(self.make_output_path(self.opt_name or None, suffix=suffix))
+        return paths
+
     def _save_details(self, ramp, correction, fit):
         """Save the optional product: chi-squared of the likelihood fit, or the fit of every segment."""
         from upramp.kernels import stepwise
