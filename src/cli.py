@@ -4,6 +4,7 @@ A subcommand is imported when it is called, so that ``upramp --help`` needs noth
 """
 
 import argparse
+import os
 import sys
 from importlib import import_module
 
@@ -13,6 +14,10 @@ __all__ = ["main"]
 
 # name: (function that takes the list of arguments and returns the exit status, one line of help)
 COMMANDS = {
+    "list": ("upramp.framework.commands:list_steps", "list the steps and pipelines of all installed packages"),
+    "describe": ("upramp.framework.commands:describe", "parameters of a step; for an exposure, where each came from"),
+    "plan": ("upramp.framework.commands:plan", "what a run would do: steps, parameters, references, output names"),
+    "run-plan": ("upramp.framework.commands:run_plan", "do what a saved plan says, here or elsewhere"),
     "demo": ("upramp.demo.command:main", "simulate, calibrate, compare with the truth: products, picture, summary"),
     "simulate": ("upramp.simulate.command:main", "make an exposure with known truth, its references and a cache"),
     "warmup": ("upramp.warmup:main", "compile all kernels ahead of the first run"),
@@ -54,6 +59,9 @@ def main(argv=None):
     module, function = COMMANDS[parsed.command][0].split(":")
     try:
         return getattr(import_module(module), function)(parsed.arguments)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (UprampError, OSError) as error:
         print(f"upramp {parsed.command}: {error}", file=sys.stderr)
         return 1

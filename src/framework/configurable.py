@@ -234,6 +234,11 @@ class Configurable:
         values = {key: value for key, value in self.get_pars().items() if key != "steps"} | self.get_overrides()
         return "\n".join(f"{key} = {value!r}  # {self.origin(key)}" for key, value in values.items())
 
+    def set_parameter(self, key, value, origin):
+        """Set a parameter and note where the value came from."""
+        setattr(self, key, value)
+        self._resolved[key], self.origins = value, self.origins | {key: origin}
+
     def origin(self, key):
         """Where the present value of a parameter came from."""
         if getattr(self, key) is not self._resolved.get(key):

@@ -1,11 +1,10 @@
 """Plans: all that a run is going to do, settled before any work, to be read, saved, and replayed elsewhere.
 
-A plan holds the resolved parameters with their origins, the steps in their order, the references with their checksums and
-the names of the products. A replay takes the parameters as they are written and the references only if their checksums
-are those of the plan; CRDS is not asked.
+A plan holds the resolved parameters with their origins, the steps in their order, the references with their checksums
+and the names of the products. A replay takes the parameters as they are written, and the references only if their
+checksums are those of the plan; CRDS is not asked.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -17,6 +16,7 @@ from upramp.errors import ConfigError, ReferenceNotFoundError
 from upramp.framework import config
 from upramp.framework.classes import find_class, full_name
 from upramp.framework.configurable import plain
+from upramp.framework.fingerprints import file_checksum
 from upramp.framework.references import DEFAULT_CACHE, NOT_APPLICABLE, OBSERVATORY, ReferenceFinder, missing_error
 from upramp.framework.specs import is_model
 
@@ -31,8 +31,7 @@ _SECTIONS = ("class", "name", "software", "input", "crds", "parameters", "steps"
 
 @cache
 def _digest(path, size, time):
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_checksum(path)
 
 
 def sha256(path):
@@ -153,6 +152,15 @@ class Plan:
         """``{type: reason}`` of the references that cannot be had."""
         return {one["type"]: one["problem"] for one in self.tree["references"] if one["problem"]}
 
+    def missing_error(self, step):
+        """The one error that lists these references."""
+        asked = any(one["problem"] and not one["overridden_by"] for one in self.tree["references"])
+        return missing_error(self.problems, step.exposure, step._finder if asked else None)
+
+    def text(self):
+        """The plan in lines for the eye."""
+        return "\n".join(_lines(self.tree))
+
     @property
     def input_path(self):
         """Path of the exposure that the plan was made for."""
@@ -196,7 +204,7 @@ class Plan:
             One error that lists every reference that is missing or has changed.
         """
         if self.problems:
-            raise missing_error(self.problems)
+            raise missing_error(self.problems)  # they were missing when the plan was made
         if self.tree["software"].get("upramp") != upramp.__version__:
             log.warning("The plan is of upramp %s, this is %s", self.tree["software"].get("upramp"), upramp.__version__)
         moved = self._located_references()
@@ -298,3 +306,34 @@ def _reference(need):
 
 def _absolute(value):
     return str(Path(value).absolute()) if isinstance(value, str) and value not in (NOT_APPLICABLE, "") else value
+
+
+def _lines(tree):
+    yield f"{tree['class']} {tree['name']!r} of upramp {tree['software']['upramp']} on {tree['input']['path']}"
+    yield from ("", "Steps")
+    width = max(len(step["name"]) for step in tree["steps"])
+    for step in tree["steps"]:
+        remark = f"  {step['why']}" if step["why"] else ""
+        yield f"  {step['name']:{width}}  {'run ' if step['runs'] else 'skip'}{remark}".rstrip()
+    yield from ("", "Parameters that are not defaults (upramp describe STEP FILE shows all)")
+    yield from [f"  {line}" for line in _chosen(tree["parameters"])] or ["  none"]
+    context = f", context {tree['crds']['context']}" if tree["crds"] else ""
+    yield from ("", f"References{context}")
+    for one in tree["references"]:
+        origin = f"override of {one['overridden_by']}" if one["overridden_by"] else "CRDS"
+        if one["problem"]:
+            yield f"  {one['type']}: MISSING: {one['problem']}"
+        else:
+            digits = f"  sha256 {one['sha256'][:12]}" if one["sha256"] else ""
+            yield f"  {one['type']}: {one['path'] or 'none'}  ({origin}){digits}"
+    yield from ("", "Output")
+    yield from [f"  {path}" for path in tree["outputs"]] or ["  none"]
+
+
+def _chosen(parameters, prefix=""):
+    for key, entry in parameters.items():
+        if key == "steps":
+            for name, below in entry.items():
+                yield from _chosen(below, f"{prefix}steps.{name}.")
+        elif entry["origin"] != "default":
+            yield f"{prefix}{key} = {entry['value']!r}  ({entry['origin']})"

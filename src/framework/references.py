@@ -112,16 +112,17 @@ def crds_is_reachable():
 
 
 def _client():
-    """Import the CRDS client, without doubling its messages where its logger is already heard."""
+    """Import the CRDS client; where its logger is already heard, without doubling or changing what is heard."""
     if not crds_is_reachable():
         cache = os.environ.get("CRDS_PATH") or f"{DEFAULT_CACHE} (the default, CRDS_PATH is not set)"
         raise CrdsUnavailableError(
             f"CRDS is not set up: no CRDS_SERVER_URL, and no config/{OBSERVATORY}/server_config in {cache}"
         )
     logger = logging.getLogger("CRDS")
-    before = list(logger.handlers)
+    before, level = list(logger.handlers), logger.level
     crds = _imported_client()
     if before:
+        logger.setLevel(level)
         for handler in [handler for handler in logger.handlers if handler not in before]:
             logger.removeHandler(handler)
     return crds

@@ -15,12 +15,12 @@ import textwrap
 import traceback
 from pathlib import Path
 
-from upramp.errors import ConfigError, UprampError
+from upramp.errors import ConfigError, ReferenceNotFoundError, UprampError
 from upramp.framework import logs, progress, specs
 from upramp.framework.classes import PeerStepError
 from upramp.framework.references import import_client_lightly
 
-__all__ = ["COMPILE_MESSAGE", "command", "main", "run_command"]
+__all__ = ["COMPILE_MESSAGE", "command", "configured", "failing", "main", "reporting", "run_command"]
 
 log = logging.getLogger(__name__)
 
@@ -130,17 +130,26 @@ class _Failure(Exception):
 
 
 def _find(target):
-    """The class, and the path of the parameter file when the target is one."""
+    """The class, and the parameter file or the plan when the target is one."""
     from upramp.framework import config
     from upramp.framework.classes import find_class
     from upramp.framework.step import Step
 
     if not Path(target).is_file():
         return find_class(target), None
+    plan = _read_plan(target)
+    if plan is not None:
+        return plan.step_class, plan
     found = config.read_parameter_file(target)
     if not found.class_name:
         raise ConfigError(f"{target} does not say which step it is for; it needs a line 'class = ...'")
     return Step.class_of_file(found), target
+
+
+def _read_plan(path):
+    from upramp.framework.plans import Plan  # here, because few need it
+
+    return Plan.read(path)
 
 
 def _log_options(options):
@@ -204,11 +213,11 @@ def _parser_of(step_class):
 
 
 def _parse(arguments):
-    """Parse the command line: class, parameter file (or None), options, parser, log options."""
+    """Parse the command line: class, parameter file or plan (or None), options, parser, log options."""
     first = _global_parser()
     options, _ = first.parse_known_intermixed_args(arguments)
     try:
-        step_class, config_file = _find(options.cfg_file_or_class)
+        step_class, file = _find(options.cfg_file_or_class)
         log_options = _log_options(options)
         _threads(options.threads)
         parser = _parser_of(step_class)
@@ -219,34 +228,66 @@ def _parse(arguments):
     if options.help:
         sys.stdout.write(parser.format_help())
         raise SystemExit(0)
-    return step_class, config_file, parser.parse_intermixed_args(arguments), parser, log_options
+    return step_class, file, parser.parse_intermixed_args(arguments), parser, log_options
 
 
-def _configured_step(step_class, config_file, options, parser):
+def _configured_step(step_class, file, options, parser):
     try:
         pars = _nested(vars(options))
-        dataset = options.args[0] if options.args else None
-        if dataset and "input_dir" in pars and Path(dataset).parent == Path():
-            dataset = str(Path(pars["input_dir"], dataset))
-        step = step_class.configure(
-            dataset,
-            config_file=config_file,
-            pars=pars,
-            origin="command line",
-            use_crds=not options.disable_crds_steppars,
-        )
+        if file is None or isinstance(file, str):
+            step = step_class.configure(
+                _dataset(options, pars),
+                config_file=file,
+                pars=pars,
+                origin="command line",
+                use_crds=not options.disable_crds_steppars,
+            )
+        else:
+            step = _step_of_plan(file, pars, options)
         if options.save_parameters:
             step.export_config(options.save_parameters, include_metadata=True)
             log.info("Step/Pipeline parameters saved to %r", options.save_parameters)
+    except ReferenceNotFoundError as error:  # of a plan; nothing is wrong with the command line
+        raise _Failure(f"ERROR RUNNING STEP {step_class.__name__!r}:", error) from error
     except Exception as error:  # so may the code of a hook, and of a step when it is made
         raise _Failure("ERROR PARSING CONFIGURATION:", error, parser.format_help()) from error
     if options.args:
-        step.save_results = True
+        step.set_parameter("save_results", True, "strun")
     return step
 
 
-def _run(arguments):
-    step_class, config_file, options, parser, log_options = _parse(arguments)
+def _dataset(options, pars):
+    """The input file, which selects the parameters in CRDS."""
+    dataset = options.args[0] if options.args else None
+    if dataset and "input_dir" in pars and Path(dataset).parent == Path():
+        dataset = str(Path(pars["input_dir"], dataset))
+    return dataset
+
+
+def _step_of_plan(plan, pars, options):
+    """The step of a plan; its exposure is that of the plan when none is given."""
+    plan.check_input(_dataset(options, pars))
+    options.args = options.args or [plan.input_path]
+    return plan.step(pars)
+
+
+@contextlib.contextmanager
+def configured(arguments):
+    """Make the step of a command line, with the log that it asks for.
+
+    Parameters
+    ----------
+    arguments : list of str
+        What follows ``strun``.
+
+    Yields
+    ------
+    step : Step
+        Ready to run.
+    options : argparse.Namespace
+        The global options, and ``args`` for the step.
+    """
+    step_class, file, options, parser, log_options = _parse(arguments)
     with (
         _environment("UPRAMP_THREADS", options.threads),
         logs.configured(log_options, step_class.logger_names()),
@@ -255,11 +296,21 @@ def _run(arguments):
     ):
         if options.logcfg:
             log.warning("--logcfg is deprecated; use --log-level, --log-file and --log-stream")
-        step = _configured_step(step_class, config_file, options, parser)
-        try:
-            _run_recorded(step, options)
-        except Exception as error:
-            raise _Failure(f"ERROR RUNNING STEP {step_class.__name__!r}:", error) from error
+        yield _configured_step(step_class, file, options, parser), options
+
+
+@contextlib.contextmanager
+def failing(step_class):
+    """An error inside is reported as one of this step."""
+    try:
+        yield
+    except Exception as error:
+        raise _Failure(f"ERROR RUNNING STEP {step_class.__name__!r}:", error) from error
+
+
+def _run(arguments):
+    with configured(arguments) as (step, options), failing(type(step)):
+        _run_recorded(step, options)
     return step
 
 
@@ -321,9 +372,27 @@ def main(arguments=None):
         return 0
     import_client_lightly()
     try:
-        _run(arguments)
+        return reporting(_run, arguments)
     except PeerStepError:
         return _hand_over(arguments)
+
+
+def reporting(action, arguments):
+    """Do something with a command line, and report errors as ``strun`` does.
+
+    Parameters
+    ----------
+    action : callable
+        Takes the arguments; what it returns does not matter.
+    arguments : list of str
+
+    Returns
+    -------
+    int
+        Exit status.
+    """
+    try:
+        action(arguments)
     except _Failure as failure:
         return _report(failure, arguments)
     except KeyboardInterrupt:

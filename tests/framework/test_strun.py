@@ -42,20 +42,6 @@ def test_help_does_not_import_crds(strun):
     assert not imported & {"crds", "asdf", "jsonschema", "requests"}
 
 
-def test_steps_of_stpipe_run_in_stpipe(strun, exposure):
-    pytest.importorskip("jwst")
-    done = strun("jwst.stpipe.Step", "--help")
-    assert done.status == 0 and "Run an stpipe Step" not in done.out and "--disable-crds-steppars" in done.out
-    assert "--threads" not in done.out
-    done = strun("jwst::jump", "--nope=3")
-    assert done.status == 2 and "unrecognized arguments: --nope=3" in done.err
-    done = strun("jwst::jump", "gone.fits", "--disable-crds-steppars")
-    assert done.status == 1 and "ERROR RUNNING STEP 'JumpStep'" in done.out and "/stpipe/" in done.err
-    Path("a.cfg").write_text("class = jwst.stpipe.Step\nskip = nonsense\n")
-    done = strun("a.cfg")
-    assert done.status == 1 and 'the value "nonsense" is of the wrong' in done.out and "/stpipe/" in done.err
-
-
 def test_debugger(strun):
     done = strun("tiny_steps.FailStep", "x", "--debug", "--log-stream=null", stdin="p 6 * 7\nq\n")
     assert done.status == 0
@@ -265,6 +251,24 @@ def test_from_cmdline_returns_the_step_and_raises_as_it_is(tiny, exposure):
     assert isinstance(step, tiny.AddStep) and step.n == 2
     with pytest.raises(ConfigError, match="it went wrong"):
         Step.from_cmdline(["tiny_steps.FailStep", exposure])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["jwst.stpipe.Step", "--help"], 0, "--disable-crds-steppars"),
+        (["jwst::jump", "--nope=3"], 2, "strun: error: unrecognized arguments: --nope=3"),
+        (["jwst::jump", "gone.fits", "--disable-crds-steppars"], 1, "ERROR RUNNING STEP 'JumpStep':"),
+        (["a.cfg"], 1, "Config parameter 'skip': the value \"nonsense\" is of the wrong"),
+    ],
+)
+def test_steps_of_stpipe_run_in_stpipe(strun_here, arguments, status, message):
+    pytest.importorskip("jwst")
+    Path("a.cfg").write_text("class = jwst.stpipe.Step\nskip = nonsense\n")
+    done = strun_here(*arguments)
+    assert done.status == status and message in done.out + done.err
+    assert "--threads" not in done.out + done.err
+    assert ("/stpipe/" in done.err) == (status == 1)
 
 
 def test_reserved_names_in_a_spec(tiny, monkeypatch, strun_here):
