@@ -81,6 +81,9 @@ def read_parameter_file(path):
             "lines 'name = value', or an ASDF file with 'class' and 'parameters'"
         ) from error
     class_name, name = values.pop("class", None), values.pop("name", None)
+    for key, text in (("class", class_name), ("name", name)):
+        if not isinstance(text, str | None):
+            raise ConfigError(f"{path}: {key} is {text!r}; expected a text")
     values.pop("config_file", None)
     return ParameterFile(path, class_name, name, values)
 

@@ -169,7 +169,7 @@ def _log_options(options):
 
 
 def _threads(text):
-    if text is not None and not (text.isdigit() and int(text) > 0):
+    if text is not None and not (text.isascii() and text.isdigit() and int(text) > 0):
         raise ConfigError(f"--threads is {text!r}; expected a positive integer")
     return text
 
@@ -314,7 +314,19 @@ def _run(arguments):
     return step
 
 
+def _check_arguments(step, arguments):
+    if step.pre_hooks:
+        return  # what comes from them is known when they have run
+    signature = inspect.signature(step.process)
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        found = " ".join(arguments) or "none"
+        raise ConfigError(f"{type(step).__name__} works on {signature}, arguments given: {found} ({error})") from error
+
+
 def _run_recorded(step, options):
+    _check_arguments(step, options.args)
     try:
         step.run(*options.args)
     finally:
