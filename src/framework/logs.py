@@ -98,7 +98,7 @@ def level_number(level):
         return int(text)
     number = logging.getLevelNamesMapping().get(text)
     if number is None:
-        raise ConfigError(f'Error parsing logging configuration:\nthe value "{level}" is of the wrong type.')
+        raise ConfigError(f'Error parsing logging configuration:\nthe value "{text}" is of the wrong type.')
     return number
 
 

@@ -40,7 +40,7 @@ def _global_parser():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("cfg_file_or_class", help="Parameter file, alias or Python class of the step")
-    parser.add_argument("args", nargs="*", help="Arguments of the step, such as the input file")
+    parser.add_argument("args", nargs="*", default=[], help="Arguments of the step, such as the input file")
     add = parser.add_argument
     add("-h", "--help", action="store_true", help="Show this help and stop")
     add("--version", action="store_true", help="Show the versions and stop")

@@ -96,7 +96,7 @@ def test_wrong_grammar_is_status_2(strun_here, arguments, message):
         (["tiny_steps.AddStep", "--n=9"], ["Config parameter 'n': the value \"9\" is too big."]),
         (
             ["tiny_steps.AddStep", "--log-level=foo"],
-            ["Error parsing logging configuration:", 'the value "foo" is of the wrong type.'],
+            ["Error parsing logging configuration:", 'the value "FOO" is of the wrong type.'],
         ),
         (["tiny_steps.AddStep", "--log-stream=x"], None),
         (["tiny_steps.AddStep", "--logcfg=x.cfg"], ["Logging config 'x.cfg' not found"]),
