@@ -11,6 +11,7 @@ _PIPELINES = {
 _STEPS = {
     "group_scale": "GroupScaleStep",
     "dq_init": "DQInitStep",
+    "emicorr": "EmiCorrStep",
     "saturation": "SaturationStep",
     "ipc": "IPCStep",
     "firstframe": "FirstFrameStep",

@@ -32,9 +32,11 @@ _MODULES = {
     "flag_snowballs": "snowballs",
     "guider_count_rates": "guider_cds",
     "init_dq": "dq_init",
+    "measure_and_subtract_emi": "emicorr_sequential",
     "scale_by_gain": "gain_scale",
     "scale_groups": "group_scale",
     "subtract_dark": "dark",
+    "subtract_emi": "emicorr",
     "subtract_reset": "reset",
     "subtract_superbias": "superbias",
 }

@@ -54,6 +54,7 @@ from upramp.models.classes import (
     TrapParsModel,
     TrapsFilledModel,
 )
+from upramp.models.emi import EmiModel
 from upramp.models.model import DataModel
 from upramp.models.opening import NoTypeWarning, open
 from upramp.models.product import create_product
@@ -71,6 +72,7 @@ __all__ = [
     "DistortionModel",
     "FgsImgPhotomModel",
     "FilteroffsetModel",
+    "EmiModel",
     "FlatModel",
     "GainModel",
     "GuiderCalModel",

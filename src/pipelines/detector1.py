@@ -11,6 +11,7 @@ from upramp.models import Level1bModel, RampModel
 from upramp.steps.charge_migration import ChargeMigrationStep
 from upramp.steps.dark_current import DarkCurrentStep
 from upramp.steps.dq_init import DQInitStep
+from upramp.steps.emicorr import EmiCorrStep
 from upramp.steps.firstframe import FirstFrameStep
 from upramp.steps.gain_scale import GainScaleStep
 from upramp.steps.group_scale import GroupScaleStep
@@ -20,7 +21,6 @@ from upramp.steps.lastframe import LastFrameStep
 from upramp.steps.linearity import LinearityStep
 from upramp.steps.not_available import (
     CleanFlickerNoiseStep,
-    EmiCorrStep,
     PersistenceStep,
     PictureFrameStep,
 )

@@ -90,6 +90,12 @@ class SimulationConfig:
     switch_charge: float = _size("rscd", 25.0, "MIRI: deficit after the reset in later integrations [DN]")
     first_frame_offset: float = _size("frame-offsets", 20.0, "MIRI: offset of the first frame [DN]")
     last_frame_offset: float = _size("frame-offsets", 40.0, "MIRI: offset of the last frame [DN]")
+    emi: float = _size("emi", 0.0, "MIRI: amplitude of electromagnetic interference [DN]")
+    emi_frequency: float = _mode(390.625, "MIRI: frequency of the interference [Hz]")
+    persistence: float = _size("persistence", 0.0, "signal of a pixel right after it was saturated, later on [DN/s]")
+    persistence_decay: float = _mode(30.0, "time in which this signal decays to 1/e [s]")
+    charge_migration: float = _size("charge-migration", 0.0, "part of the charge that goes to the four neighbours")
+    charge_migration_level: float = _mode(25000.0, "signal of a pixel from which charge goes there [DN]")
     ipc: float | None = _size("ipc", None, "part of a pixel's signal coupled into each neighbour", None, float)
 
     def __post_init__(self):
@@ -114,6 +120,11 @@ class SimulationConfig:
         ):
             if value < low:
                 raise ConfigError(f"{name} is {value}; expected at least {low}")
+        if not (self.emi_frequency > 0 and self.persistence_decay > 0 and self.charge_migration <= 1):
+            raise ConfigError(
+                f"emi_frequency is {self.emi_frequency}, persistence_decay {self.persistence_decay}, charge_migration "
+                f"{self.charge_migration}; expected more than 0, more than 0, and at most 1"
+            )
         if not 0 < self.star_flux[0] <= self.star_flux[1]:
             raise ConfigError(f"star_flux is {self.star_flux}; expected 0 < low <= high")
         for item in fields(self):

@@ -37,6 +37,7 @@ MATCHING_KEYS = {
     "ipc": (_DETECTOR,),
     "reset": (_DETECTOR, _SUBARRAY, _READPATT),
     "rscd": (_DETECTOR,),
+    "emicorr": (_DETECTOR,),
     "flat": (_DETECTOR, _FILTER, _SUBARRAY),
     "refpix": (_DETECTOR, _READPATT),
     "pars-detector1pipeline": (("META.VISIT.TSOVISIT", "TSOVISIT"), _DETECTOR),
@@ -46,7 +47,7 @@ _CUT_OUT_TYPES = frozenset(MATCHING_KEYS) - {"dark", "reset"}
 
 # Types that stage 1 may ask for: answered N/A unless there is a file.
 OTHER_TYPES = (
-    "dflat", "emicorr", "fflat", "pastasoss", "persat", "pictureframe", "sflat", "sirskernel", "trapdensity",
+    "dflat", "fflat", "pastasoss", "persat", "pictureframe", "sflat", "sirskernel", "trapdensity",
     "trappars",
 )  # fmt: skip
 PARAMETER_TYPES = tuple(
@@ -70,7 +71,7 @@ def build_crds_cache(folder, references, *, link=False):
         The future CRDS_PATH; made if it does not exist. Rules and configuration in it are replaced.
     references : iterable of path-like
         FITS files with REFTYPE, INSTRUME, USEAFTER and the keywords of the type's matching rule, and ASDF
-        parameter files with the same among their metadata.
+        files with the same among their metadata.
     link : bool
         Hard-link the files instead of copying them.
 

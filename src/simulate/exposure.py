@@ -3,7 +3,8 @@
 The signal chain of one frame: Poisson charge (light and dark) and events -> inter-pixel coupling -> saturation of
 the linear signal -> non-linearity -> + bias + drift of amplifiers and odd/even columns + 1/f + read noise ->
 rounded to 16 bits. Saturation is a limit of the measured level, reached from the linear side. MIRI adds the effects of
-its resets (`upramp.simulate.miri`) to the bias.
+its resets (`upramp.simulate.miri`), and interference, to the bias. What is off by default is in
+`upramp.simulate.optional_effects`.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from upramp.simulate.detector_maps import DetectorMaps, detector_maps, random_st
 from upramp.simulate.detectors import DETECTORS
 from upramp.simulate.irs2 import INTERLEAVED_SHAPE, interleaved_frame
 from upramp.simulate.miri import ResetEffects
+from upramp.simulate.optional_effects import ChargeTrails, Interference, migrated
 from upramp.simulate.scene import cosmic_rays, rate_image, snowball_charge, snowballs
 
 __all__ = ["Exposure", "Truth", "simulate_exposure"]
@@ -100,14 +102,18 @@ def simulate_exposure(config):
     data = np.empty((config.nints, config.ngroups, *read_shape), np.uint16)
     zeroframe = np.empty((config.nints, *shape), np.uint16) if config.zero_frame else None
     saturation_group = np.full((config.nints, *shape), config.ngroups, np.int16)
-    effects = ResetEffects(config, maps) if DETECTORS[config.detector].instrument == "MIRI" else None
+    effects = []
+    if DETECTORS[config.detector].instrument == "MIRI":
+        effects = [ResetEffects(config, maps), *([Interference(config)] if config.emi else [])]
+    trails = ChargeTrails(config, shape) if config.persistence else None
 
     def integrate(i):
         # Segments of an exposure differ: random streams belong to the integrations of the exposure.
         number = config.first_integration - 1 + i
         rays, balls = cosmic_rays(config, maps.responsive, number), snowballs(config, number)
         rays["integration"] = balls["integration"] = i
-        first = _Integration(config, maps, rate, rays, balls, number, effects).read_groups(data[i], saturation_group[i])
+        integration = _Integration(config, maps, rate, rays, balls, number, effects, trails)
+        first = integration.read_groups(data[i], saturation_group[i])
         if zeroframe is not None:
             zeroframe[i] = first
         return rays, balls
@@ -120,9 +126,13 @@ def simulate_exposure(config):
 class _Integration:
     """The state of the detector during one integration."""
 
-    def __init__(self, config, maps, rate, rays, balls, index, effects):
+    def __init__(self, config, maps, rate, rays, balls, index, effects, trails):
         self.config, self.maps, self.rate, self.rays, self.balls = config, maps, rate, rays, balls
-        self.effects, self.number = effects, index
+        self.effects, self.number, self.trails = effects, index, trails
+        # Every integration follows a reset, which takes a frame time.
+        self.start = config.frame_time * (1 + index * (config.frames_per_integration + 1))
+        if trails is not None:
+            trails.begin_integration()
         self.charge = np.zeros(rate.shape)  # light, dark and events [DN of linear signal]
         full_well = np.where(np.isfinite(maps.full_well), maps.full_well, 0.0)
         self.full_well = np.where(np.isfinite(maps.full_well), full_well + maps.curvature * full_well**2, np.inf)
@@ -155,6 +165,11 @@ class _Integration:
         if self.frame >= 0:
             dark -= maps.dark(self.frame, config.frame_time)
         expected = self.rate * ((frame - self.frame) * config.frame_time) + dark
+        before = self.charge.copy() if config.charge_migration else None
+        now = self.start + (frame + 1) * config.frame_time
+        if self.trails is not None:
+            then = self.start + (self.frame + 1) * config.frame_time
+            expected += np.where(maps.responsive, self.trails.charge(then, now), 0.0)
         if config.poisson:
             self.charge += self.shot_noise.poisson(expected * maps.gain) / maps.gain
         else:
@@ -163,6 +178,11 @@ class _Integration:
         np.add.at(self.charge, (new["y"], new["x"]), new["charge"])
         for ball in self.balls[(self.balls["frame"] > self.frame) & (self.balls["frame"] <= frame)]:
             self.charge += np.where(maps.responsive, snowball_charge(ball, self.charge.shape), 0)
+        if config.charge_migration:
+            part, level = config.charge_migration, config.charge_migration_level
+            self.charge = migrated(self.charge, before, part, level, maps.responsive)
+        if self.trails is not None:
+            self.trails.note(self.charge >= self.full_well, now)
         self.frame = frame
 
     def read(self, frame):
@@ -174,8 +194,8 @@ class _Integration:
         # The root of linear = measured + curvature * measured**2, written so that curvature 0 is harmless.
         signal = 2 * linear / (1 + np.sqrt(1 + 4 * maps.curvature * linear))
         signal += maps.bias
-        if self.effects is not None:
-            signal += self.effects.level(self.number, frame)
+        for effect in self.effects:
+            signal += effect.level(self.number, frame)
         if config.is_irs2:
             if config.read_noise:
                 signal += maps.read_noise * self.read_noise.standard_normal(signal.shape, dtype=np.float32)

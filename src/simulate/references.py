@@ -19,6 +19,7 @@ from upramp.simulate.irs2 import (
     interleaved_mask,
 )
 from upramp.simulate.miri import write_miri_references
+from upramp.simulate.optional_effects import write_emicorr
 
 __all__ = ["NO_DEFECTS", "ReferenceDefects", "make_references"]
 
@@ -31,7 +32,7 @@ INVERSE_TERMS = 8
 INVERSE_RANGE = 1.5  # the inverse polynomial is fitted up to this multiple of the full well
 MAX_DARK_BYTES = 2**29
 
-_WHOLE_DETECTOR_TYPES = ("ipc", "refpix", "rscd", PIPELINE_PARAMETERS)  # not tied to a subarray
+_WHOLE_DETECTOR_TYPES = ("emicorr", "ipc", "refpix", "rscd", PIPELINE_PARAMETERS)  # not tied to a subarray
 _DQ_DEF_DTYPE = np.dtype([("BIT", ">i4"), ("VALUE", ">u4"), ("NAME", "S40"), ("DESCRIPTION", "S80")])
 
 
@@ -101,7 +102,8 @@ def make_references(
     -------
     dict of str to Path
         By reference type. Without coupling (``config.ipc`` None) there is no ``ipc``, but a parameter file
-        ``pars-detector1pipeline`` that switches the step off. MIRI has ``reset`` and ``rscd``, and no ``superbias``.
+        ``pars-detector1pipeline`` that switches the step off. MIRI has ``reset`` and ``rscd``, and no ``superbias``;
+        with interference it has ``emicorr``.
 
     Raises
     ------
@@ -128,6 +130,8 @@ def make_references(
     writer.use(config)
     dark_groups = writer.groups_of_dark(dark_groups)
     paths |= write_miri_references(writer, dark_groups) if miri else {"dark": writer.dark(dark_groups)}
+    if miri and config.emi:
+        paths["emicorr"] = write_emicorr(config, writer.path("emicorr", ".asdf"), USE_AFTER, overwrite)
     if config.is_irs2:
         paths["refpix"] = writer.refpix()
     if config.ipc is None:

@@ -6,6 +6,7 @@ _MODULES = {
     "ChargeMigrationStep": "charge_migration",
     "DQInitStep": "dq_init",
     "DarkCurrentStep": "dark_current",
+    "EmiCorrStep": "emicorr",
     "FirstFrameStep": "firstframe",
     "FlatFieldStep": "flat_field",
     "GainScaleStep": "gain_scale",

@@ -8,7 +8,6 @@ from upramp.framework import Step
 
 __all__ = [
     "CleanFlickerNoiseStep",
-    "EmiCorrStep",
     "NotAvailableStep",
     "PersistenceStep",
     "PictureFrameStep",
@@ -87,22 +86,4 @@ class PersistenceStep(NotAvailableStep):
     dn_threshold           = float(default=None)     # Level from which pixels remember, DN
     persistence_array_file = string(default=None)    # Times of persistence from earlier exposures
     persistence_dnu        = boolean(default=False)  # Flag DO_NOT_USE too
-    """
-
-
-class EmiCorrStep(NotAvailableStep):
-    """MIRI: subtract electromagnetic interference."""
-
-    class_alias = "emicorr"
-    reference_file_types = ("emicorr",)
-    spec = """
-    algorithm                 = option('sequential', 'joint', default='joint')  # How the waves are fitted
-    nints_to_phase            = integer(default=None)     # Integrations to find the phase
-    nbins                     = integer(default=None)     # Bins of a wave
-    scale_reference           = boolean(default=True)     # Scale the reference wave to the data
-    onthefly_corr_freq        = float_list(default=None)  # Frequencies, Hz
-    use_n_cycles              = integer(default=3)        # Cycles to find the phase
-    fit_ints_separately       = boolean(default=False)    # Every integration by itself
-    user_supplied_reffile     = string(default=None)      # Use override_emicorr instead
-    save_intermediate_results = boolean(default=False)    # Save a reference that is made on the fly
     """
