@@ -24,6 +24,7 @@ _STEPS = {
     "dark_current": "DarkCurrentStep",
     "charge_migration": "ChargeMigrationStep",
     "jump": "JumpStep",
+    "persistence": "PersistenceStep",
     "ramp_fit": "RampFitStep",
     "gain_scale": "GainScaleStep",
     "guider_cds": "GuiderCdsStep",

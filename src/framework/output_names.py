@@ -20,9 +20,8 @@ _PRODUCTS = """
 
 # Steps of stage 1 that are not in our registry; their intermediate products are inputs all the same.
 _OTHER_STEPS = """
-    rscd rscdstep firstframe firstframestep lastframe lastframestep reset resetstep
-    persistence persistencestep picture_frame pictureframestep clean_flicker_noise
-    cleanflickernoisestep guider_cds guidercdsstep darkpipeline guiderpipeline
+    rscd rscdstep firstframe firstframestep lastframe lastframestep reset resetstep picture_frame
+    pictureframestep clean_flicker_noise cleanflickernoisestep guider_cds guidercdsstep darkpipeline guiderpipeline
 """
 
 

@@ -27,6 +27,7 @@ _MODULES = {
     "fit_ramps_likelihood": "likelihood",
     "fit_segments": "segment_details",
     "flag_charge_migration": "charge_migration",
+    "flag_persistence": "persistence",
     "flag_saturation": "saturation",
     "flag_showers": "showers",
     "flag_snowballs": "snowballs",

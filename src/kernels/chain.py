@@ -91,6 +91,7 @@ class Chain:
     dark: c.DarkCurrent | None = None
     charge_migration: c.ChargeMigration | None = None
     jump: c.JumpDetection | None = None
+    persistence: c.Persistence | None = None
     fit: c.RampFitting | None = None
     gain_factor: float | None = None
 
@@ -336,17 +337,21 @@ _FLAGGED_BEFORE = {
 
 
 def _around_large_events(work, flags):
-    """What is done before large events are looked for (all but the fit) and after that (all but the searches)."""
+    """What is done before large events are looked for, and after that.
+
+    Persistence and the fit come after them. The flags of a calibrated ramp are written again if persistence changes
+    them: every tile its own, which only the tile itself looks at.
+    """
     chain, outputs, flags = work.chain, work.outputs, as_bits(flags, np.uint8, writable=True)
     known = KnownFlags(True, flags, chain.saturation, chain.jump.gain)
     return (
         work._replace(
-            chain=chain._replace(fit=FitRules()),
+            chain=chain._replace(persistence=c.Persistence(), fit=FitRules()),
             outputs=outputs._replace(ramp=outputs.ramp._replace(gdq=flags)),
         ),
         work._replace(
             chain=chain._replace(saturation=c.Saturation(), jump=JumpRules(), known=known, **_FLAGGED_BEFORE),
-            outputs=outputs._replace(ramp=_NO_RAMP),
+            outputs=outputs._replace(ramp=_NO_RAMP._replace(gdq=flags) if chain.persistence.active else _NO_RAMP),
         ),
     )
 
@@ -381,6 +386,7 @@ def _compiled_chain(chain, shape, unused):
         c.SidePixels(isinstance(chain.refpix, c.SideMeasurement)),
         chain.charge_migration or c.ChargeMigration(),
         _jump_rules(chain.jump, shape, unused),
+        chain.persistence or c.Persistence(),
         _fit_rules(chain.fit, chain.gain_factor, unused),
     )
 
@@ -473,7 +479,9 @@ def measure_side_pixels(samples, chain, shape, threads=None, after_block=None):
     """
     if not isinstance(chain.refpix, c.SideMeasurement):
         return c.SidePixels()
-    later = dict.fromkeys(("first_group", "last_group", "rscd", "refpix", "charge_migration", "jump", "fit"))
+    later = dict.fromkeys(
+        ("first_group", "last_group", "rscd", "refpix", "charge_migration", "jump", "persistence", "fit")
+    )
     before = replace(chain, **later)
     halo, (*counts, ny, nx) = _halo(before), shape
     width = min(AMPLIFIERS + halo, nx)
@@ -585,7 +593,7 @@ def calibrate(
     n_events = 0
     if second is not None:
         n_events = _find_large_events(chain.jump, flags, threads, after_integration)
-        if second.chain.fit.active:
+        if second.chain.fit.active or second.chain.persistence.active:
             halo = _halo(replace(chain, saturation=None, charge_migration=None, jump=None))
             found.counts[1:] = _one_pass(second, shape, halo, **tiling).counts[1:]
     n_primary, n_saturated, n_jumps = (int(n) for n in found.counts.sum(axis=1))

@@ -26,6 +26,7 @@ __all__ = [
     "JumpDetection",
     "LastGroup",
     "Linearity",
+    "Persistence",
     "PixelCapacitance",
     "RampFitting",
     "ReferenceMeasurement",
@@ -252,6 +253,21 @@ class JumpDetection(NamedTuple):
     parameters: JumpParameters
     snowballs: SnowballParameters | None = None
     showers: ShowerParameters | None = None
+
+
+class Persistence(NamedTuple):
+    """Flag groups of pixels that remember a bright source: ``until`` when they do [s] changes as the groups pass.
+
+    The groups end at ``times`` [s]; a signal is remembered for ``duration`` [s] if saturated or above ``threshold``
+    [DN] (NaN: saturated only).
+    """
+
+    active: bool = False
+    until: np.ndarray = np.zeros((0, 0))  # (ny, nx) float64
+    times: np.ndarray = np.zeros((0, 0))  # (ni, ng) float64
+    duration: float = 0.0
+    threshold: float = 0.0
+    flags: int = 0
 
 
 class RampFitting(NamedTuple):

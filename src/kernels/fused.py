@@ -38,6 +38,7 @@ from upramp.kernels._flags import DO_NOT_USE, JUMP_DET, SATURATED
 from upramp.kernels._fused_likelihood import LIKELIHOOD_TYPES, fit_likelihood_of_tile
 from upramp.kernels._irs2_saturation import advance_first_saturated_tile
 from upramp.kernels._jit import helper, kernel
+from upramp.kernels._optional_flags import flag_migration_of_tile, flag_persistence_of_tile
 from upramp.kernels._rows import fill_row
 from upramp.kernels._signals import flag_plane, float_plane, leave_out_groups, subtract_signals
 from upramp.kernels.charge_migration import find_migration_tile, flag_migration_tile
@@ -57,6 +58,7 @@ from upramp.kernels.jump import (
 )
 from upramp.kernels.likelihood import fit_likelihood_tile
 from upramp.kernels.linearity import linearize_tile, prepare_coefficients_tile
+from upramp.kernels.persistence import flag_persistence_tile
 from upramp.kernels.ramp_fit import fit_ramps_tile
 from upramp.kernels.read_level_linearity import linearize_reads_tile
 from upramp.kernels.refpix import subtract_corrections_tile
@@ -162,6 +164,7 @@ class CompiledChain(NamedTuple):
     side_pixels: c.SidePixels
     charge_migration: c.ChargeMigration
     jump: JumpRules
+    persistence: c.Persistence
     fit: FitRules
     known: KnownFlags = KnownFlags()
 
@@ -216,6 +219,7 @@ _GROUPS = types.Array(types.int32, 3, "C")
 _COUNTS = types.Array(types.int64, 1, "C")
 _TALLIES = types.Array(types.int64, 2, "C")
 _VECTORS = types.Array(types.float64, 3, "C")
+_TIMES = types.Array(types.float64, 2, "C")
 
 
 _BITS = from_dtype(PLANE)
@@ -263,6 +267,21 @@ OPERATIONS = Table(
         (_GDQ, _DATA, _PLANE, _ROWS, _N, _N, _I, _I, *_REGION),
     ),
     clear_bad_jumps=(clear_bad_jumps_tile, (_GDQ, *_REGION)),
+    flag_persistence=(
+        flag_persistence_tile,
+        (
+            _GDQ,
+            _DATA,
+            types.Array(types.float64, 2, "C"),
+            types.Array(types.float64, 2, "C"),
+            _N,
+            _N,
+            _I,
+            _I,
+            _I,
+            *_REGION,
+        ),
+    ),
     scale_rates=(scale_rates_tile, (_CUBE, _N, *_REGION)),
     fit_ramps=(
         fit_ramps_tile,
@@ -400,18 +419,6 @@ def _deconvolve(ops, tile, area, op):
         ),
     )
     return out
-
-
-@helper
-def _flag_migration(ops, tile, area, op):
-    """Charge migration of the area; it is looked for one pixel around it too, for its neighbours."""
-    a = _grown(area, 1, tile)
-    migrates_from = np.empty((tile.data.shape[0], *tile.pdq.shape), np.int32)
-    found = call_counting(
-        ops, "find_migration", (migrates_from, tile.data, tile.gdq, op.threshold, a.first, a.last, a.left, a.right)
-    )
-    if found > 0:
-        call(ops, "flag_migration", (tile.gdq, migrates_from, area.first, area.last, area.left, area.right))
 
 
 @helper
@@ -606,9 +613,11 @@ def _calibrate_tile(ops, tile, area, chain, outputs, seen, counts, tallies):
     leave_out_groups(ops, tile, a, chain, tallies)
     subtract_signals(ops, tile, a, chain)
     if chain.charge_migration.active:
-        _flag_migration(ops, tile, searched, chain.charge_migration)
+        flag_migration_of_tile(ops, tile, searched, a, chain.charge_migration)
     if chain.jump.active:
         _flag_jumps(ops, tile, area, chain.jump, counts)
+    if chain.persistence.active:
+        flag_persistence_of_tile(ops, tile, area, chain.persistence)
     _note_flags(seen, tile, area)
     if outputs.ramp.gdq.planes > 0:
         _store_ramp(ops, outputs.ramp, tile, area)
@@ -677,6 +686,7 @@ def operations_needed(work):
         (chain.jump.active, ["flag_bad_gain", "detect_jumps", "count_jumps", "clear_bad_jumps"]),
         (chain.jump.active and chain.jump.flag_neighbors, ["spread_cores"]),
         (chain.jump.after_groups_1 > 0 or chain.jump.after_groups_2 > 0, ["flag_after_jumps"]),
+        (chain.persistence.active, ["flag_persistence"]),
         (chain.fit.active, ["count_flags"]),
         (chain.fit.active, ["fit_likelihood" if chain.fit.likelihood else "fit_ramps", "encode_float", "encode_flags"]),
         (chain.fit.gain_factor != 1.0, ["scale_rates"]),

@@ -14,6 +14,7 @@ from upramp.kernels._flags import BAD_REF_PIXEL, DO_NOT_USE
 from upramp.kernels._irs2_layout import science_rows
 from upramp.kernels._irs2_saturation import flag_interleaved_saturation_in_place
 from upramp.kernels._layout import ShapeError
+from upramp.kernels._tiles import run_tile
 from upramp.kernels.charge_migration import flag_charge_migration_in_place
 from upramp.kernels.dark import DarkPlan, resample_dark, subtract_dark_in_place
 from upramp.kernels.dq_init import init_dq_in_place
@@ -25,6 +26,7 @@ from upramp.kernels.jump import common_flags, detect_jumps_in_place
 from upramp.kernels.likelihood import fit_ramps_likelihood_into
 from upramp.kernels.likelihood_model import LikelihoodFit
 from upramp.kernels.linearity import correct_linearity_in_place
+from upramp.kernels.persistence import flag_persistence_tile
 from upramp.kernels.ramp_fit import RampFit, RatePlanes, fit_ramps_into, select_groups
 from upramp.kernels.read_level_linearity import correct_linearity_of_reads_in_place
 from upramp.kernels.refpix import correct_reference_pixels_in_place
@@ -272,6 +274,10 @@ def _flag_migration(op, ramp, threads):
     flag_charge_migration_in_place(ramp.groupdq, ramp.data, op.threshold, threads)
 
 
+def _flag_persistence(op, ramp, threads):
+    run_tile(flag_persistence_tile, ramp.groupdq, ramp.data, *op[1:], 0, 0, threads=threads)
+
+
 _APPLY = {
     c.FrameScale: _scale,
     c.StaticMask: _init_dq,
@@ -289,6 +295,7 @@ _APPLY = {
     c.SwitchCharge: _flag_switch_charge,
     c.SideMeasurement: _correct_side_pixels,
     c.ChargeMigration: _flag_migration,
+    c.Persistence: _flag_persistence,
 }
 
 

@@ -21,9 +21,9 @@ from upramp.steps.lastframe import LastFrameStep
 from upramp.steps.linearity import LinearityStep
 from upramp.steps.not_available import (
     CleanFlickerNoiseStep,
-    PersistenceStep,
     PictureFrameStep,
 )
+from upramp.steps.persistence import PersistenceStep
 from upramp.steps.ramp_fit import RampFitStep
 from upramp.steps.ramp_step import science_frame
 from upramp.steps.refpix import RefPixStep
@@ -49,7 +49,7 @@ RAMP_STEPS = {
     "jump": "jump",
     "picture_frame": None,
     "clean_flicker_noise": None,
-    "persistence": None,
+    "persistence": "persistence",
 }
 
 # The same for MIRI: no superbias, the transients of its resets, and the reference pixels last.
@@ -70,7 +70,7 @@ MIRI_RAMP_STEPS = {
     "jump": "jump",
     "picture_frame": None,
     "clean_flicker_noise": None,
-    "persistence": None,
+    "persistence": "persistence",
 }
 
 
@@ -269,6 +269,8 @@ class Detector1Pipeline(Pipeline):
             undo.enter_context(products)
             result = executor.run_fused(chain, raw, products)
             self._pending.push(undo.pop_all())
+        if chain.persistence is not None:
+            self.persistence.save_times(ramp, chain.persistence.until)
         self.ramp_fit.note_counts(saturated_samples=result.n_saturated, jump_samples=result.n_jumps)
         references = [one for step in self.sub_steps.values() for one in step.reference_files_used]
         for model in models.values():

@@ -16,6 +16,7 @@ _MODULES = {
     "JumpStep": "jump",
     "LastFrameStep": "lastframe",
     "LinearityStep": "linearity",
+    "PersistenceStep": "persistence",
     "RampFitStep": "ramp_fit",
     "RefPixStep": "refpix",
     "ResetStep": "reset",

@@ -9,7 +9,6 @@ from upramp.framework import Step
 __all__ = [
     "CleanFlickerNoiseStep",
     "NotAvailableStep",
-    "PersistenceStep",
     "PictureFrameStep",
 ]
 
@@ -73,17 +72,4 @@ class CleanFlickerNoiseStep(NotAvailableStep):
     save_mask            = boolean(default=False)  # Save the mask
     save_background      = boolean(default=False)  # Save the background
     save_noise           = boolean(default=False)  # Save the noise
-    """
-
-
-class PersistenceStep(NotAvailableStep):
-    """Flag pixels that remember bright sources."""
-
-    class_alias = "persistence"
-    spec = """
-    save_persistence       = string(default=None)    # File for the times of persistence
-    persistence_time       = integer(default=None)   # For how long pixels are flagged, s
-    dn_threshold           = float(default=None)     # Level from which pixels remember, DN
-    persistence_array_file = string(default=None)    # Times of persistence from earlier exposures
-    persistence_dnu        = boolean(default=False)  # Flag DO_NOT_USE too
     """

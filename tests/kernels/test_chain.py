@@ -130,6 +130,21 @@ def make_migrating(shape, **keywords):
     return raw, dataclasses.replace(chain, charge_migration=c.ChargeMigration(True, 3000.0))
 
 
+def make_remembering(shape, **keywords):
+    """The same with pixels that remember saturation and bright signals."""
+    raw, chain = make(shape, **keywords)
+    times = 1e9 + np.arange(shape[0])[:, None] * 80.0 + np.arange(shape[1]) * 10.7
+    until = np.where(np.random.default_rng(3).random(shape[2:]) < 0.05, 1e9 + 15.0, 0.0)
+    return raw, dataclasses.replace(chain, persistence=c.Persistence(True, until, times, 30.0, 2000.0, 33))
+
+
+def refreshed(chain):
+    """The chain with an array of its own for what changes."""
+    if chain.persistence is None:
+        return chain
+    return dataclasses.replace(chain, persistence=chain.persistence._replace(until=chain.persistence.until.copy()))
+
+
 def run_stepwise(raw, chain):
     """Ramp before the fit, fit and number of jumps, one correction after the other."""
     frame = raw.shape[-2:]
@@ -138,6 +153,8 @@ def run_stepwise(raw, chain):
         if getattr(chain, name) is not None:
             stepwise.apply(getattr(chain, name), ramp)
     count = stepwise.detect_jumps(chain.jump, ramp)[0] if chain.jump is not None else 0
+    if chain.persistence is not None:
+        stepwise.apply(chain.persistence, ramp)
     before = stepwise.Ramp(ramp.data.copy(), ramp.groupdq.copy(), ramp.pixeldq.copy())
     fit = (stepwise.fit_likelihood if chain.fit.read_times else stepwise.fit_ramps)(chain.fit, ramp)[:2]
     for planes in fit:
@@ -162,6 +179,7 @@ MODES = {
     "read by read": (make_read_level, {"shape": (2, 4, 30, 33), "nframes": 3, "groupgap": 2}),
     "ipc": (make, {"shape": (1, 6, 41, 39), "ipc": True}),
     "charge migration": (make_migrating, {"shape": (2, 6, 40, 50), "grow": 2, "ipc": True}),
+    "persistence": (make_remembering, {"shape": (3, 6, 40, 50)}),
     "single pass": (make, {"shape": (1, 14, 20, 30)}),
     "sigma clip": (make, {"shape": (12, 4, 20, 20), "parameters": JumpParameters(minimum_sigclip_groups=10)}),
     "no neighbours": (make, {"shape": (2, 6, 30, 30), "parameters": JumpParameters(flag_4_neighbors=False)}),
@@ -182,13 +200,17 @@ MODES = {
 def test_fused_equals_stepwise(mode):
     build, keywords = MODES[mode]
     raw, chain = build(**keywords)
-    ramp, fit, count = run_stepwise(raw, chain)
+    slow = refreshed(chain)
+    ramp, fit, count = run_stepwise(raw, slow)
     _ni, _ng, ny, nx = raw.shape
     out = RampPlanes(np.empty(raw.shape, ">f4"), np.empty(raw.shape, np.uint8), np.empty((ny, nx), np.uint32))
     original = raw.copy()
     for options in ({}, {"threads": 2, "tile_bytes": 20000, "block": 7}, {"threads": 1, "tile_bytes": 10**8}):
-        result = calibrate(raw, chain, ramp_out=out, **options)
+        quick = refreshed(chain)
+        result = calibrate(raw, quick, ramp_out=out, **options)
         assert result.n_primary == count
+        if chain.persistence is not None:
+            np.testing.assert_array_equal(quick.persistence.until, slow.persistence.until)
         assert_same_bits(result.fit, fit)
         np.testing.assert_array_equal(out.data, ramp.data)
         np.testing.assert_array_equal(out.gdq, ramp.groupdq)
@@ -220,20 +242,23 @@ def with_snowballs(shape, parameters, jump_parameters=None, **keywords):
         ((1, 6, 60, 64), SnowballParameters(sat_required_snowball=False), {"ipc": True}),
         ((3, 6, 50, 64), SnowballParameters(edge_size=3, snowball_time_masked_next_int=25), {"grow": 2}),
         ((1, 6, 50, 64), SnowballParameters(edge_size=3), {"build": make_migrating}),
+        ((2, 6, 50, 64), SnowballParameters(edge_size=3), {"build": make_remembering}),
     ],
-    ids=["cores", "everything", "short afterimage", "charge migration"],
+    ids=["cores", "everything", "short afterimage", "charge migration", "persistence"],
 )
 def test_two_passes_around_large_events_equal_stepwise(shape, parameters, options):
     raw, chain = with_snowballs(shape, parameters, **options)
-    ramp, fit, _ = run_stepwise(raw, chain)
-    plain, _, n_primary = run_stepwise(raw, dataclasses.replace(chain, jump=chain.jump._replace(snowballs=None)))
+    ramp, fit, _ = run_stepwise(raw, refreshed(chain))
+    plain, _, n_primary = run_stepwise(
+        raw, dataclasses.replace(refreshed(chain), jump=chain.jump._replace(snowballs=None))
+    )
     assert (ramp.groupdq != plain.groupdq).any()
     out = RampPlanes(np.empty(raw.shape, ">f4"), np.empty(raw.shape, np.uint8), np.empty(shape[2:], np.uint32))
     flags = np.empty(raw.shape, np.uint8)
     searched = []
     for tiles in ({"threads": 2, "tile_bytes": 20000, "block": 7}, {"threads": 1, "tile_bytes": 10**8}):
-        result = calibrate(raw, chain, flags_out=flags, after_integration=searched.append, **tiles)
-        with_ramp = calibrate(raw, chain, ramp_out=out, **tiles)
+        result = calibrate(raw, refreshed(chain), flags_out=flags, after_integration=searched.append, **tiles)
+        with_ramp = calibrate(raw, refreshed(chain), ramp_out=out, **tiles)
         for one in (result, with_ramp):
             assert one.n_primary == n_primary and one.n_events > 0
             assert_same_bits(one.fit, fit)

@@ -372,3 +372,13 @@ def run_pipelines():
         return _run(folder, [job | changes for job in jobs])
 
     return run
+
+
+@pytest.fixture(scope="session")
+def run_jobs():
+    """Callable: jobs (kind, exposure, name, parameters) on the exposures of a folder, each in both packages."""
+
+    def run(folder, jobs):
+        return _run(folder, [_job(folder, package, *job) for job in jobs for package in ("jwst", "upramp")])
+
+    return run

@@ -2,7 +2,7 @@
 
 A job is a mapping: ``package`` ("jwst" or "upramp"), ``kind`` ("pipeline" or "steps"), ``input``, ``out`` (a folder)
 and ``pars``, for a pipeline also its ``class``; for steps ``pars`` holds one mapping per step, and the steps run are
-those named there, in that order.
+those named there, in that order; ``{out}`` in a value is the folder.
 A pipeline saves its products; steps leave one ``<number>_<step>.npz`` each.
 """
 
@@ -17,13 +17,16 @@ import numpy as np
 STEP_CLASSES = {
     "group_scale": "GroupScaleStep",
     "dq_init": "DQInitStep",
+    "emicorr": "EmiCorrStep",
     "saturation": "SaturationStep",
     "ipc": "IPCStep",
     "superbias": "SuperBiasStep",
     "refpix": "RefPixStep",
     "linearity": "LinearityStep",
     "dark_current": "DarkCurrentStep",
+    "charge_migration": "ChargeMigrationStep",
     "jump": "JumpStep",
+    "persistence": "PersistenceStep",
     "ramp_fit": "RampFitStep",
     "gain_scale": "GainScaleStep",
 }
@@ -52,6 +55,7 @@ def run_steps(package, job):
     results = (models.RampModel(job["input"]),)
     for number, (key, pars) in enumerate(job["pars"].items()):
         step_class = getattr(steps, STEP_CLASSES[key])
+        pars = {name: v.format(out=job["out"]) if isinstance(v, str) else v for name, v in pars.items()}
         # Not `call`, which would look for parameters of every step in CRDS.
         results = [step_class(**pars).run(one) for one in results]
         results = results[0] if isinstance(results[0], tuple) else results

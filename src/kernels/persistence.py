@@ -1,0 +1,141 @@
+"""Flag groups of pixels that remember a bright source: for a time after they were saturated, or above a threshold.
+
+Every pixel has a time until which it remembers (0: it does not), which is carried on from integration to integration.
+A saturated group sets it, as long as the pixel has been saturated once in the integration; so does, where no time is
+set, a signal above the threshold. While it lasts groups get PERSISTENCE, the one that set it included.
+
+Source: reference behaviour.
+"""
+
+import numpy as np
+
+from upramp.kernels._flags import DO_NOT_USE, PERSISTENCE, SATURATED
+from upramp.kernels._jit import kernel
+from upramp.kernels._layout import as_canonical, check_shape, writable_copy
+from upramp.kernels._rows import fill_row
+from upramp.kernels._tiles import require_in_place, run_tile
+
+__all__ = ["flag_persistence", "flag_persistence_in_place", "flag_persistence_tile", "flags_of_persistence"]
+
+
+def flags_of_persistence(do_not_use):
+    """The bits that are set."""
+    return PERSISTENCE | (DO_NOT_USE if do_not_use else 0)
+
+
+@kernel
+def flag_persistence_tile(gdq, data, until, times, duration, threshold, flags, row0, column0, first, last, left, right):
+    """Flag the groups of a region; ``until`` is of the whole frame, in which the tile's origin is (row0, column0).
+
+    With a threshold of NaN only saturation counts.
+    """
+    limit = np.float32(threshold)
+    bits = np.uint8(flags)
+    times_saturated = np.empty(right - left, np.int32)
+    for r in range(first, last):
+        u = until[row0 + r, column0 + left : column0 + right]
+        for i in range(gdq.shape[0]):
+            fill_row(times_saturated, np.int32(0))
+            for g in range(gdq.shape[1]):
+                now = times[i, g]
+                end = now + duration
+                q = gdq[i, g, r, left:right]
+                row = data[i, g, r, left:right]
+                for x in range(q.size):
+                    w = u[x] if u[x] >= now else 0.0
+                    times_saturated[x] += np.int32(1) if (q[x] & SATURATED) != 0 else np.int32(0)
+                    w = end if times_saturated[x] == 1 else w
+                    w = end if (row[x] > limit) & (w == 0.0) else w
+                    w = 0.0 if w > end else w  # it was set later than now
+                    q[x] |= bits if w > 0.0 else np.uint8(0)
+                    u[x] = w
+
+
+def flag_persistence_in_place(
+    groupdq, data, until, times, duration, *, threshold=None, do_not_use=False, threads=None
+):  # fmt: skip
+    """Flag persistence.
+
+    Parameters
+    ----------
+    groupdq : (nint, ngroup, ny, nx) uint8
+        Group flags, changed.
+    data : (nint, ngroup, ny, nx) float32
+        Ramps [DN].
+    until : (ny, nx) float64
+        Times until which pixels remember [s], 0 where they do not; changed to those after the last group.
+    times : (nint, ngroup) float64
+        When the groups end [s], on the same clock.
+    duration : float
+        For how long pixels remember [s].
+    threshold : float, optional
+        Signals above it [DN] are remembered too.
+    do_not_use : bool
+        Flag DO_NOT_USE as well.
+    threads : int or None
+        Number of threads; None for all cores.
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        The arrays disagree; nothing has been written.
+    ValueError
+        The duration is not positive.
+    """
+    require_in_place(groupdq, "groupdq", np.uint8, 4)
+    require_in_place(until, "until", np.float64, 2)
+    data = as_canonical(data, "data", np.float32, 4)
+    times = as_canonical(times, "times", np.float64, 2)
+    check_shape(data, "data", groupdq.shape)
+    check_shape(until, "until", groupdq.shape[-2:])
+    check_shape(times, "times", groupdq.shape[:2])
+    if not duration > 0:
+        raise ValueError(f"duration is {duration}; expected a positive time in seconds")
+    limit = np.nan if threshold is None else float(threshold)
+    arguments = data, until, times, float(duration), limit, flags_of_persistence(do_not_use), 0, 0
+    run_tile(flag_persistence_tile, groupdq, *arguments, threads=threads)
+
+
+def flag_persistence(data, groupdq, times, duration, *, until=None, threshold=None, do_not_use=False, threads=None):
+    """Group flags with PERSISTENCE where pixels remember a bright source.
+
+    Parameters
+    ----------
+    data : (nint, ngroup, ny, nx) float32
+        Ramps [DN]. NaN is not above the threshold.
+    groupdq : (nint, ngroup, ny, nx) uint8
+        Group flags; SATURATED counts.
+    times : (nint, ngroup) float64
+        When the groups end [s].
+    duration : float
+        For how long pixels remember [s].
+    until : (ny, nx) float64, optional
+        Times until which pixels remember from before [s], on the same clock, 0 where they do not.
+    threshold : float, optional
+        Signals above it [DN] are remembered too.
+    do_not_use : bool
+        Flag DO_NOT_USE as well.
+    threads : int or None
+        Number of threads; None for all cores.
+
+    Returns
+    -------
+    groupdq : (nint, ngroup, ny, nx) uint8
+        New group flags.
+    until : (ny, nx) float64
+        Times until which pixels remember after the last group [s].
+
+    Raises
+    ------
+    ShapeError, DTypeError, ValueError
+        The arrays disagree, or the duration is not positive.
+
+    Notes
+    -----
+    Source: reference behaviour.
+    """
+    groupdq = writable_copy(groupdq, "groupdq", np.uint8, 4)
+    until = np.zeros(groupdq.shape[-2:]) if until is None else writable_copy(until, "until", np.float64, 2)
+    keywords = {"threshold": threshold, "do_not_use": do_not_use, "threads": threads}
+    flag_persistence_in_place(groupdq, data, until, times, duration, **keywords)
+    return groupdq, until
