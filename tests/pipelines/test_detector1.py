@@ -4,6 +4,7 @@ import logging
 import shutil
 from pathlib import Path
 
+import asdf
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -181,6 +182,23 @@ def test_charge_migration_in_both_schedules(run):
     assert fits.getheader("fused/x_rate.fits")["S_CHGMIG"] == "COMPLETE"
     flagged = fits.getdata("fused/x_ramp.fits", "GROUPDQ") & 128 != 0
     assert 0.01 < flagged.mean() < 0.9
+
+
+def test_persistence_in_both_schedules(run, workdir):
+    steps = {"persistence": {"skip": False, "persistence_time": 20, "dn_threshold": 300.0}}
+    for schedule in ("fused", "stepwise"):
+        steps["persistence"]["save_persistence"] = f"{schedule}.asdf"
+        run(schedule=schedule, output_dir=schedule, save_calibrated_ramp=True, steps=steps)
+    for name in ("x_rate.fits", "x_rateints.fits", "x_ramp.fits"):
+        assert_same_bits(Path("fused", name), Path("stepwise", name))
+    assert fits.getheader("fused/x_rate.fits")["S_PERSIS"] == "COMPLETE"
+    assert 0.01 < (fits.getdata("fused/x_ramp.fits", "GROUPDQ") & 32 != 0).mean() < 0.9
+    times = []
+    for schedule in ("fused", "stepwise"):
+        with asdf.open(f"{schedule}.asdf", memmap=False, lazy_load=False) as file:
+            times.append(file["NRCBLONG"])
+    np.testing.assert_equal(times[0], times[1])
+    assert len(times[0]["rows"]) > 0
 
 
 def test_fused_in_memory(run, workdir):

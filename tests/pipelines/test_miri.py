@@ -11,6 +11,7 @@ from tests.reference.small_exposure import make_small_exposure
 
 from upramp.errors import ReferenceNotFoundError, UnsupportedModeError
 from upramp.pipelines import Detector1Pipeline
+from upramp.simulate import SimulationConfig, make_references
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +71,15 @@ def test_stepwise_reasons_that_are_left(run, caplog):
     assert "Schedule: stepwise (the result of rscd is to be saved)" in caplog.text
 
 
-def test_emicorr_is_refused(run):
-    with pytest.raises(UnsupportedModeError, match="emicorr: this step is not implemented"):
-        run({"emicorr": {"skip": False}})
+def test_emicorr_looks_at_whole_frames(run, caplog, tmp_path):
+    config = SimulationConfig(detector="MIRIMAGE", subarray="SUB64", emi=5.0)
+    reference = make_references(config, tmp_path)["emicorr"]
+    run({"emicorr": {"skip": False, "override_emicorr": str(reference)}})
+    assert "Schedule: stepwise (emicorr looks at whole frames)" in caplog.text
+    header = fits.getheader("x_rate.fits")
+    assert header["S_MIREMI"] == "COMPLETE" and header["R_MIREMI"] == reference.name
+    with pytest.raises(UnsupportedModeError, match="emicorr looks at whole frames"):
+        run({"emicorr": {"skip": False, "override_emicorr": str(reference)}}, schedule="fused")
 
 
 @pytest.mark.parametrize("schedule", ["fused", "stepwise"])
