@@ -10,6 +10,7 @@ only: ``model.data`` makes a native array when it is asked for, ``model.mapped("
 """
 
 from upramp.models import dqflags
+from upramp.models._asdf_file import read_asdf_tree, write_asdf_tree
 from upramp.models._atomic import replacing
 from upramp.models._mapped import MappedArray, temporary_bytes
 from upramp.models._metadata import ValidationWarning
@@ -70,9 +71,9 @@ __all__ = [
     "DarkNirspecModel",
     "DataModel",
     "DistortionModel",
+    "EmiModel",
     "FgsImgPhotomModel",
     "FilteroffsetModel",
-    "EmiModel",
     "FlatModel",
     "GainModel",
     "GuiderCalModel",
@@ -113,6 +114,8 @@ __all__ = [
     "cutout",
     "dqflags",
     "open",
+    "read_asdf_tree",
     "replacing",
     "temporary_bytes",
+    "write_asdf_tree",
 ]

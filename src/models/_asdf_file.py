@@ -7,11 +7,10 @@ from upramp.errors import FileFormatError
 from upramp.models._asdf_blocks import write_block
 from upramp.models._asdf_document import compose_document, parse_document
 from upramp.models._atomic import replacing
-from upramp.models._metadata import nested
 from upramp.models._slots import ArraySlot, SourceArray, dq_table
 from upramp.models._tables import cast_table
 
-__all__ = ["AsdfSource", "write_asdf_file"]
+__all__ = ["AsdfSource", "read_asdf_tree", "write_asdf_file", "write_asdf_tree"]
 
 _MAGIC = b"#ASDF"
 
@@ -88,12 +87,45 @@ def write_asdf_file(model, path):
         tree[name] = slot.native()
         if name == "dq" and translation is not None:
             tree[name] = translation.from_standard(slot.native())
-    tree |= nested(model._values, model._nodes)
+    tree |= model._tree()
     extra = model.extra_fits.instance
     if extra:
         tree["extra_fits"] = extra
+    write_asdf_tree(tree, path, model._history)
+
+
+def read_asdf_tree(path):
+    """Read an ASDF file without a model.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    dict
+        Everything but what belongs to ASDF itself; arrays are views of the mapped file.
+
+    Raises
+    ------
+    FileNotFoundError, FileFormatError
+        There is no such file; it is not ASDF, or damaged.
+    """
+    return AsdfSource(path).tree
+
+
+def write_asdf_tree(tree, path, history=()):
+    """Write an ASDF file without a model; it appears when it is complete.
+
+    Parameters
+    ----------
+    tree : dict
+        Of numbers, texts, lists, dicts and arrays.
+    path : path-like
+    history : sequence of str
+    """
     blocks = []
-    document = compose_document(tree, history=model._history, blocks=blocks)
+    document = compose_document(tree, history=history, blocks=blocks)
     with replacing(path) as handle:
         handle.write(document)
         for block in blocks:

@@ -68,6 +68,10 @@ class Metadata:
         if path not in self._schema.arrays and not (without_cards and spec is not None and spec.card is not None):
             self._set(path, value)
 
+    def _tree(self):
+        """Everything that is stored, as nested dictionaries: what an ASDF document holds."""
+        return nested(self._values, self._nodes)
+
     def _accepts(self, path, value):
         spec = self._schema.keywords.get(path)
         problem = spec and spec.problem(value)

@@ -12,7 +12,6 @@ from upramp.models._extra import image_cards
 from upramp.models._fits_cards import BLOCK, format_card, format_header
 from upramp.models._fits_header import append_card, metadata_cards
 from upramp.models._mapped import encode
-from upramp.models._metadata import nested
 from upramp.models._schema import PRIMARY
 from upramp.models._slots import dq_table
 from upramp.models._tables import encode_table, record_dtype, table_cards
@@ -166,9 +165,8 @@ def _stored_dtype(part):
 def asdf_part(model, parts):
     """The ASDF extension that goes with the other HDUs."""
     arrays = {part.name: (part.hdu, _stored_dtype(part), part.shape) for part in parts if part.name}
-    content = compose_document(
-        nested(model._values, model._nodes), arrays, model._history, b"".join(part.header for part in parts)
-    )
+    headers = b"".join(part.header for part in parts)
+    content = compose_document(model._tree(), arrays, model._history, headers)
     header = []
     for card in (
         ("XTENSION", "BINTABLE", "Binary table"),

@@ -1,14 +1,8 @@
 """The reference for interference in MIRI data: an ASDF file with waves, and the timing of subarrays."""
 
 import copy
-import io
-from pathlib import Path
-
-import numpy as np
 
 from upramp.errors import FileFormatError
-from upramp.models._atomic import replacing
-from upramp.models._fits_file import FitsFile
 from upramp.models.classes import ReferenceModel
 
 __all__ = ["EmiModel"]
@@ -25,56 +19,38 @@ class EmiModel(ReferenceModel):
         ``{name: {"frequency": float [Hz], "phase_amplitudes": (n,) array}}``.
     subarray_cases : dict
         ``{subarray: {"rowclocks": int, "frameclocks": int, "freqs": {"FAST": [names], "SLOW": {detector: [names]}}}}``.
-
-    Parameters
-    ----------
-    init : str, Path, dict, EmiModel or None
-        An ASDF file, or a FITS file with an ASDF extension; a tree of metadata.
-
-    Raises
-    ------
-    FileFormatError
-        The file is not ASDF, or lacks one of the two.
     """
 
     schema_name = "emi"
+    writes_asdf = True
 
     def __init__(self, init=None, **arrays):
+        # Not among the metadata by path, for names of frequencies may have dots.
         self._trees = {name: {} for name in _TREES}
         super().__init__(init, **arrays)
 
-    def _initialise(self, init):
-        if isinstance(init, (str, Path)):
-            self._read(Path(init))
-            return
-        if isinstance(init, EmiModel):
-            self._trees = init._trees
-        super()._initialise(init)
-
-    def _read(self, path):
-        import asdf
-
-        source = path
-        if path.name.endswith((".fits", ".fits.gz")):
-            hdu = FitsFile(path).find("ASDF")
-            if hdu is None:
-                raise FileFormatError(f"{path} has no ASDF extension; expected a reference of the type EMICORR")
-            source = io.BytesIO(bytes(hdu.data_bytes))
-        try:
-            with asdf.open(source, memmap=False, lazy_load=False) as file:
-                tree = copy.deepcopy(dict(file.tree))
-        except (ValueError, OSError) as error:
-            if isinstance(error, FileNotFoundError):
-                raise
-            raise FileFormatError(f"{path} is not an ASDF file: {error}") from error
-        missing = [name for name in _TREES if not isinstance(tree.get(name), dict)]
+    def check(self):
+        """Raise FileFormatError unless both parts are there."""
+        missing = [name for name in _TREES if not isinstance(self._trees[name], dict) or not self._trees[name]]
         if missing:
-            raise FileFormatError(f"{path} has no {' and no '.join(missing)}; expected a reference of the type EMICORR")
-        for name in _TREES:
-            self._trees[name] = tree[name]
-        if isinstance(tree.get("meta"), dict):
-            self.update({"meta": tree["meta"]})
-        self._values["meta.filename"] = path.name
+            raise FileFormatError(
+                f"{self.meta.filename or 'the model'} has no {' and no '.join(missing)}; expected a reference of the "
+                "type EMICORR"
+            )
+
+    def _adopt(self, other):
+        super()._adopt(other)
+        if isinstance(other, EmiModel):
+            self._trees = other._trees
+
+    def _take(self, path, value, *, without_cards=False):
+        if path in _TREES:
+            self._trees[path] = value
+        else:
+            super()._take(path, value, without_cards=without_cards)
+
+    def _tree(self):
+        return super()._tree() | self._trees
 
     @property
     def frequencies(self):
@@ -100,48 +76,7 @@ class EmiModel(ReferenceModel):
         new._trees = copy.deepcopy(self._trees)
         return new
 
-    def save(self, path, dir_path=None, overwrite=True):
-        """Write an ASDF file, which appears when it is complete.
-
-        Parameters
-        ----------
-        path : str or Path
-            Name ending in ``.asdf``.
-        dir_path : str or Path, optional
-            Folder, instead of that of `path`.
-        overwrite : bool
-            Whether a file of the name may be replaced.
-
-        Returns
-        -------
-        Path
-
-        Raises
-        ------
-        ValueError
-            The name does not end in ``.asdf``.
-        FileExistsError
-            `overwrite` is False and there is a file of the name.
-        """
-        import asdf
-
-        path = Path(path) if dir_path is None else Path(dir_path, Path(path).name)
-        if path.suffix != ".asdf":
-            raise ValueError(f"unknown file type {path.suffix!r} of {path}; this reference is saved as .asdf")
-        if path.exists() and not overwrite:
-            raise FileExistsError(f"{path} exists; pass overwrite=True to replace it")
+    def prepare_to_save(self, path):
+        """Give the metadata the values that go with saving under a name, and check the model."""
         self.meta.reftype, self.meta.instrument.name = "emicorr", "MIRI"
-        self.prepare_to_save(path)
-        tree = {"meta": self.meta.instance, **self._trees}
-        with replacing(path) as temporary:
-            asdf.AsdfFile(_plain(tree)).write_to(temporary)
-        return path
-
-
-def _plain(value):
-    """A tree of what ASDF writes without tags: numbers of numpy as plain ones, arrays as they are."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value.item() if isinstance(value, np.generic) else value
+        super().prepare_to_save(path)

@@ -78,6 +78,7 @@ class EmiCorrStep(MiriStep):
             reference = self._reference(ramp)
             if reference is None:
                 return None
+            reference.check()
         if ramp.shape[1] < MINIMUM_GROUPS:
             self.record_skip(ramp, f"the exposure has {ramp.shape[1]} groups; {MINIMUM_GROUPS} are needed")
             return None

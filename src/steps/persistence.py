@@ -7,7 +7,7 @@ import numpy as np
 from upramp.errors import ConfigError
 from upramp.kernels.corrections import Persistence
 from upramp.kernels.persistence import flags_of_persistence
-from upramp.models import RampModel, replacing
+from upramp.models import RampModel, read_asdf_tree, write_asdf_tree
 from upramp.steps.ramp_step import RampStep, require, science_frame
 
 __all__ = ["PersistenceStep"]
@@ -56,7 +56,7 @@ class PersistenceStep(RampStep):
         if not path.exists():
             self.log.info("%s does not exist: nothing is remembered from earlier exposures", path)
             return
-        entry = _read(path).get(detector)
+        entry = read_asdf_tree(path).get(detector)
         if entry is None:
             self.log.info("%s has no times for %s: nothing is remembered from earlier exposures", path, detector)
         elif entry["pers_time"] != self.persistence_time:
@@ -97,10 +97,8 @@ class PersistenceStep(RampStep):
         """
         if self.save_persistence is None:
             return
-        import asdf
-
         path = Path(self.save_persistence).with_suffix(".asdf")
-        tree = _read(path) if path.exists() else {}
+        tree = read_asdf_tree(path) if path.exists() else {}
         rows, columns = np.nonzero(until)
         tree[ramp.meta.instrument.detector] = {
             "filename": ramp.meta.filename,
@@ -109,20 +107,8 @@ class PersistenceStep(RampStep):
             "vals": until[rows, columns],
             "pers_time": self.persistence_time,
         }
-        with replacing(path) as handle:
-            asdf.AsdfFile(tree).write_to(handle)
+        write_asdf_tree(tree, path)
         self.log.info("Saved the times until which %d pixels remember in %s", len(rows), path)
-
-
-def _read(path):
-    """Entries of a file by detector."""
-    import asdf
-
-    try:
-        with asdf.open(path, memmap=False, lazy_load=False) as file:
-            return {name: value for name, value in file.tree.items() if name not in ("asdf_library", "history")}
-    except ValueError as error:
-        raise ConfigError(f"{path} is not an ASDF file with times of persistence: {error}") from error
 
 
 def _group_times(ramp):

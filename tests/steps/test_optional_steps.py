@@ -147,7 +147,7 @@ def test_emicorr_needs_three_groups(miri, caplog):
     ("content", "message"),
     [
         (b"nothing", "is not an ASDF file"),
-        (b"#ASDF 1.0.0\n#ASDF_STANDARD 1.5.0\n%YAML 1.1\n--- {}\n...\n", "has no freq"),
+        (b"#ASDF 1.0.0\n#ASDF_STANDARD 1.5.0\n%YAML 1.1\n--- {meta: {}}\n...\n", "has no freq"),
     ],
 )
 def test_emicorr_reference_of_no_use(miri, tmp_path, content, message):
@@ -159,7 +159,7 @@ def test_emicorr_reference_of_no_use(miri, tmp_path, content, message):
 
 def test_emicorr_reference_without_a_wave(miri):
     model = EmiModel(miri[1]["emicorr"])
-    model.frequencies = {}
+    model.frequencies = {"Hz10": {"frequency": 10.0, "phase_amplitudes": np.ones(5)}}
     with pytest.raises(ReferenceFileError, match="lists Hz390 for SUB64"):
         steps.EmiCorrStep.call(str(miri[0]), override_emicorr=model)
 
