@@ -125,7 +125,7 @@ class Lookup:
         """
         try:
             needs = self.needed_references(dataset)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:  # the last: a step may work on numbers
             log.info("%r cannot be opened, references are not prefetched: %s", _name_of(dataset), error)
             return
         if needs:

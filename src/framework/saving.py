@@ -22,9 +22,13 @@ class Saving:
             return
         first = data[0] if isinstance(data, list | tuple) and data else data
         if is_model(first):
-            self._input_filename = getattr(first.meta, "filename", None)
+            self._input_filename, folder = getattr(first.meta, "filename", None), ""
         elif isinstance(first, str | Path):
-            self._input_filename = str(first)
+            self._input_filename, folder = str(first), str(Path(first).parent) if Path(first).parent != Path() else ""
+        else:
+            return
+        # Steps of one's own may ask where their input came from.
+        self.input_dir = folder if self.input_dir is None else self.input_dir
 
     def make_input_path(self, name):
         """Path of an input file: bare names are looked for in ``input_dir``, when that is set."""

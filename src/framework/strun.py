@@ -335,7 +335,7 @@ def _run_recorded(step, options):
 
 
 def run_command(arguments):
-    """Run a command line without reporting: errors are raised as they are.
+    """Run a command line; errors are shown as `main` does, without a traceback, and raised as they are.
 
     Parameters
     ----------
@@ -352,6 +352,7 @@ def run_command(arguments):
     except PeerStepError:
         return sys.modules["stpipe"].Step.from_cmdline(arguments)
     except _Failure as failure:
+        _show(failure)
         raise failure.error from None
 
 
@@ -425,12 +426,16 @@ def _hand_over(arguments):
         sys.argv = before
 
 
-def _report(failure, arguments):
-    error = failure.error
-    sys.stdout.write(_box(failure.header, error) + "\n")
+def _show(failure):
+    sys.stdout.write(_box(failure.header, failure.error) + "\n")
     if failure.help_text:
         sys.stdout.write(failure.help_text)
     sys.stdout.flush()
+
+
+def _report(failure, arguments):
+    error = failure.error
+    _show(failure)
     status = getattr(error, "exit_status", None)
     talkative = any(option in arguments for option in ("--debug", "--verbose", "-v"))
     if status is None and (talkative or not isinstance(error, UprampError | OSError)):

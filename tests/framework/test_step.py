@@ -279,3 +279,13 @@ def test_unknown_reference_types_are_not_fatal(tiny):
     assert model.meta.ref_file.gain.name == "crds://g.fits"
     with pytest.raises(ReferenceFileError, match="CRDS is not set up"):
         tiny.GainStep().get_reference_file(model, "gain")
+
+
+def test_the_folder_of_the_input_is_known_to_the_step(tiny, exposure):
+    path = Path(exposure).resolve()
+    step = tiny.AddStep()
+    step.run(str(path))
+    assert step.input_dir == str(path.parent)
+    step = tiny.AddStep(input_dir="elsewhere")
+    step.run(ImageModel(exposure))
+    assert step.input_dir == "elsewhere"

@@ -243,7 +243,7 @@ def test_interrupted(strun_here, tiny, monkeypatch):
     assert done.status == 130 and done.err.endswith("Interrupted\n") and "Traceback" not in done.err
 
 
-def test_from_cmdline_returns_the_step_and_raises_as_it_is(tiny, exposure):
+def test_from_cmdline_returns_the_step_and_raises_as_it_is(tiny, exposure, capsys):
     from upramp.errors import ConfigError
     from upramp.framework import Step
 
@@ -251,6 +251,10 @@ def test_from_cmdline_returns_the_step_and_raises_as_it_is(tiny, exposure):
     assert isinstance(step, tiny.AddStep) and step.n == 2
     with pytest.raises(ConfigError, match="it went wrong"):
         Step.from_cmdline(["tiny_steps.FailStep", exposure])
+    assert "ERROR RUNNING STEP 'FailStep':" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="too big"):
+        Step.from_cmdline(["tiny_steps.AddStep", exposure, "--n=2000"])
+    assert "ERROR PARSING CONFIGURATION:" in (shown := capsys.readouterr().out) and "usage:" in shown
 
 
 @pytest.mark.parametrize(
