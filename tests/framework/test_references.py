@@ -221,6 +221,18 @@ print(json.dumps({{
     }
 
 
+def test_what_is_no_exposure_is_not_prefetched(tiny, caplog):
+    class Sum(tiny.AddStep):
+        prefetch_references = True
+
+        def process(self, a, b):
+            return a + b
+
+    caplog.set_level("INFO")
+    assert Sum().run(1, 2) == 3
+    assert "'1' cannot be opened, references are not prefetched" in caplog.text
+
+
 def test_no_crds_at_all(exposure, strun_here):
     done = strun_here("tiny_steps.NeedsStep", exposure)
     assert done.status == 255
