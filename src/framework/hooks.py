@@ -136,6 +136,7 @@ def _named(step, name, text):
         call or shutil.which(text.strip()) is None
     ):
         raise ConfigError(f"{name} of {step.name}: there is neither a function or class {text!r}, nor such a command")
+    log.info("SystemCall instance created.")
     return functools.partial(_run_command, step, name, text)
 
 
@@ -170,9 +171,11 @@ def _for_shell(step, name, number, argument, folder):
     if not is_model(argument):
         return str(argument)
     path = Path(Path(folder).name, f"{step.qualified_name}.{name}.{number:04d}.{step.output_ext.lstrip('.')}")
-    filename = argument.meta.filename
+    meta = getattr(argument, "meta", None)
+    filename = getattr(meta, "filename", None)
     path = str(argument.save(path) or path)
-    argument.meta.filename = filename  # of the data, not of this copy
+    if meta is not None:
+        meta.filename = filename  # of the data, not of this copy
     return path
 
 

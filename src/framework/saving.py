@@ -17,18 +17,23 @@ class Saving:
     """The part of a Step that deals with files; see `upramp.framework.step.Step`."""
 
     def set_primary_input(self, data):
-        """Note the first input, whose name the names of all outputs start from; the first one wins."""
+        """Note the first input of a run, whose name the names of all outputs start from; the first one wins.
+
+        Its folder becomes ``input_dir``, where that is not given.
+        """
+        if self._input_dir_is_derived:  # in a run before
+            self.input_dir, self._input_dir_is_derived = None, False
+        self._input_filename = None
         if self.search_attr("_input_filename") is not None:
             return
         first = data[0] if isinstance(data, list | tuple) and data else data
+        folder = None
         if is_model(first):
-            self._input_filename, folder = getattr(first.meta, "filename", None), ""
+            self._input_filename, folder = _filename(first), ""
         elif isinstance(first, str | Path):
-            self._input_filename, folder = str(first), str(Path(first).parent) if Path(first).parent != Path() else ""
-        else:
-            return
-        # Steps of one's own may ask where their input came from.
-        self.input_dir = folder if self.input_dir is None else self.input_dir
+            self._input_filename, folder = str(first), os.path.dirname(first)  # noqa: PTH120 - '' stays ''
+        if folder is not None and self.search_attr("input_dir") is None:
+            self.input_dir, self._input_dir_is_derived = folder, True
 
     def make_input_path(self, name):
         """Path of an input file: bare names are looked for in ``input_dir``, when that is set."""
@@ -61,7 +66,7 @@ class Saving:
         """
         extension = ext or self.output_ext
         output_file = self.search_attr("output_file") if self.search_output_file else self.output_file
-        fallback = f"step_{self.name}{extension or ''}"
+        fallback = f"step_{self.name}.{(extension or '').lstrip('.')}"
         base = basepath or output_file or self.search_attr("_input_filename") or fallback
         if suffix is None:
             suffix = self.search_attr("suffix") or self.name.lower()
@@ -147,7 +152,7 @@ class Saving:
                 if is_model(one)
             ]
         by_model = self.output_use_model or not (self.search_output_file or self.output_file)
-        base = output_file or (model.meta.filename if by_model else None)
+        base = output_file or (_filename(model) if by_model else None)
         if base is None or not by_model:
             components = {"idx": idx} | components
         path = self.make_output_path(base, suffix=suffix, **components)
@@ -198,6 +203,10 @@ def product_name(step, suffix):
 def as_list(result):
     """One result, or several, as a list."""
     return result if isinstance(result, list | tuple) else [result]
+
+
+def _filename(model):
+    return getattr(getattr(model, "meta", None), "filename", None)
 
 
 def _expanded(folder):

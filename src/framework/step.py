@@ -97,6 +97,7 @@ class Step(Configurable, Lookup, Saving):
         self._input_metadata = None
         self._exposure = {}
         self._input_filename = None
+        self._input_dir_is_derived = False
         log.info("%s instance created.", self.name)
         if not _validated:
             layer = config.Layer(config.Rank.CALLER, "keyword", pars, config.folder_of(config_file))
@@ -286,43 +287,57 @@ class Step(Configurable, Lookup, Saving):
 
     # ---- models --------------------------------------------------------------------------------------
 
-    def prepare_output(self, data, open_as=None):
+    def prepare_output(self, data, open_as=None, *, make_copy=None, open_models=True):
         """Give `process` a model that it may change.
 
         A file is opened. A model is copied when the step is standalone, so that the caller's own stays as
-        it is; inside a pipeline it is passed through.
+        it is; inside a pipeline it is passed through. Of a list, all that is true of each.
 
         Parameters
         ----------
-        data : str, Path or model
+        data : str, Path, model, or a list of these
         open_as : type, optional
             Model class that the step needs.
+        make_copy : bool, optional
+            Copy in any case, or in none.
+        open_models : bool
+            Open files; otherwise their names are passed through.
 
         Raises
         ------
         TypeError
-            The model is of another class.
+            The model is of another class; or a name is to be copied.
         FileNotFoundError
             There is no such file.
         FileFormatError
             The file is not what it should be.
         """
+        if isinstance(data, list | tuple):
+            options = {"make_copy": make_copy, "open_models": open_models}
+            return [self.prepare_output(one, open_as, **options) for one in data]
         if isinstance(data, str | Path):
-            from upramp import models
-
-            path = self.make_input_path(data)
-            if not path.exists():
-                raise FileNotFoundError(f"The input file {path} of step {self.name} does not exist")
-            model = (open_as or models.open)(path)
-            if hasattr(model, "check_consistency"):
-                model.check_consistency()
-            return model
+            if open_models:
+                return self._opened(data, open_as)
+            if make_copy:
+                raise TypeError(f"Copy is not possible for input type {type(data).__name__}: {data!r} is not opened")
+            return data
         if open_as is not None and not isinstance(data, open_as):
             raise TypeError(
                 f"Input data model is not compatible: {self.name} got a {type(data).__name__}. "
                 f"The file should be opened as a {open_as.__name__} before calling the step."
             )
-        return data.copy() if self.parent is None else data
+        return data.copy() if (self.parent is None if make_copy is None else make_copy) else data
+
+    def _opened(self, name, open_as):
+        from upramp import models
+
+        path = self.make_input_path(name)
+        if not path.exists():
+            raise FileNotFoundError(f"The input file {path} of step {self.name} does not exist")
+        model = (open_as or models.open)(path)
+        if hasattr(model, "check_consistency"):
+            model.check_consistency()
+        return model
 
     def open_model(self, data, **keywords):
         """Open a file (bare names are looked for in ``input_dir``), or pass a model through."""
@@ -336,7 +351,7 @@ class Step(Configurable, Lookup, Saving):
         return self.status_attribute or self.class_alias
 
     def _set_status(self, model, status, reason=None):
-        if self.status_name:
+        if self.status_name and hasattr(model, "meta"):
             setattr(model.meta.cal_step, self.status_name, status)
         if self.root.run_record is not None:
             entry = self.root.run_record.entry(self)
@@ -375,7 +390,9 @@ class Step(Configurable, Lookup, Saving):
         reference_files_used : list of (str, str)
             Reference type and its name for the header.
         """
-        meta = result.meta
+        meta = getattr(result, "meta", None)
+        if meta is None:  # a model of another package, which knows of no headers
+            return
         meta.calibration_software_version = upramp.__version__
         meta.calibration_software_revision = "RELEASE"
         for reftype, name in reference_files_used:
@@ -394,7 +411,7 @@ class Step(Configurable, Lookup, Saving):
 
     def attach_log(self, model):
         """Put the log of the run into a model, under the alias of the outermost step."""
-        if self.root._recorder is None or not is_model(model):
+        if self.root._recorder is None or not (is_model(model) and hasattr(model, "meta")):
             return
         if getattr(model, "cal_logs", None) is None:
             model.cal_logs = {}

@@ -220,6 +220,99 @@ def test_input_dir(tiny, exposure):
     assert (tiny.AddStep(input_dir="sub").run(exposure).data == 4).all()
 
 
+def test_every_run_takes_names_and_folder_from_its_own_input(tiny, exposure):
+    Path("sub").mkdir()
+    ImageModel(exposure).save("sub/y_rate.fits")
+    step = tiny.AddStep(save_results=True)
+    for name, folder in ((exposure, ""), ("sub/y_rate.fits", "sub"), (Path(exposure), ""), (_image(), "")):
+        step.run(name)
+        assert step.input_dir == folder
+    assert _files() == [
+        "step_AddStep_addstep.fits",
+        "sub/y_rate.fits",
+        "x_nrca1_addstep.fits",
+        exposure,
+        "y_addstep.fits",
+    ]
+    given = tiny.AddStep(input_dir="sub")
+    given.run("y_rate.fits")
+    assert given.input_dir == "sub"
+
+
+def test_sub_steps_find_further_files_beside_the_input(tiny, exposure):
+    Path("sub").mkdir()
+    Path(exposure).rename(Path("sub", exposure))
+
+    class Second(Step):
+        def process(self, data):
+            return self.open_model(exposure)
+
+    class Two(tiny.Pipeline):
+        step_defs = {"one": tiny.AddStep, "two": Second}  # noqa: RUF012
+
+        def process(self, data):
+            return self.two(self.one(data))
+
+    assert (Two().run(f"sub/{exposure}").data == 0).all()
+
+
+def test_prepare_output_with_options(tiny, exposure):
+    step, model = tiny.AddStep(), _image()
+    assert step.prepare_output(model) is not model
+    assert step.prepare_output(model, make_copy=False) is model
+    assert step.prepare_output(exposure, open_models=False) == exposure
+    with pytest.raises(TypeError, match="Copy is not possible for input type str"):
+        step.prepare_output(exposure, make_copy=True, open_models=False)
+    first, second = step.prepare_output([exposure, model])
+    assert type(first) is ImageModel and second is not model
+    pipe = tiny.TinyPipeline()
+    assert pipe.one.prepare_output(model) is model
+    assert pipe.one.prepare_output(model, make_copy=True) is not model
+
+
+def test_arguments_that_are_neither_files_nor_models(tiny):
+    class Sum(Step):
+        reference_file_types = ("flat",)
+
+        def process(self, *numbers):
+            return sum(numbers)
+
+    assert Sum()(1, 2, 3) == 6
+
+
+class Foreign:
+    """A model of a package that knows of no FITS headers."""
+
+    def __init__(self):
+        self.saved = []
+
+    def get_crds_parameters(self):
+        return {}
+
+    def save(self, path, **options):
+        Path(path).write_text("data")
+
+
+def test_models_without_metadata(tiny):
+    class Pass(Step):
+        class_alias = "passing"
+
+        def process(self, data):
+            return self.record_complete(data)
+
+    class Passing(tiny.Pipeline):
+        step_defs = {"a": Pass, "b": Pass}  # noqa: RUF012
+
+        def process(self, data):
+            return self.b(self.a(data))
+
+    model = Foreign()
+    hooks = {"post_hooks": ["grep -q data {0}"]}
+    pipe = Passing(save_results=True, output_ext="txt", steps={"a": hooks, "b": {"skip": True}})
+    assert pipe.run(model) is model
+    assert _files() == ["step_Passing_passing.txt"]
+
+
 def test_process_must_be_defined():
     with pytest.raises(NotImplementedError, match="Step does not define process"):
         Step().run()
