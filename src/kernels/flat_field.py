@@ -1,9 +1,12 @@
-"""Divide rates by the flat field.
+"""Divide rates by the flat field F with its error dF.
 
-Model: ``rate /= F``; ``err^2 += (rate / F)^2 dF^2`` with the new rate; flags of the flat are added to those of the
-pixels. A flat value that is NaN, 0, or flagged NO_FLAT_FIELD counts as NO_FLAT_FIELD and DO_NOT_USE; where the flat is
-DO_NOT_USE the rate is not divided. Everything is float32. Rate and error are NaN where either of them, or the error
-of the flat, is (reference behaviour; NaN are not flagged).
+Model: ``rate /= F``; variance by the flat ``var_flat = (rate / F)^2 dF^2`` with the new rate. With variances (images):
+``var_poisson /= F^2``, ``var_rnoise /= F^2``, ``err^2`` is the sum of the three. Without (guide stars): ``err^2 +=
+var_flat``. Flags of the flat are added to those of the pixels. A flat value that is NaN, 0, or flagged NO_FLAT_FIELD
+counts as NO_FLAT_FIELD and DO_NOT_USE; where the flat is DO_NOT_USE the rate is not divided. Everything is float32.
+
+NaN (reference behaviour): of an image, everything is NaN and DO_NOT_USE where one of its arrays is NaN or the pixel is
+DO_NOT_USE. For guide stars rate and error are NaN where either of them is, and nothing is flagged.
 """
 
 import numpy as np
@@ -13,7 +16,13 @@ from upramp.kernels._jit import kernel
 from upramp.kernels._layout import as_canonical, check_shape
 from upramp.kernels._tiles import require_in_place, run_tile
 
-__all__ = ["divide_by_flat_in_place", "divide_by_flat_tile", "prepare_flat_tile"]
+__all__ = [
+    "divide_by_flat_in_place",
+    "divide_by_flat_tile",
+    "divide_images_by_flat_in_place",
+    "divide_images_by_flat_tile",
+    "prepare_flat_tile",
+]
 
 
 @kernel
@@ -83,11 +92,94 @@ def divide_by_flat_in_place(rate, err, dq, flat, flat_err, flat_dq, inverse=Fals
     require_in_place(rate, "rate", np.float32, 3)
     require_in_place(err, "err", np.float32, 3)
     require_in_place(dq, "dq", np.uint32, 2)
+    check_shape(err, "err", rate.shape)
+    check_shape(dq, "dq", rate.shape[-2:])
+    prepared = _prepared(flat, flat_err, flat_dq, rate.shape[-2:], threads)
+    run_tile(divide_by_flat_tile, rate, err, dq, *prepared, bool(inverse), threads=threads)
+
+
+@kernel
+def divide_images_by_flat_tile(
+    rate, err, dq, var_poisson, var_rnoise, var_flat, flat, flat_err, flat_dq, inverse, first, last, left, right
+):
+    """Divide the region of images (n, ny, nx) by the prepared flat, or multiply by it if ``inverse``."""
+    nan, zero = np.float32(np.nan), np.float32(0)
+    for r in range(first, last):
+        f, df, q = flat[r, left:right], flat_err[r, left:right], flat_dq[r, left:right]
+        for i in range(rate.shape[0]):
+            value, error, flags = rate[i, r, left:right], err[i, r, left:right], dq[i, r, left:right]
+            poisson, read = var_poisson[i, r, left:right], var_rnoise[i, r, left:right]
+            by_flat = var_flat[i, r, left:right]
+            for x in range(value.size):
+                square = f[x] * f[x]
+                if inverse:
+                    value[x] *= f[x]
+                    poisson[x] *= square
+                    read[x] *= square
+                    by_flat[x] = zero
+                else:
+                    value[x] /= f[x]
+                    poisson[x] /= square
+                    read[x] /= square
+                    by_flat[x] = value[x] * value[x] / square * (df[x] * df[x])
+            for x in range(value.size):
+                error[x] = np.sqrt(poisson[x] + read[x] + by_flat[x])
+                # The error is NaN wherever a variance is.
+                bad = np.isnan(value[x]) or np.isnan(error[x])
+                flags[x] |= q[x] | (DO_NOT_USE if bad else 0)
+            for x in range(value.size):
+                if (flags[x] & DO_NOT_USE) != 0:
+                    value[x] = error[x] = poisson[x] = read[x] = by_flat[x] = nan
+
+
+def divide_images_by_flat_in_place(
+    rate, err, dq, var_poisson, var_rnoise, var_flat, flat, flat_err, flat_dq, inverse=False, threads=None
+):
+    """Divide images and their variances by the flat field.
+
+    Parameters
+    ----------
+    rate : (n, ny, nx) float32
+        Rates [DN/s]; changed.
+    err, var_flat : (n, ny, nx) float32
+        Errors [DN/s] and variances by the flat [(DN/s)^2]; written, what they hold is not used.
+    dq : (n, ny, nx) uint32
+        Pixel flags; those of the flat are added.
+    var_poisson, var_rnoise : (n, ny, nx) float32
+        Variances [(DN/s)^2]; changed.
+    flat, flat_err : (ny, nx) float32
+        Flat field and its error [dimensionless].
+    flat_dq : (ny, nx) uint32
+        Flags of the flat.
+    inverse : bool
+        Multiply instead, to undo an earlier division; the variance by the flat is then 0.
+    threads : int or None
+        Number of threads; None for all cores.
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        The arrays disagree; nothing has been written.
+
+    Notes
+    -----
+    Source: reference behaviour. NaN: see the module.
+    """
+    images = {"rate": rate, "err": err, "dq": dq}
+    images |= {"var_poisson": var_poisson, "var_rnoise": var_rnoise, "var_flat": var_flat}
+    for name, array in images.items():
+        require_in_place(array, name, np.uint32 if name == "dq" else np.float32, 3)
+        check_shape(array, name, rate.shape)
+    prepared = _prepared(flat, flat_err, flat_dq, rate.shape[-2:], threads)
+    run_tile(divide_images_by_flat_tile, *images.values(), *prepared, bool(inverse), threads=threads)
+
+
+def _prepared(flat, flat_err, flat_dq, frame, threads):
+    """Copies of the flat and its flags without unusable values, and its error."""
     flat = np.array(as_canonical(flat, "flat", np.float32, 2))
     flat_err = as_canonical(flat_err, "flat_err", np.float32, 2)
     flat_dq = np.array(as_canonical(flat_dq, "flat_dq", np.uint32, 2))
-    check_shape(err, "err", rate.shape)
-    for name, array in (("dq", dq), ("flat", flat), ("flat_err", flat_err), ("flat_dq", flat_dq)):
-        check_shape(array, name, rate.shape[-2:])
+    for name, array in (("flat", flat), ("flat_err", flat_err), ("flat_dq", flat_dq)):
+        check_shape(array, name, frame)
     run_tile(prepare_flat_tile, flat, flat_dq, threads=threads)
-    run_tile(divide_by_flat_tile, rate, err, dq, flat, flat_err, flat_dq, bool(inverse), threads=threads)
+    return flat, flat_err, flat_dq

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from upramp.errors import DTypeError, ShapeError
-from upramp.kernels.flat_field import divide_by_flat_in_place, divide_by_flat_tile
+from upramp.kernels.flat_field import (
+    divide_by_flat_in_place,
+    divide_by_flat_tile,
+    divide_images_by_flat_in_place,
+    divide_images_by_flat_tile,
+)
 
 DO_NOT_USE, NO_FLAT_FIELD = 1, 2**18
 
@@ -82,3 +87,53 @@ def test_refusals():
         divide_by_flat_in_place(rate, err, dq, flat, flat_err[:2], flat_dq)
     with pytest.raises(DTypeError, match="rate"):
         divide_by_flat_in_place(rate.astype(">f4"), err, dq, flat, flat_err, flat_dq)
+
+
+def images(frame, seed=2):
+    rate, err, dq, flat, flat_err, flat_dq = rates(frame, seed)
+    rng = np.random.default_rng(seed)
+    dq = np.where(rng.random(rate.shape) < 0.1, dq, 0).astype(np.uint32)
+    var_poisson, var_rnoise = (rng.uniform(0, 3, rate.shape).astype(np.float32) for _ in range(2))
+    var_poisson.flat[::41], var_rnoise.flat[::47], var_poisson.flat[5::53] = np.nan, np.nan, -9
+    return rate, err, dq, var_poisson, var_rnoise, np.full_like(rate, 7), flat, flat_err, flat_dq
+
+
+def images_by_numpy(rate, err, dq, var_poisson, var_rnoise, var_flat, flat, flat_err, flat_dq, inverse):
+    flat, flat_dq = flat.copy(), flat_dq.copy()
+    flat_dq[np.isnan(flat) | (flat == 0) | (flat_dq & NO_FLAT_FIELD > 0)] |= NO_FLAT_FIELD | DO_NOT_USE
+    flat[flat_dq & DO_NOT_USE > 0] = 1
+    if inverse:
+        rate, var_poisson, var_rnoise = rate * flat, var_poisson * (flat * flat), var_rnoise * (flat * flat)
+        var_flat = np.zeros_like(rate)
+    else:
+        rate, var_poisson, var_rnoise = rate / flat, var_poisson / (flat * flat), var_rnoise / (flat * flat)
+        var_flat = rate**2 / (flat * flat) * flat_err**2
+    err = np.sqrt(var_poisson + var_rnoise + var_flat)
+    dq = dq | flat_dq
+    bad = np.any([np.isnan(a) for a in (rate, err, var_poisson, var_rnoise, var_flat)], axis=0) | (dq & DO_NOT_USE > 0)
+    dq = np.where(bad, dq | DO_NOT_USE, dq)
+    rate, err, var_poisson, var_rnoise, var_flat = (
+        np.where(bad, np.float32(np.nan), a) for a in (rate, err, var_poisson, var_rnoise, var_flat)
+    )
+    return rate, err, dq, var_poisson, var_rnoise, var_flat
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize("frame", [(9, 11), (1, 40), (140, 3)])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_images_against_numpy(frame, inverse):
+    arrays = images(frame)
+    expected = images_by_numpy(*arrays, inverse)
+    for threads in (1, 2):
+        found = [array.copy() for array in arrays]
+        divide_images_by_flat_in_place(*found, inverse=inverse, threads=threads)
+        for a, b in zip(found, (*expected, *arrays[6:]), strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert len(divide_images_by_flat_tile.signatures) == 1
+
+
+def test_images_refused():
+    arrays = list(images((4, 5)))
+    arrays[2] = arrays[2][0]
+    with pytest.raises(ShapeError, match="dq"):
+        divide_images_by_flat_in_place(*arrays)
