@@ -1,21 +1,27 @@
-"""flat_field: divide the count rates of guide-star exposures by the flat field."""
+"""flat_field: divide images, or the count rates of guide stars, by the flat field."""
 
 import numpy as np
 
-from upramp.models import FlatModel, GuiderCalModel
+from upramp.errors import UnsupportedModeError
+from upramp.models import CubeModel, FlatModel, GuiderCalModel, ImageModel
+from upramp.steps.image_step import ImageStep
 from upramp.steps.ramp_step import plane
-from upramp.steps.reference_step import ReferenceStep
 
 __all__ = ["FlatFieldStep"]
 
+_NIRSPEC_IMAGING = (
+    "NRS_CONFIRM", "NRS_FOCUS", "NRS_IMAGE", "NRS_MIMF", "NRS_MSATA", "NRS_TACONFIRM", "NRS_TACQ", "NRS_TASLIT",
+    "NRS_WATA",
+)  # fmt: skip
 
-class FlatFieldStep(ReferenceStep):
-    """Divide by the flat field. Only guide-star exposures are flat-fielded in stage 1, and only they are taken here."""
+
+class FlatFieldStep(ImageStep):
+    """Divide by the flat field; its error goes into the variance VAR_FLAT, its flags into those of the pixels."""
 
     class_alias = "flat_field"
     reference_file_types = ("flat",)
     spec = """
-    save_interpolated_flat = boolean(default=False)  # Accepted for compatibility; only NIRSpec has such flats
+    save_interpolated_flat = boolean(default=False)  # Save the flat that was used, suffix interpolatedflat
     user_supplied_flat     = string(default=None)    # Flat field of the user's own, a FITS file
     inverse                = boolean(default=False)  # Multiply, to undo an earlier division
     """
@@ -26,10 +32,15 @@ class FlatFieldStep(ReferenceStep):
 
     def process(self, data):
         """Divide rates; flags of the flat are added to those of the pixels."""
-        from upramp.kernels.flat_field import divide_by_flat_in_place
+        from upramp.kernels.flat_field import divide_by_flat_in_place, divide_images_by_flat_in_place
         from upramp.kernels.stepwise import native_plane
 
-        rates = self.prepare_output(data, open_as=GuiderCalModel)
+        rates = self.prepare_output(data)
+        if not isinstance(rates, ImageModel | CubeModel | GuiderCalModel):
+            raise TypeError(
+                f"Input data model is not compatible: {self.name} got a {type(rates).__name__}. Expected an "
+                "ImageModel, CubeModel or GuiderCalModel: count rates of an image, its integrations, or guide stars."
+            )
         flat = self._flat(rates)
         if flat is None:
             return rates
@@ -37,11 +48,30 @@ class FlatFieldStep(ReferenceStep):
         arrays = []
         for name, dtype in (("data", np.float32), ("err", np.float32), ("dq", np.uint32)):
             arrays.append(native_plane(plane(flat, name, rates, dtype), dtype, frame))
-        divide_by_flat_in_place(rates.data, rates.err, rates.dq, *arrays, inverse=self.inverse)
+        if isinstance(rates, GuiderCalModel):
+            divide_by_flat_in_place(rates.data, rates.err, rates.dq, *arrays, inverse=self.inverse)
+        else:
+            for name in ("err", "var_flat"):
+                rates.new_array(name, rates.shape)
+            divide_images_by_flat_in_place(*self._images(rates), *arrays, inverse=self.inverse)
+        if self.save_interpolated_flat:
+            self.save_model(flat, suffix="interpolatedflat", force=True)
         return self.record_complete(rates)
+
+    def _images(self, rates):
+        names = ("data", "err", "dq", "var_poisson", "var_rnoise", "var_flat")
+        images = dict(zip(names, self.planes(rates, *names), strict=True))
+        self.require_arrays(rates, **images)
+        return images.values()
 
     def _flat(self, rates):
         """The flat of the user, else that of CRDS; None (recorded as SKIPPED) without one that is large enough."""
+        exposure_type = rates.meta.exposure.type
+        if rates.meta.instrument.name == "NIRSPEC" and exposure_type not in _NIRSPEC_IMAGING:
+            raise UnsupportedModeError(f"EXP_TYPE is {exposure_type}; of NIRSpec only images are flat-fielded here")
+        if rates.meta.cal_step.extract_2d == "COMPLETE":
+            self.record_skip(rates, f"extract_2d has been done, which does not go with {exposure_type}")
+            return None
         if self.user_supplied_flat is not None:
             flat = FlatModel(self.make_input_path(self.user_supplied_flat))
             self.reference_files_used.append(("flat", flat.meta.filename))
