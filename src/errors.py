@@ -10,6 +10,7 @@ __all__ = [
     "HookError",
     "InvalidMetadataError",
     "MissingKeywordError",
+    "MissingPackageError",
     "OutputError",
     "ReferenceFileError",
     "ReferenceNotFoundError",
@@ -36,6 +37,10 @@ class SchemaError(UprampError, ValueError):
 
 class MissingKeywordError(UprampError, ValueError):
     """Metadata that a step needs is absent; the message names the keywords."""
+
+
+class MissingPackageError(UprampError, ImportError):
+    """An optional package that a step needs is not installed; the message says how to get it."""
 
 
 class ReferenceFileError(UprampError, ValueError):

@@ -6,6 +6,7 @@ _PIPELINES = {
     "calwebb_detector1": "Detector1Pipeline",
     "calwebb_dark": "DarkPipeline",
     "calwebb_guider": "GuiderPipeline",
+    "calwebb_image2": "Image2Pipeline",
 }
 
 _STEPS = {
@@ -28,7 +29,9 @@ _STEPS = {
     "ramp_fit": "RampFitStep",
     "gain_scale": "GainScaleStep",
     "guider_cds": "GuiderCdsStep",
+    "assign_wcs": "AssignWcsStep",
     "flat_field": "FlatFieldStep",
+    "photom": "PhotomStep",
 }
 
 

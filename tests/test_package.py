@@ -22,7 +22,7 @@ from upramp.cli import main
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "src"
-ROOMS = ("kernels", "models", "framework", "steps", "pipelines")
+ROOMS = ("kernels", "wcs", "models", "framework", "steps", "pipelines")
 DOCUMENTS = ("README.md", "docs/simulate.md", "docs/kernels.md", "docs/large_events.md", "docs/pipelines.md")
 
 

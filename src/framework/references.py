@@ -79,14 +79,17 @@ def crds_parameters(dataset):
     Parameters
     ----------
     dataset : str, Path, model, or a sequence of these
-        Of a sequence the first counts.
+        Of a sequence the first counts; of an association (.json) the science exposure of the first product.
     """
     if isinstance(dataset, list | tuple) and dataset:
         dataset = dataset[0]
     if is_model(dataset):
         return dataset.get_crds_parameters()
     from upramp import models
+    from upramp.models.association import Association, is_association
 
+    if is_association(dataset):
+        dataset = Association.read(dataset).products[0].science()
     with models.open(dataset) as model:
         return model.get_crds_parameters()
 

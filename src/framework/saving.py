@@ -69,7 +69,7 @@ class Saving:
         fallback = f"step_{self.name}.{(extension or '').lstrip('.')}"
         base = basepath or output_file or self.search_attr("_input_filename") or fallback
         if suffix is None:
-            suffix = self.search_attr("suffix") or self.name.lower()
+            suffix = self.search_attr("suffix", self.name.lower())
         path = output_name(
             base,
             suffix=suffix,

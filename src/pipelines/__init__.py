@@ -6,6 +6,7 @@ _MODULES = {
     "DarkPipeline": "dark",
     "Detector1Pipeline": "detector1",
     "GuiderPipeline": "guider",
+    "Image2Pipeline": "image2",
     "SloperPipeline": "detector1",
 }
 

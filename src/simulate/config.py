@@ -63,6 +63,7 @@ class SimulationConfig:
 
     gain: float = _mode(1.8, "mean gain [e-/DN]")
     gain_spread: float = _size("gain-spread", 0.01, "pixel-to-pixel spread of the gain [fraction]")
+    flat_spread: float = _size("flat", 0.0, "pixel-to-pixel spread of the response to light [fraction]")
     sky_rate: float = _size("sky", 5.0, "sky background [DN/s]")
     star_count: int = _size("stars", 12, "number of stars in the window")
     star_flux: tuple[float, float] = _mode((500.0, 2.0e5), "range of the stars' total rates [DN/s]")

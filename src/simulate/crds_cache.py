@@ -40,15 +40,20 @@ MATCHING_KEYS = {
     "emicorr": (_DETECTOR,),
     "flat": (_DETECTOR, _FILTER, _SUBARRAY),
     "refpix": (_DETECTOR, _READPATT),
+    "area": (_DETECTOR,),
+    "distortion": (_DETECTOR,),
+    "filteroffset": (_DETECTOR,),
+    "photom": (_DETECTOR,),
     "pars-detector1pipeline": (("META.VISIT.TSOVISIT", "TSOVISIT"), _DETECTOR),
 }
 # Files of these types that cover the full frame serve every subarray; a dark or reset is never cut out.
 _CUT_OUT_TYPES = frozenset(MATCHING_KEYS) - {"dark", "reset"}
 
-# Types that stage 1 may ask for: answered N/A unless there is a file.
+# Types that the pipelines may ask for: answered N/A unless there is a file.
 OTHER_TYPES = (
     "dflat", "fflat", "pastasoss", "persat", "pictureframe", "sflat", "sirskernel", "trapdensity",
-    "trappars",
+    "trappars", "bkg", "camera", "chromcorr", "collimator", "disperser", "fore", "fpa", "ifufore", "ifupost",
+    "ifuslicer", "msa", "ote", "regions", "specwcs", "wavelengthrange",
 )  # fmt: skip
 PARAMETER_TYPES = tuple(
     f"pars-{name}"
@@ -57,7 +62,7 @@ PARAMETER_TYPES = tuple(
         "emicorrstep", "firstframestep", "gainscalestep", "groupscalestep", "ipcstep", "jumpstep",
         "lastframestep", "linearitystep", "persistencestep", "pictureframestep", "rampfitstep", "refpixstep",
         "resetstep", "rscdstep", "saturationstep", "superbiasstep", "guidercdsstep", "flatfieldstep", "darkpipeline",
-        "guiderpipeline",
+        "guiderpipeline", "assignwcsstep", "photomstep", "backgroundstep", "resamplestep", "image2pipeline",
     )
 )  # fmt: skip
 
@@ -83,11 +88,11 @@ def build_crds_cache(folder, references, *, link=False):
     Raises
     ------
     ReferenceFileError
-        A keyword is missing, a type is not one of stage 1, or two files match the same exposures.
+        A keyword is missing, a type is not among `MATCHING_KEYS`, or two files match the same exposures.
 
     Notes
     -----
-    All other types that ``calwebb_detector1`` may ask for, parameter files included, are answered with N/A.
+    All other types that our pipelines may ask for, parameter files included, are answered with N/A.
     Files that cover the full frame serve every subarray, except darks and reset anomalies.
     """
     folder = Path(folder)

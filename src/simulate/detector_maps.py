@@ -21,9 +21,11 @@ DQ = {
         ("DEAD", 10),
         ("HOT", 11),
         ("BAD_REF_PIXEL", 17),
+        ("NO_FLAT_FIELD", 18),
         ("NO_LIN_CORR", 20),
         ("NO_SAT_CHECK", 21),
         ("UNRELIABLE_BIAS", 22),
+        ("UNRELIABLE_FLAT", 25),
         ("REFERENCE_PIXEL", 31),
     )
 }
@@ -54,6 +56,8 @@ class DetectorMaps:
         Measured level above the bias at which the pixel saturates [DN]; inf for reference pixels.
     dark_rate, dark_settling : float32
         Dark current [DN/s] and amplitude of its exponential start [DN]; 0 for reference pixels.
+    response : float32
+        Sensitivity relative to that of the others; 1 for reference pixels.
     responsive : bool
         False for dead and reference pixels.
     dq : uint32
@@ -67,6 +71,7 @@ class DetectorMaps:
     full_well: np.ndarray
     dark_rate: np.ndarray
     dark_settling: np.ndarray
+    response: np.ndarray
     responsive: np.ndarray
     dq: np.ndarray
 
@@ -146,6 +151,7 @@ def detector_maps(config):
     loss = config.nonlinearity * np.clip(1 + NONLINEARITY_SPREAD * normal_map(config, "nonlinearity"), 0, None)
     scale = config.full_well if np.isfinite(config.full_well) else np.iinfo(np.uint16).max
     curvature = (loss / (1 - loss) / scale).astype(np.float32).astype(np.float64)
+    response = 1 + config.flat_spread * normal_map(config, "flat") if config.flat_spread else 1
     read_noise = config.read_noise * np.exp(READ_NOISE_SPREAD * normal_map(config, "read noise"))
     read_noise[bad_reference] *= BAD_REFERENCE_NOISE
     return DetectorMaps(
@@ -156,6 +162,7 @@ def detector_maps(config):
         full_well=np.where(is_reference, np.inf, full_well).astype(np.float32),
         dark_rate=dark_rate.astype(np.float32),
         dark_settling=np.where(is_reference, 0, config.dark_settling).astype(np.float32),
+        response=np.where(is_reference, 1, response).astype(np.float32),
         responsive=~is_reference & ~dead,
         dq=dq,
     )

@@ -96,7 +96,7 @@ def simulate_exposure(config):
     Memory: the raw data, and about 110 bytes per pixel.
     """
     maps = detector_maps(config)
-    rate = np.where(maps.responsive, rate_image(config), 0.0)
+    rate = np.where(maps.responsive, rate_image(config) * maps.response, 0.0)
     shape = config.geometry.shape
     read_shape = INTERLEAVED_SHAPE if config.is_irs2 else shape
     data = np.empty((config.nints, config.ngroups, *read_shape), np.uint16)

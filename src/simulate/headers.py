@@ -7,6 +7,7 @@ say nothing about the simulation (program, visit, guide star) are placeholders.
 from datetime import datetime, timedelta
 
 from upramp.simulate.detectors import DETECTORS, INSTRUMENTS, SAMPLE_TIME_US, samples_per_pixel
+from upramp.simulate.optics import Optics
 
 __all__ = ["PRIMARY_SECTIONS", "SCI_CARDS", "exposure_name", "exposure_values", "metadata_tree", "mjd"]
 
@@ -194,6 +195,10 @@ SCI_CARDS = (
     ("PC1_2", "wcsinfo.pc1_2", "linear transformation matrix element"),
     ("PC2_1", "wcsinfo.pc2_1", "linear transformation matrix element"),
     ("PC2_2", "wcsinfo.pc2_2", "linear transformation matrix element"),
+    ("V2_REF", "wcsinfo.v2_ref", "[arcsec] V2 of the reference point"),
+    ("V3_REF", "wcsinfo.v3_ref", "[arcsec] V3 of the reference point"),
+    ("VPARITY", "wcsinfo.vparity", "Handedness of the ideal frame"),
+    ("V3I_YANG", "wcsinfo.v3yangle", "[deg] Angle from V3 to ideal y"),
     ("RA_REF", "wcsinfo.ra_ref", "[deg] Right ascension of the reference point"),
     ("DEC_REF", "wcsinfo.dec_ref", "[deg] Declination of the reference point"),
     ("ROLL_REF", "wcsinfo.roll_ref", "[deg] V3 roll angle at the ref point (N over E)"),
@@ -202,8 +207,6 @@ SCI_CARDS = (
 BARYCENTRIC_CORRECTION = 120.0  # s; a plausible constant
 PROGRAM = "99999"
 RA, DEC = 80.0, -69.5
-# arcsec, by channel or instrument
-_PIXEL_SCALE = {"SHORT": 0.031, "LONG": 0.063, "NIRISS": 0.066, "FGS": 0.069, "NIRSPEC": 0.1, "MIRI": 0.11}
 _MJD_ZERO = datetime(1858, 11, 17)
 _DAY = 86400.0
 _TSO_TYPES = ("NRC_TSIMAGE", "NRC_TSGRISM", "NIS_SOSS", "MIR_LRS-SLITLESS")
@@ -367,7 +370,9 @@ def _times(config):
 
 def _pointing(config, detector):
     """The world coordinates: target in the middle of the window, north up."""
-    window, scale = config.geometry, _PIXEL_SCALE[detector.channel or detector.instrument] / 3600.0
+    window, optics = config.geometry, Optics(config.detector)
+    scale = optics.place[2] / 3600.0
+    v2, v3 = optics.telescope(window.xstart - 1 + (window.xsize - 1) / 2, window.ystart - 1 + (window.ysize - 1) / 2)
     return {
         "VA_SCALE": 1.0,
         "BUNIT": "DN",
@@ -390,6 +395,10 @@ def _pointing(config, detector):
         "PC1_2": 0.0,
         "PC2_1": 0.0,
         "PC2_2": 1.0,
+        "V2_REF": float(v2),
+        "V3_REF": float(v3),
+        "VPARITY": -1,
+        "V3I_YANG": 0.0,
         "RA_REF": RA,
         "DEC_REF": DEC,
         "ROLL_REF": 0.0,

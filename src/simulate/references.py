@@ -21,7 +21,7 @@ from upramp.simulate.irs2 import (
 from upramp.simulate.miri import write_miri_references
 from upramp.simulate.optional_effects import write_emicorr
 
-__all__ = ["NO_DEFECTS", "ReferenceDefects", "make_references"]
+__all__ = ["AUTHOR", "NO_DEFECTS", "USE_AFTER", "ReferenceDefects", "ReferenceWriter", "make_references"]
 
 AUTHOR = "upramp simulate"
 PIPELINE_PARAMETERS = "pars-detector1pipeline"
@@ -32,7 +32,10 @@ INVERSE_TERMS = 8
 INVERSE_RANGE = 1.5  # the inverse polynomial is fitted up to this multiple of the full well
 MAX_DARK_BYTES = 2**29
 
-_WHOLE_DETECTOR_TYPES = ("emicorr", "ipc", "refpix", "rscd", PIPELINE_PARAMETERS)  # not tied to a subarray
+# Not tied to a subarray.
+_WHOLE_DETECTOR_TYPES = (
+    "area", "distortion", "emicorr", "filteroffset", "ipc", "photom", "refpix", "rscd", PIPELINE_PARAMETERS,
+)  # fmt: skip
 _DQ_DEF_DTYPE = np.dtype([("BIT", ">i4"), ("VALUE", ">u4"), ("NAME", "S40"), ("DESCRIPTION", "S80")])
 
 
@@ -52,6 +55,10 @@ class ReferenceDefects:
         Flagged NO_LIN_CORR (with senseless coefficients) and NO_SAT_CHECK (with threshold 0).
     bad_reference_pixels : float
         Reference pixels flagged DO_NOT_USE in the mask, besides those that the configuration makes bad.
+    nan_flat, zero_flat, nan_flat_error : float
+        NaN and 0 in the flat, NaN in its error.
+    unreliable_flat : float
+        Flagged UNRELIABLE_FLAT.
     scrambled_dq : bool
         DQ arrays use bits of their own, with a DQ_DEF table that says which.
     """
@@ -68,6 +75,10 @@ class ReferenceDefects:
     no_lin_corr: float = 0.0
     no_sat_check: float = 0.0
     bad_reference_pixels: float = 0.0
+    nan_flat: float = 0.0
+    zero_flat: float = 0.0
+    nan_flat_error: float = 0.0
+    unreliable_flat: float = 0.0
     scrambled_dq: bool = False
 
 
@@ -114,7 +125,7 @@ def make_references(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    writer = _Writer(config, folder, defects, overwrite)
+    writer = ReferenceWriter(config, folder, defects, overwrite)
     if full_frame:
         writer.use(replace(config, subarray="FULL", window=None, noutputs=None))
     miri = DETECTORS[config.detector].instrument == "MIRI"
@@ -141,7 +152,7 @@ def make_references(
     return paths
 
 
-class _Writer:
+class ReferenceWriter:
     """Writes one file per method, for the configuration last given to `use`."""
 
     def __init__(self, config, folder, defects, overwrite):

@@ -1,8 +1,9 @@
-"""The stage-1 steps, one per file. A class is imported when it is asked for."""
+"""The steps, one per file. A class is imported when it is asked for."""
 
 from importlib import import_module
 
 _MODULES = {
+    "AssignWcsStep": "assign_wcs",
     "ChargeMigrationStep": "charge_migration",
     "DQInitStep": "dq_init",
     "DarkCurrentStep": "dark_current",
@@ -17,6 +18,7 @@ _MODULES = {
     "LastFrameStep": "lastframe",
     "LinearityStep": "linearity",
     "PersistenceStep": "persistence",
+    "PhotomStep": "photom",
     "RampFitStep": "ramp_fit",
     "RefPixStep": "refpix",
     "ResetStep": "reset",

@@ -7,6 +7,8 @@ point to its (RA, Dec), with V3 at the angle ``roll_ref`` from north through eas
 
 from dataclasses import dataclass
 
+from upramp.errors import MissingPackageError
+
 __all__ = ["Pointing", "imaging_wcs"]
 
 ARCSEC = 1 / 3600  # deg
@@ -61,6 +63,8 @@ def imaging_wcs(distortion, pointing, shape, *, corner=(1, 1), size=(None, None)
 
     Raises
     ------
+    MissingPackageError
+        gwcs is not installed.
     ValueError
         The scale by velocity aberration is not positive.
 
@@ -68,7 +72,12 @@ def imaging_wcs(distortion, pointing, shape, *, corner=(1, 1), size=(None, None)
     -----
     Source: reference behaviour.
     """
-    import gwcs
+    try:
+        import gwcs
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(
+            f"world coordinates need the package gwcs ({error}); install it with: python -m pip install 'upramp[wcs]'"
+        ) from error
     from astropy import coordinates
     from astropy import units as u
     from gwcs import coordinate_frames as frames
