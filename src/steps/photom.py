@@ -97,8 +97,8 @@ class PhotomStep(ImageStep):
             part = area.data[y : y + subarray.ysize, x : x + subarray.xsize]
             if part.shape != image.shape[-2:]:
                 raise ReferenceFileError(
-                    f"the AREA reference {area.meta.filename} {area.shape} does not cover the pixels of {image!r}, which "
-                    f"begin at ({x + 1}, {y + 1}); give another with override_area, or N/A to do without"
+                    f"the AREA reference {area.meta.filename} {area.shape} does not cover the pixels of {image!r}, "
+                    f"which begin at ({x + 1}, {y + 1}); give another with override_area, or N/A to do without"
                 )
             image.area = part
         source = photom if area is None else area

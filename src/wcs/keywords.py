@@ -1,4 +1,4 @@
-"""What the header of an image says about its world coordinates: the footprint, and an approximation by FITS keywords."""
+"""What the header of an image says about its world coordinates: the footprint, and FITS keywords."""
 
 __all__ = ["SIP_KEYS", "footprint_region", "sip_keywords"]
 

@@ -23,7 +23,7 @@ def test_our_alias_wins_and_packages_can_be_named():
 def test_other_packages_are_found_by_entry_point():
     pytest.importorskip("jwst")
     assert classes.class_name_of_alias("jwst::jump") == "jwst.step.JumpStep"
-    assert classes.class_name_of_alias("assign_wcs") == "jwst.step.AssignWcsStep"
+    assert classes.class_name_of_alias("extract_1d") == "jwst.step.Extract1dStep"
 
 
 def test_dotted_names(tiny):

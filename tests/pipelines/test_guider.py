@@ -124,7 +124,7 @@ def test_refusals(steps, references):
     raw.meta.exposure.type = "FGS_IMAGE"
     with pytest.raises(UnsupportedModeError, match="EXP_TYPE is FGS_IMAGE; guider_cds takes FGS_ID-IMAGE"):
         GuiderCdsStep(**steps["guider_cds"]).run(raw)
-    with pytest.raises(TypeError, match="should be opened as a GuiderCalModel"):
+    with pytest.raises(TypeError, match="got a GuiderRawModel. Expected an ImageModel, CubeModel or GuiderCalModel"):
         FlatFieldStep(**steps["flat_field"]).run(raw)
     short = GuiderRawModel(raw.data[:, :1])
     short.update(GuiderRawModel(EXPOSURE))

@@ -99,6 +99,6 @@ def test_files_that_no_rule_can_be_made_of(tmp_path):
     with pytest.raises(ReferenceFileError, match="REFTYPE, INSTRUME, USEAFTER"):
         build_crds_cache(tmp_path / "crds", [path])
     with fits.open(path, mode="update") as hdus:
-        hdus[0].header.update({"REFTYPE": "PHOTOM", "INSTRUME": "NIRCAM", "USEAFTER": "2022-01-01T00:00:00"})
-    with pytest.raises(ReferenceFileError, match="'photom'"):
+        hdus[0].header.update({"REFTYPE": "TSOPHOT", "INSTRUME": "NIRCAM", "USEAFTER": "2022-01-01T00:00:00"})
+    with pytest.raises(ReferenceFileError, match="'tsophot'"):
         build_crds_cache(tmp_path / "crds", [path])
