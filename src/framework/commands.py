@@ -166,7 +166,7 @@ def plan(arguments):
     )
     parser.add_argument("--save", metavar="PLAN", help="write the plan too: .json, .yaml or .asdf")
     options, rest = parser.parse_known_args(arguments)
-    step = options.step or _pipeline_for(options.file)
+    step = options.step or pipeline_for(options.file)
 
     def show(command_line):
         from upramp.framework.plans import Plan
@@ -184,7 +184,8 @@ def plan(arguments):
     return _reported(show, [_QUIET, step, options.file, *rest], step)
 
 
-def _pipeline_for(path):
+def pipeline_for(path):
+    """Alias of the pipeline that calibrates an exposure, after its EXP_TYPE."""
     from upramp.framework.references import crds_parameters
 
     if not Path(path).is_file():

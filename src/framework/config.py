@@ -1,8 +1,8 @@
 """Parameter files, and the one place where a configuration is resolved from its layers.
 
-Layers, highest first: command line or keyword, the user's parameter file, the ``config_file`` of a sub-step,
-the observatory's parameter reference of the pipeline, those of its sub-steps; then the defaults of the spec.
-Only values that somebody wrote take part. Every resolved value knows the layer it came from.
+Layers, highest first: command line or keyword, a ``config_file`` that these give for a sub-step, the user's parameter
+file, a ``config_file`` in that, the observatory's parameter reference of the pipeline, those of its sub-steps; then
+the defaults of the spec. Only values that somebody wrote take part. Every resolved value knows the layer it came from.
 """
 
 import logging
@@ -26,10 +26,11 @@ class Rank(IntEnum):
     """Which layer wins: the lowest number."""
 
     CALLER = 0
-    USER_FILE = 1
-    CONFIG_FILE = 2
-    CRDS_PIPELINE = 3
-    CRDS_STEP = 4
+    CALLER_CONFIG_FILE = 1
+    USER_FILE = 2
+    CONFIG_FILE = 3
+    CRDS_PIPELINE = 4
+    CRDS_STEP = 5
 
 
 @dataclass(frozen=True)
@@ -244,4 +245,5 @@ def _sub_step_file(layer, name, keys):
     values = found.values
     for key in reversed(keys):
         values = {"steps": {key: values}}
-    return Layer(Rank.CONFIG_FILE, f"config_file {found.path.name}", values, found.path.absolute().parent)
+    rank = Rank.CALLER_CONFIG_FILE if layer.rank <= Rank.CALLER_CONFIG_FILE else Rank.CONFIG_FILE
+    return Layer(rank, f"config_file {found.path.name}", values, found.path.absolute().parent)

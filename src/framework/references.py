@@ -226,6 +226,8 @@ class ReferenceFinder:
         return paths, missing
 
     def _query(self, parameters, reftypes):
+        if self.unavailable:
+            raise self.unavailable  # asking again would only wait for the server again
         crds = _client()
         simple = {name: value for name, value in parameters.items() if isinstance(value, str | int | float)}
         names = _ask(crds.getrecommendations, simple, reftypes=tuple(reftypes), observatory=OBSERVATORY)

@@ -6,6 +6,8 @@ import pytest
 
 from upramp import registry
 from upramp.cli import main
+from upramp.framework import commands
+from upramp.models import ImageModel
 
 
 @pytest.fixture
@@ -120,6 +122,24 @@ def test_plan_of_any_step(upramp, tiny, exposure, workdir):
     assert "readnoise: none (override of OuterPipeline.needs)" in lines
     assert lines[-2:] == ["o/x_nrca1_outerpipeline.fits", "o/x_nrca1_one.fits"]
     assert [path.name for path in workdir.iterdir()] == [exposure]
+
+
+@pytest.mark.parametrize(
+    ("kind", "pipeline"),
+    [
+        ("NRC_IMAGE", "calwebb_detector1"),
+        ("FGS_IMAGE", "calwebb_detector1"),
+        ("FGS_FINEGUIDE", "calwebb_guider"),
+        ("FGS_ID-STACK", "calwebb_guider"),
+        ("MIR_DARKMRS", "calwebb_dark"),
+        ("NRS_DARK", "calwebb_dark"),
+    ],
+)
+def test_pipeline_for_an_exposure(workdir, kind, pipeline):
+    model = ImageModel((2, 2))
+    model.meta.exposure.type = kind
+    model.save("x.fits")
+    assert commands.pipeline_for("x.fits") == pipeline
 
 
 def test_plan_without_an_exposure(upramp):

@@ -252,7 +252,15 @@ def test_update_pars(tiny):
     assert "own = 'o'  # attribute" in pipe.explain_pars().splitlines()
 
 
-LEVELS = [Rank.CALLER, Rank.USER_FILE, Rank.CONFIG_FILE, Rank.CRDS_PIPELINE, Rank.CRDS_STEP]
+def test_a_config_file_of_the_caller_wins_over_the_file(tiny, workdir):
+    (workdir / "p.cfg").write_text("class = tiny_steps.TinyPipeline\n[steps]\n[[one]]\nn = 2\nval = 2\nopt = b\n")
+    (workdir / "one.cfg").write_text("n = 3\nval = 3\n")
+    steps = {"one": {"config_file": "one.cfg", "val": 4}}
+    pipe = tiny.TinyPipeline.configure(config_file="p.cfg", pars={"steps": steps}, use_crds=False)
+    assert (pipe.one.val, pipe.one.n, pipe.one.opt) == (4.0, 3, "b")
+
+
+LEVELS = list(Rank)
 
 
 @given(st.sets(st.sampled_from(LEVELS)), st.permutations(LEVELS))
