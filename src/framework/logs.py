@@ -6,6 +6,7 @@ duration of one run, and removed afterwards.
 
 import contextlib
 import getpass
+import ipaddress
 import logging
 import re
 import socket
@@ -236,9 +237,8 @@ def recording(extra=()):
 
 
 _PATH = re.compile(r"(?<![\w:/.])~?/(?:[^\s/'\",:;()\[\]]+/)+")
-_ADDRESS = re.compile(
-    r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]*\w)|(?<![\w:.-])(?:[0-9a-fA-F]{1,4}:){4,7}[0-9a-fA-F]{1,4}(?![\w:])"
-)
+_IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]*\w)")
+_IPV6 = re.compile(r"(?<![\w:.-])[0-9a-fA-F]{1,4}:[0-9a-fA-F:]*:[0-9a-fA-F]{0,4}(?![\w:])")
 
 
 def scrub(line, names=None):
@@ -248,11 +248,25 @@ def scrub(line, names=None):
     """
     line = _PATH.sub("", line)
     names = _private_names() if names is None else names
-    return "" if _ADDRESS.search(line) or any(_mentions(line, name) for name in names) else line
+    return "" if _has_address(line) or any(_mentions(line, name) for name in names) else line
+
+
+def _has_address(line):
+    return _IPV4.search(line) is not None or any(_is_ipv6(found) for found in _IPV6.findall(line))
+
+
+def _is_ipv6(text):
+    # Not hours:minutes:seconds, which is no address: it has too few parts for one without "::".
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _mentions(line, name):
-    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", line) is not None
+    # A short name only as a word of its own: it is part of too many others.
+    return name in line if len(name) > 2 else re.search(rf"(?<!\w){re.escape(name)}(?!\w)", line) is not None
 
 
 def _private_names():

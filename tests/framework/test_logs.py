@@ -102,6 +102,12 @@ def test_bad_configuration_files(workdir, text, message):
         ("version 1.20.0", "version 1.20.0"),
         ("at 08:17:05.881 in 2026-11-22", "at 08:17:05.881 in 2026-11-22"),
         ("from 2001:db8:0:0:1:0:0:1", ""),
+        ("from 2001:db8::ff00:42:8329 on", ""),
+        ("2001:db8:4006:812::200e", ""),
+        ("at 12:30:05 UTC, upramp::jump, [::2]", "at 12:30:05 UTC, upramp::jump, [::2]"),
+        ("janet ran", ""),
+        ("/data/jane/x.fits", "x.fits"),
+        ("../file.txt, relative/file.txt and file I/O error", "../file.txt, relative/file.txt and file I/O error"),
     ],
 )
 def test_scrub(monkeypatch, line, expected):
