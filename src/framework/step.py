@@ -287,7 +287,9 @@ class Step(Configurable, Lookup, Saving):
 
     # ---- models --------------------------------------------------------------------------------------
 
-    def prepare_output(self, data, open_as=None, *, make_copy=None, open_models=True):
+    def prepare_output(
+        self, data, open_as=None, *, make_copy=None, open_models=True, open_as_type=None, open_as_ramp=False
+    ):
         """Give `process` a model that it may change.
 
         A file is opened. A model is copied when the step is standalone, so that the caller's own stays as
@@ -298,6 +300,11 @@ class Step(Configurable, Lookup, Saving):
         data : str, Path, model, or a list of these
         open_as : type, optional
             Model class that the step needs.
+        open_as_type : type, optional
+            Model class to open a file with, or to make from a model of another class; whether header and arrays of
+            the file agree is not checked then.
+        open_as_ramp : bool
+            The same with the class of ramps: GuiderRawModel for guide stars, else RampModel.
         make_copy : bool, optional
             Copy in any case, or in none.
         open_models : bool
@@ -314,28 +321,46 @@ class Step(Configurable, Lookup, Saving):
         """
         if isinstance(data, list | tuple):
             options = {"make_copy": make_copy, "open_models": open_models}
+            options |= {"open_as_type": open_as_type, "open_as_ramp": open_as_ramp}
             return [self.prepare_output(one, open_as, **options) for one in data]
+        if open_as_ramp and open_as_type is None and (open_models or is_model(data)):
+            open_as_type = self._ramp_class(data)
         if isinstance(data, str | Path):
             if open_models:
-                return self._opened(data, open_as)
+                return self._opened(data, open_as or open_as_type, check=open_as_type is None)
             if make_copy:
                 raise TypeError(f"Copy is not possible for input type {type(data).__name__}: {data!r} is not opened")
             return data
         if open_as is not None and not isinstance(data, open_as):
-            raise TypeError(
-                f"Input data model is not compatible: {self.name} got a {type(data).__name__}. "
-                f"The file should be opened as a {open_as.__name__} before calling the step."
-            )
+            raise self._incompatible(data, open_as)
+        if open_as_type is not None and type(data) is not open_as_type:
+            data = open_as_type(data)
         return data.copy() if (self.parent is None if make_copy is None else make_copy) else data
 
-    def _opened(self, name, open_as):
+    def _incompatible(self, model, wanted):
+        return TypeError(
+            f"Input data model is not compatible: {self.name} got a {type(model).__name__}. "
+            f"The file should be opened as a {wanted.__name__} before calling the step."
+        )
+
+    def _ramp_class(self, data):
+        from upramp import models
+
+        model = data if is_model(data) else self.open_model(data)
+        guides = str(model.meta.exposure.type).startswith(("FGS_ID", "FGS_ACQ", "FGS_TRACK", "FGS_FINEGUIDE"))
+        found = models.GuiderRawModel if guides else models.RampModel
+        if model is data and isinstance(model, models.Level1bModel):
+            raise self._incompatible(model, found)
+        return found
+
+    def _opened(self, name, open_as, check=True):
         from upramp import models
 
         path = self.make_input_path(name)
         if not path.exists():
             raise FileNotFoundError(f"The input file {path} of step {self.name} does not exist")
         model = (open_as or models.open)(path)
-        if hasattr(model, "check_consistency"):
+        if check and hasattr(model, "check_consistency"):
             model.check_consistency()
         return model
 

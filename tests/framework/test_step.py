@@ -270,6 +270,22 @@ def test_prepare_output_with_options(tiny, exposure):
     assert pipe.one.prepare_output(model, make_copy=True) is not model
 
 
+def test_prepare_output_as_another_class(tiny, exposure):
+    from upramp import models
+
+    step = tiny.AddStep()
+    ramp = models.RampModel(np.zeros((2, 3, 4, 5), np.float32))
+    assert step.prepare_output(ramp, open_as_ramp=True) is not ramp
+    ramp.meta.exposure.type = "FGS_ID-IMAGE"
+    ramp.save("ramp.fits")
+    for data in (ramp, "ramp.fits"):
+        assert type(step.prepare_output(data, open_as_ramp=True)) is models.GuiderRawModel
+        assert type(step.prepare_output(data, open_as_type=models.RampModel)) is models.RampModel
+    assert type(step.prepare_output([ramp], open_as_ramp=True)[0]) is models.GuiderRawModel
+    with pytest.raises(TypeError, match="not compatible"):
+        step.prepare_output(models.Level1bModel((1, 2, 4, 5)), open_as_ramp=True)
+
+
 def test_arguments_that_are_neither_files_nor_models(tiny):
     class Sum(Step):
         reference_file_types = ("flat",)
