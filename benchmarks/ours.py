@@ -220,7 +220,7 @@ def stepwise_call(case, field):
     case : Case
     field : str
         What `upramp.kernels.chain.Chain` calls the correction: "jump" with all events that the case asks for, "fit"
-        for the likelihood, or one of those before.
+        for the likelihood, "persistence", or one of those before.
 
     Returns
     -------
@@ -231,12 +231,17 @@ def stepwise_call(case, field):
     ramp, op = corrected_ramp(case, field)
     names = ("data", "groupdq", "pixeldq")
     saved = {name: getattr(ramp, name).copy() for name in names}
+    remembered = op.until.copy() if field == "persistence" else None
 
     def restore():
         for name, array in saved.items():
             setattr(ramp, name, array.copy())
+        if remembered is not None:
+            op.until[...] = remembered
 
-    if field == "jump":
+    if field in ("charge_migration", "persistence"):
+        writes = [np.empty_like(ramp.groupdq)]
+    elif field == "jump":
         writes = [np.empty_like(ramp.groupdq), np.empty_like(ramp.pixeldq)]
     elif field == "fit":
         writes = [array for planes in _rate_planes(ramp.data.shape) for array in planes]
@@ -244,6 +249,21 @@ def stepwise_call(case, field):
         writes = [np.empty_like(array) for array in saved.values()]
     run = partial(_APPLY.get(field, stepwise.apply), op, ramp)
     return KernelCall(field, run, restore, list(saved.values()), writes)
+
+
+def emicorr_call(case):
+    """Interference, as the step subtracts it from a native ramp with the flags of the mask."""
+    with environment(**case.environment):
+        pipeline = Detector1Pipeline(steps=case.steps)
+        ramp = pipeline.dq_init.run(RampModel(str(case.raw)))
+        wanted = pipeline.emicorr.correction(ramp)
+    saved = ramp.data.copy()
+
+    def restore():
+        ramp.data[...] = saved
+
+    run = partial(pipeline.emicorr.subtract, ramp, wanted)
+    return KernelCall("emicorr", run, restore, [saved, ramp.pixeldq], [np.empty_like(saved)])
 
 
 def resultants(case):

@@ -26,6 +26,9 @@ FUNCTIONS = {
     "dark": ("stcal.dark_current.dark_sub", "do_correction_data"),
     "jump": ("jwst.jump.jump_step", "detect_jumps_data"),
     "ramp_fit": ("stcal.ramp_fitting.ramp_fit", "ramp_fit_data"),
+    "emicorr": ("jwst.emicorr.emicorr", "apply_emicorr"),
+    "charge_migration": ("jwst.charge_migration.charge_migration", "charge_migration"),
+    "persistence": ("jwst.persistence.persistence", "DataSet.do_all"),
     "refpix, IRS2": ("jwst.refpix.irs2_subtract_reference", "correct_model"),
 }
 _STRUN = "import sys; from stpipe._cli.strun import main; sys.exit(main())"
@@ -82,9 +85,12 @@ def strun_command(case, output_folder):
 
 
 def _watch(name, module, function, figures):
-    """Put a clock around a function of a module."""
-    module = importlib.import_module(module)
-    original = getattr(module, function)
+    """Put a clock around a function of a module, or a method of a class in it."""
+    *classes, function = function.split(".")
+    owner = importlib.import_module(module)
+    for one in classes:
+        owner = getattr(owner, one)
+    original = getattr(owner, function)
 
     def watched(*arguments, **keywords):
         seconds = []
@@ -101,7 +107,7 @@ def _watch(name, module, function, figures):
         found["peak"] = max(found["peak"], peak)
         return result
 
-    setattr(module, function, watched)
+    setattr(owner, function, watched)
 
 
 def _time_pipeline(raw, folder, steps, repeats):

@@ -17,6 +17,7 @@ from benchmarks import floor, measure, ours, peer, shapes
 FULL, SMALL, SERIES = "nircam_full_2x10", "nircam_sub160_4x7", "nircam_tso_120x5"
 EIGHT, STRIPE = "nircam_full_8x10", "nircam_tso_4x5"
 SNOWBALLS = "nircam_snowballs_2x10", "nircam_snowballs_8x10"
+EMI, BRIGHT = ("miri_emi_full_2x20", "miri_emi_mask1065_4x20"), "nircam_sub640_2x10_hit1%"
 MIRI, IRS2 = "miri_full_3x20", "nirspec_irs2_full_1x10"
 DATA_LIMIT = 1_500_000  # kB of private memory for the exposure that is larger
 
@@ -233,6 +234,21 @@ def fits(session, mode=FULL):
         yield _call_row(session, f"Casertano fit, {what}", mode, call, theirs and theirs[what])
 
 
+def optional_steps(session, emi=EMI, bright=BRIGHT):
+    """Steps that are off by default, on the arrays that they meet in the chain."""
+    wanted = [(mode, "emicorr") for mode in emi] + [(emi[-1], "emicorr, sequential")]
+    for mode, variant in wanted:
+        case = session.case(mode, variant)
+        theirs = session.peers.functions_and_pipeline(case)
+        call = ours.emicorr_call(case)
+        yield _call_row(session, f"step {variant}", mode, call, theirs and theirs["kernels"]["emicorr"])
+    for variant, name in (("charge migration", "charge_migration"), ("persistence", "persistence")):
+        case = session.case(bright, variant)
+        theirs = session.peers.functions_and_pipeline(case)
+        call = ours.stepwise_call(case, name)
+        yield _call_row(session, f"step {name}", bright, call, theirs and theirs["kernels"][name])
+
+
 def interleaved_reference(session, mode):
     """Reference pixels of an IRS2 readout; the floor is the time of the transforms."""
     case = session.cases[mode]
@@ -345,6 +361,7 @@ SECTIONS = {
     "cosmic-rays": Section("Time against cosmic rays (part of the ramps hit)", _HITS, cosmic_rays),
     "large-events": Section("Snowballs and showers", (*SNOWBALLS, MIRI), large_events),
     "fits": Section("Other fits than least squares, arrays to arrays", (FULL,), fits),
+    "optional": Section("Steps that are off by default", (*EMI, BRIGHT), optional_steps),
     "instruments": Section("MIRI and NIRSpec IRS2", (MIRI, IRS2), instruments),
     "threads": Section("One thread and two", (FULL,), threads),
     "first-run": Section("First run, empty kernel cache", (FULL,), first_run),

@@ -30,7 +30,7 @@ class Mode:
 
     ``simulated`` integrations are drawn, and repeated in turn if there are more (None: all are drawn).
     ``ramps_hit`` is the part of the ramps that take a primary cosmic-ray hit (None: as in space). ``snowballs`` and
-    ``showers`` come with every integration.
+    ``showers`` come with every integration; ``emi`` is the amplitude of interference [DN].
     """
 
     name: str
@@ -43,6 +43,7 @@ class Mode:
     readpatt: str | None = None
     snowballs: int = 0
     showers: int = 0
+    emi: float = 0.0
 
     @property
     def config(self):
@@ -54,6 +55,8 @@ class Mode:
             nints=self.nints,
             ngroups=self.ngroups,
             snowballs=self.snowballs,
+            emi=self.emi,
+            emi_frequency=EMI_FREQUENCY,
             star_count=40,
         )
         if self.ramps_hit is None:
@@ -75,6 +78,7 @@ RAMPS_HIT = (0.0, 0.01, 0.25)
 LARGE = "nircam_full_75x10"  # 6.3 GB of raw samples
 SNOWBALLS = 20  # in an integration; in space about one in 107 s
 SHOWERS = 20
+EMI_FREQUENCY = 10.039216  # Hz; frames of MIRI take a whole number of periods of 390.625 Hz, in most subarrays
 SHOWER_LEVEL, SHOWER_SIZE = 25, 12  # DN in the middle; half its width [pixel]
 
 MODES = {
@@ -90,6 +94,8 @@ MODES = {
         Mode("nircam_snowballs_2x10", "FULL", 2, 10, snowballs=SNOWBALLS),
         Mode("nircam_snowballs_8x10", "FULL", 8, 10, simulated=2, snowballs=SNOWBALLS),
         Mode("miri_full_3x20", "FULL", 3, 20, detector="MIRIMAGE", showers=SHOWERS),
+        Mode("miri_emi_full_2x20", "FULL", 2, 20, detector="MIRIMAGE", emi=8.0),
+        Mode("miri_emi_mask1065_4x20", "MASK1065", 4, 20, detector="MIRIMAGE", emi=8.0),
         Mode("nirspec_irs2_full_1x10", "FULL", 1, 10, detector="NRS1", readpatt="NRSIRS2RAPID"),
     )
 }
@@ -98,6 +104,10 @@ MODES = {
 VARIANTS = {
     "snowballs": {"jump": {"expand_large_events": True}},
     "showers": {"jump": {"find_showers": True}},
+    "emicorr": {"emicorr": {"skip": False}},
+    "emicorr, sequential": {"emicorr": {"skip": False, "algorithm": "sequential"}},
+    "charge migration": {"charge_migration": {"skip": False}},
+    "persistence": {"persistence": {"skip": False, "persistence_time": 60, "dn_threshold": 30000.0}},
     "likelihood": {"jump": {"skip": True}, "ramp_fit": {"algorithm": "LIKELY"}},
 }
 
@@ -146,7 +156,7 @@ def prepare(names, root=DEFAULT_CACHE):
     modes = [MODES[name] for name in dict.fromkeys(names)]
     root = Path(root)
     references = {}
-    for setting in dict.fromkeys((mode.detector, mode.subarray, mode.readpatt) for mode in modes):
+    for setting in dict.fromkeys((mode.detector, mode.subarray, mode.readpatt, mode.emi) for mode in modes):
         # Another file of the same name (the pipeline's parameters, which serve a whole detector) is the same.
         references = _references(setting, root) | references
     crds = root / f"crds-{_key(*sorted(map(str, references.values())))}"
@@ -162,11 +172,11 @@ def _key(*parts):
 
 
 def _references(setting, root):
-    """Reference files by name of a detector, subarray and pattern, with a dark as long as the longest integration."""
-    modes = [mode for mode in MODES.values() if (mode.detector, mode.subarray, mode.readpatt) == setting]
-    detector, subarray, readpatt = setting
+    """Reference files by name of a detector, subarray, pattern and interference, with darks as long as integrations."""
+    modes = [mode for mode in MODES.values() if (mode.detector, mode.subarray, mode.readpatt, mode.emi) == setting]
+    detector, subarray, readpatt, emi = setting
     longest = max(mode.ngroups for mode in modes)
-    config = Mode("", subarray, 1, longest, detector=detector, readpatt=readpatt).config
+    config = Mode("", subarray, 1, longest, detector=detector, readpatt=readpatt, emi=emi).config
     folder = root / f"references-{_key(config)}"
     if not folder.exists():
         root.mkdir(parents=True, exist_ok=True)

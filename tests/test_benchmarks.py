@@ -97,6 +97,7 @@ def further(tmp_path_factory):
             shapes.Mode("few", "SUB160", 2, 6, snowballs=3),
             shapes.Mode("many", "SUB160", 4, 6, simulated=2, snowballs=3),
             shapes.Mode("mid", "SUB64", 3, 12, detector="MIRIMAGE", showers=1),
+            shapes.Mode("waves", "SUB64", 2, 10, detector="MIRIMAGE", emi=8.0),
         )
         for mode in small:
             patch.setitem(shapes.MODES, mode.name, mode)
@@ -130,6 +131,14 @@ def test_instruments(further):
     whole, command = further("instruments", ("mid",))
     assert (whole.measure, command.measure) == ("file to files", "strun")
     assert command.peak_anonymous > 0 and command.peer_peak is None
+
+
+def test_optional_steps(further):
+    rows = further("optional_steps", ("waves",), "few")
+    assert [row.measure for row in rows] == [
+        "step emicorr", "step emicorr, sequential", "step charge_migration", "step persistence",
+    ]  # fmt: skip
+    assert all(row.seconds > 0 and row.floor > 0 and row.peer is None for row in rows)
 
 
 def test_fits_with_the_peer(further):

@@ -23,7 +23,14 @@ from upramp.cli import main
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "src"
 ROOMS = ("kernels", "wcs", "models", "framework", "steps", "pipelines")
-DOCUMENTS = ("README.md", "docs/simulate.md", "docs/kernels.md", "docs/large_events.md", "docs/pipelines.md")
+DOCUMENTS = (
+    "README.md",
+    "docs/simulate.md",
+    "docs/kernels.md",
+    "docs/large_events.md",
+    "docs/optional_steps.md",
+    "docs/pipelines.md",
+)
 
 
 @pytest.fixture(scope="module")

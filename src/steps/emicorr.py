@@ -149,11 +149,12 @@ class EmiCorrStep(MiriStep):
         ramp = self.prepare_output(data, open_as=RampModel)
         case = self.correction(ramp)
         if case is not None:
-            self._subtract(ramp, case)
+            self.subtract(ramp, case)
             self.record_complete(ramp)
         return ramp
 
-    def _subtract(self, ramp, case):
+    def subtract(self, ramp, case):
+        """Subtract what `correction` has found from the samples of a ramp."""
         from upramp.kernels.emicorr import Readout, Wave, subtract_emi_in_place
 
         (samples,) = require(ramp, NSAMPLES="meta.exposure.nsamples")
