@@ -26,7 +26,14 @@ log = logging.getLogger(__name__)
 
 MARK = "upramp_plan"
 LAYOUT = 1
-_SECTIONS = ("class", "name", "software", "input", "crds", "parameters", "steps", "references", "outputs")
+_TEXT = str | None
+_SECTIONS = {
+    "class": str, "name": str, "software": dict, "input": dict, "crds": dict | None, "parameters": dict, "steps": list,
+    "references": list, "outputs": list,
+}  # fmt: skip
+_INPUT = {"path": str, "sha256": str}
+_CRDS = {"client": str, "context": str}
+_REFERENCE = {"type": str, "path": _TEXT, "overridden_by": _TEXT, "sha256": _TEXT, "problem": _TEXT}
 
 
 @cache
@@ -126,9 +133,9 @@ class Plan:
             return None
         if tree[MARK] != LAYOUT:
             raise ConfigError(f"{path} is a plan of the layout {tree[MARK]!r}; this version of upramp reads {LAYOUT}")
-        absent = [name for name in _SECTIONS if name not in tree]
-        if absent:
-            raise ConfigError(f"{path} is a damaged plan: it has no {', '.join(absent)}")
+        damage = list(_damage(tree))
+        if damage:
+            raise ConfigError(f"{path} is a damaged plan, without a proper {', '.join(damage)}")
         return cls(tree, path.absolute().parent)
 
     def save(self, path):
@@ -246,6 +253,36 @@ class Plan:
         path = Path(reference["path"])
         cache_folder = Path(os.environ.get("CRDS_PATH") or DEFAULT_CACHE, "references", OBSERVATORY)
         return [path, cache_folder / path.name, *cache_folder.glob(f"*/{path.name}"), self.folder / path.name]
+
+
+def _damage(tree):
+    """Names of what is absent from a plan, or of another kind than it should be."""
+    yield from _wrong(tree, _SECTIONS, "")
+    yield from _wrong(tree.get("input"), _INPUT, "input.")
+    if tree.get("crds") is not None:
+        yield from _wrong(tree["crds"], _CRDS, "crds.")
+    references = tree.get("references")
+    for number, reference in enumerate(references if isinstance(references, list) else []):
+        yield from _wrong(reference, _REFERENCE, f"references[{number}].")
+    yield from _wrong_parameters(tree.get("parameters"), "parameters.")
+
+
+def _wrong(mapping, kinds, prefix):
+    if not isinstance(mapping, dict):
+        mapping = {}
+    return [prefix + key for key, kind in kinds.items() if key not in mapping or not isinstance(mapping[key], kind)]
+
+
+def _wrong_parameters(parameters, prefix):
+    if not isinstance(parameters, dict):
+        yield prefix
+        return
+    for key, entry in parameters.items():
+        if key == "steps" and isinstance(entry, dict):
+            for name, below in entry.items():
+                yield from _wrong_parameters(below, f"{prefix}steps.{name}.")
+        elif not (isinstance(entry, dict) and "value" in entry):
+            yield prefix + key
 
 
 def _parameters(step):

@@ -1,20 +1,23 @@
 """Command lines and parameter files that nobody would write: always a status and a message, never anything else."""
 
+import json
 import re
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from upramp import cli
 from upramp.framework import specs
 
 BOX = re.compile(r"-{70}\nERROR (PARSING CONFIGURATION|RUNNING STEP '\w+'):\n(    .*\n|\n)+-{70}\n")
 EXPOSURE = "x_nrca1_rate.fits"
 
 fuzz = settings(
-    max_examples=150,
+    max_examples=80,
     deadline=timedelta(seconds=20),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -148,3 +151,59 @@ def test_values_are_read_as_by_the_peer(text):
     # The peer takes three quotes for the beginning of a longer text, which then does not end.
     if theirs is not None and "\n" not in text and not text.startswith(("'''", '"""')):
         assert ours == theirs
+
+
+commands = st.one_of(
+    st.tuples(st.just("list"), st.lists(st.one_of(words, st.sampled_from(["*", "--steps-only", "--pipelines-only"])))),
+    st.tuples(
+        st.sampled_from(["describe", "plan", "run-plan"]),
+        st.lists(st.one_of(steps.map(lambda name: [name]), options), max_size=4).map(lambda found: list(chain(*found))),
+    ),
+)
+
+
+@fuzz
+@given(commands)
+@example(("plan", [EXPOSURE, "tiny_steps.AddStep", "--save", "x"]))
+@example(("plan", [EXPOSURE, "tiny_steps.AddStep", "--save="]))
+@example(("describe", ["tiny_steps.AddStep", "gone.fits"]))
+@example(("run-plan", [EXPOSURE]))
+def test_other_commands(exposure, tiny, capsys, command):
+    name, arguments = command
+    capsys.readouterr()
+    try:
+        status = cli.main([name, *arguments])
+    except SystemExit as stop:
+        status = stop.code
+    captured = capsys.readouterr()
+    assert status in (0, 1, 2, 255)
+    if status in (1, 255):
+        assert BOX.search(captured.out) or captured.err.splitlines()[-1].startswith(f"upramp {name}: "), captured
+
+
+@pytest.fixture
+def plan_tree(exposure, tiny, capsys):
+    """A small plan."""
+    assert cli.main(["plan", exposure, "tiny_steps.TinyPipeline", "--steps.one.n=2", "--save", "p.json"]) == 0
+    return json.loads(Path("p.json").read_text())
+
+
+@fuzz
+@given(st.data())
+def test_damaged_plans(plan_tree, strun_here, data):
+    tree = json.loads(json.dumps(plan_tree))
+    place = tree
+    while True:
+        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+        below = place[key]
+        if not (isinstance(below, dict | list) and below and data.draw(st.booleans())):
+            break
+        place = below
+    if data.draw(st.booleans()):
+        del place[key]
+    else:
+        place[key] = data.draw(trees)
+    Path("f.json").write_text(json.dumps(tree))
+    done = strun_here("f.json", *data.draw(st.sampled_from([[], [EXPOSURE]])))
+    _check(done)
+    assert "Traceback" not in done.err, done.err

@@ -141,7 +141,7 @@ def test_what_is_no_plan(small, capsys):
     assert main(["run-plan", "gone.json"]) == 1 and "does not exist" in capsys.readouterr().err
     for content, message in [
         ('{"upramp_plan": ', "damaged plan"),
-        ('{"upramp_plan": 1, "class": "jump"}', "damaged plan: it has no name, software"),
+        ('{"upramp_plan": 1, "class": "jump"}', "damaged plan, without a proper name, software, input"),
         ('{"upramp_plan": 7}', "this version of upramp reads 1"),
         ("upramp_plan: [", "damaged plan"),
     ]:
