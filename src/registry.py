@@ -25,6 +25,7 @@ _STEPS = {
     "dark_current": "DarkCurrentStep",
     "charge_migration": "ChargeMigrationStep",
     "jump": "JumpStep",
+    "clean_flicker_noise": "CleanFlickerNoiseStep",
     "persistence": "PersistenceStep",
     "ramp_fit": "RampFitStep",
     "gain_scale": "GainScaleStep",

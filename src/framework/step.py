@@ -400,6 +400,12 @@ class Step(Configurable, Lookup, Saving):
         self._set_status(model, "SKIPPED", reason)
         return model
 
+    def record_failure(self, model, reason):
+        """Like `record_skip`, with the status FAILED: the step has tried, and left the data as they were."""
+        log.warning("Step %s failed, the data are unchanged: %s", self.name, reason)
+        self._set_status(model, "FAILED")
+        return model
+
     def record_complete(self, model):
         """Record that the step has run: status COMPLETE. Returns the model."""
         self._set_status(model, "COMPLETE")

@@ -9,6 +9,7 @@ from upramp.framework import Pipeline, executor
 from upramp.kernels._irs2_layout import is_interleaved
 from upramp.models import Level1bModel, RampModel
 from upramp.steps.charge_migration import ChargeMigrationStep
+from upramp.steps.clean_flicker_noise import CleanFlickerNoiseStep
 from upramp.steps.dark_current import DarkCurrentStep
 from upramp.steps.dq_init import DQInitStep
 from upramp.steps.emicorr import EmiCorrStep
@@ -20,7 +21,6 @@ from upramp.steps.jump import JumpStep
 from upramp.steps.lastframe import LastFrameStep
 from upramp.steps.linearity import LinearityStep
 from upramp.steps.not_available import (
-    CleanFlickerNoiseStep,
     PictureFrameStep,
 )
 from upramp.steps.persistence import PersistenceStep
@@ -175,7 +175,7 @@ class Detector1Pipeline(Pipeline):
         for key in (*self._chain_of(ramp), "ramp_fit", "gain_scale"):
             step = getattr(self, key)
             if not step.skip and hasattr(step, "check_supported"):
-                step.check_supported()
+                step.check_supported(ramp)
 
     @staticmethod
     def _chain_of(ramp):

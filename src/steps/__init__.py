@@ -5,6 +5,7 @@ from importlib import import_module
 _MODULES = {
     "AssignWcsStep": "assign_wcs",
     "ChargeMigrationStep": "charge_migration",
+    "CleanFlickerNoiseStep": "clean_flicker_noise",
     "DQInitStep": "dq_init",
     "DarkCurrentStep": "dark_current",
     "EmiCorrStep": "emicorr",

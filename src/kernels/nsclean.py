@@ -1,0 +1,262 @@
+"""1/f noise of NIRSpec from a fit of frequencies to the background pixels.
+
+Lines are read along the rows of the image, transposed; NRS2 also turned upside down. In a full frame every line has a
+fit of its own of the lowest frequencies, and the result is smoothed a little from line to line. In a subarray the
+pixels, with the pauses between lines, are one stream in time, and windows of lines that hold some 512 background pixels
+are fitted with the lowest and the highest frequencies; windows overlap by half and are blended.
+
+A fit is a weighted one: a pixel counts the more the fewer background pixels there are around it. With weights ``p`` at
+the times ``m`` the coefficients solve ``sum_l S(l - k) c_l = D(k)``, where S and D are the Fourier transforms of
+``p^2`` and of ``p^2 d``; so one transform of each gives all equations.
+
+Source: Rauscher (2024), PASP 136, 015001 (NSClean); reference behaviour for filters, windows, and for the convolution
+that measures the density of pixels, whose result lies one pixel and one line later than it should. Fits are float64;
+the reference has complex64.
+"""
+
+import numpy as np
+
+from upramp.kernels._jit import kernel
+from upramp.kernels._line_medians import _key, _median
+
+__all__ = ["frequency_noise"]
+
+FULL = (2048, 2048)
+BORDER = 4  # lines of reference pixels
+CUTOFF, CUTOFF_WIDTH = 1 / 256, 1 / 1024  # [1 / pixel]
+DENSITY_SIGMA = 32  # pixels
+SMOOTHING_SIGMA = 1.5  # lines
+LINE_CLIP = 3.0
+SMALLEST_DENSITY = 1e-4  # of pixels around one; less is the rounding of the transform
+
+PAUSE = 12  # samples between lines
+SAMPLE_TIME = 1e-5  # s
+WINDOW_PIXELS = 512
+WINDOW_CLIP = 4.0
+LEAST_PART = 0.05  # of the pixels of a window
+TOGETHER = 64  # windows fitted at a time
+DEFAULT_CUTOFFS = (1061, 1211, 49943, 49957)  # Hz
+
+
+def frequency_noise(image, mask, detector, cutoffs=DEFAULT_CUTOFFS):
+    """Noise of an image of NIRSpec.
+
+    Parameters
+    ----------
+    image : (ny, nx) float32
+        Without background, and without NaN.
+    mask : (ny, nx) bool
+        Pixels of the background.
+    detector : str
+        'NRS1', or any other for the orientation of NRS2.
+    cutoffs : 4 float
+        Filter of subarrays [Hz]: full gain up to the first, none between the second and the third, full gain again from
+        the fourth on.
+
+    Returns
+    -------
+    (ny, nx) float64
+        To be subtracted.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        A fit has no solution: there are too few pixels.
+    """
+    turn = slice(None) if detector == "NRS1" else slice(None, None, -1)
+    lines, use = np.ascontiguousarray(image.T[turn]), np.ascontiguousarray(mask.T[turn])
+    noise = _full_frame(lines, use) if image.shape == FULL else _subarray(lines, use, cutoffs)
+    return noise[turn].T
+
+
+# ---- full frames ----
+
+
+def _lowpass(n):
+    """Filter of a line of n pixels: gain of the frequencies from 0 on, as far as it is not 0."""
+    frequency = np.fft.rfftfreq(n)
+    gain = (1 + np.cos(np.pi * (frequency - CUTOFF) / CUTOFF_WIDTH + np.pi / 2)) / 2
+    gain = np.where(frequency <= CUTOFF - CUTOFF_WIDTH / 2, 1.0, gain)
+    return gain[: np.count_nonzero((frequency <= CUTOFF + CUTOFF_WIDTH / 2) & (gain > 0))]
+
+
+def _gaussian(n, sigma):
+    """Gaussian of n points whose peak lies one behind the first (see the top of the module)."""
+    x = np.arange(n)
+    values = np.exp(-((x - (n // 2 + 1)) ** 2) / sigma**2 / 2) / sigma / np.sqrt(2 * np.pi)
+    return np.fft.ifftshift(values)
+
+
+def _inverse_density(use):
+    """Weights of the pixels of a frame: one over the number of background pixels around them."""
+    transform = np.fft.rfft(_gaussian(use.shape[1], DENSITY_SIGMA).astype(np.float32))
+    density = np.fft.irfft(np.fft.rfft(use.astype(np.float32), axis=1) * transform, use.shape[1], axis=1)
+    before = np.roll(density, 1, axis=0)
+    # Behind a line without background pixels the reference divides by the rounding of its transform.
+    density = np.where(np.roll(use, 1, axis=0).any(axis=1, keepdims=True), before, density)
+    with np.errstate(divide="ignore"):
+        return np.where(use & (density > SMALLEST_DENSITY), 1 / density, np.float32(0))
+
+
+@kernel
+def _weigh_lines(out, lines, use, weights):
+    """p^2 d of every line, where values far from the median of the line count as that."""
+    nx = lines.shape[1]
+    keys, scratch, counts = np.empty(nx + 1, np.uint32), np.empty(nx + 1, np.uint32), np.empty(256, np.int64)
+    for r in range(lines.shape[0]):
+        n = 0
+        for x in range(nx):
+            keys[n] = _key(lines[r, x])
+            n += use[r, x]
+        middle = _median(keys, n, scratch, counts)
+        n = 0
+        for x in range(nx):
+            keys[n] = _key(abs(lines[r, x] - middle))
+            n += use[r, x]
+        reach = LINE_CLIP * (1.4826 * np.float64(_median(keys, n, scratch, counts)))
+        for x in range(nx):
+            value = np.float64(lines[r, x])
+            if not middle - reach <= value <= middle + reach:
+                value = np.float64(middle)
+            weight = np.float64(weights[r, x])
+            out[r, x] = weight * weight * value if use[r, x] else 0.0
+
+
+def _full_frame(lines, use):
+    """Noise of a full frame, in the orientation of the readout."""
+    ny, nx = lines.shape
+    gain = _lowpass(nx)
+    n = gain.size
+    weights = _inverse_density(use)
+    weighted = np.empty(lines.shape)
+    _weigh_lines(weighted, lines, use, weights)
+    waves = np.exp(-2j * np.pi * np.arange(nx)[:, None] * np.arange(n) / nx).view(np.float64)
+    of_weights = (weights.astype(np.float64) ** 2 @ waves).view(np.complex128)
+    of_data = (weighted @ waves).view(np.complex128)
+    # A line with fewer pixels than frequencies is not corrected, and the lines of reference pixels are not.
+    fitted = (weights > 0).sum(axis=1) >= n
+    fitted[:BORDER] = fitted[ny - BORDER :] = False
+    coefficients = np.zeros((ny, n), np.complex128)
+    coefficients[fitted] = _solve(of_weights[fitted], of_data[fitted], np.arange(n)) * gain
+    # One pixel late, as the smoothing makes it.
+    coefficients = _smoothed(coefficients * np.exp(-2j * np.pi * np.arange(n) / nx))
+    # The real part of the sum over positive and negative frequencies: Re(c exp(2 pi i m k / n)).
+    coefficients[:, 1:] *= 2
+    return coefficients.view(np.float64) @ waves.reshape(nx, 2 * n).T
+
+
+def _smoothed(values):
+    """Circular convolution from line to line, which lies one line late."""
+    transform = np.fft.fft(_gaussian(len(values), SMOOTHING_SIGMA))
+    return np.fft.ifft(np.fft.fft(values, axis=0) * transform[:, None], axis=0)
+
+
+def _solve(of_weights, of_data, orders):
+    """Coefficients [(...), n] of the waves of these orders; transforms of p^2 start at order 0."""
+    steps = orders[None, :] - orders[:, None]
+    # sum_m p^2 exp(2 pi i m (l - k)): the transform itself has exp(-2 pi i m k).
+    matrix = of_weights[..., np.abs(steps)]
+    matrix = np.where(steps > 0, matrix.conj(), matrix)
+    return np.linalg.solve(matrix, of_data[..., None])[..., 0]
+
+
+# ---- subarrays ----
+
+
+def _bandpass(n, cutoffs):
+    """Gain of all frequencies of n samples in time, float32."""
+    fc = np.array(cutoffs, np.float32)
+    f = np.fft.rfftfreq(n, np.float32(SAMPLE_TIME)).astype(np.float32)
+    gain = np.zeros(f.size, np.float32)
+    gain[f < fc[0]] = 1
+    fall, rise = (fc[0] <= f) & (f < fc[1]), (fc[2] <= f) & (f < fc[3])
+    gain[fall] = 0.5 * (np.cos(np.pi / (fc[1] - fc[0]) * (f[fall] - fc[0])) + 1)
+    gain[rise] = 0.5 * (np.cos(np.pi / (fc[3] - fc[2]) * (f[rise] - fc[2]) + np.pi) + 1)
+    gain[f >= fc[3]] = 1
+    return gain
+
+
+def _without_outliers(lines, use):
+    """The mask without values far from the median, and without their four neighbours."""
+    values = lines[use]
+    middle = np.median(values)
+    reach = WINDOW_CLIP * (1.4825 * np.median(np.abs(values - middle)))
+    bad = use & (np.abs(lines - middle) > reach)
+    grown = np.pad(bad, 1)
+    return use & ~(bad | grown[2:, 1:-1] | grown[:-2, 1:-1] | grown[1:-1, 2:] | grown[1:-1, :-2])
+
+
+def _windows(use):
+    """First and last line (exclusive) of the windows, and their number of background pixels."""
+    count = np.concatenate([[0], np.cumsum(use.sum(axis=1))])
+    found = np.flatnonzero(use.any(axis=1))
+    if found.size == 0:
+        raise np.linalg.LinAlgError("no pixel of the background is left")
+    first, end = int(found[0]), int(found[-1]) + 1
+    windows = []
+    while True:
+        stop = end
+        if count[-1] - count[first] > 1.5 * WINDOW_PIXELS:
+            stop = min(int(np.searchsorted(count, count[first] + WINDOW_PIXELS, side="right")), end)
+        windows.append((first, stop, count[stop] - count[first]))
+        if stop == end:
+            return windows
+        first += max(int(np.round((stop - first) / 2)), 1)
+
+
+class _Filters:
+    """Filters and kernels by the number of samples, which windows share."""
+
+    def __init__(self, cutoffs):
+        self.cutoffs = cutoffs
+        self.sigma = 1 / ((cutoffs[0] + cutoffs[1]) / 2) / SAMPLE_TIME / 2 / 4
+        self._known = {}
+
+    def __call__(self, n):
+        if n not in self._known:
+            gain = _bandpass(n, self.cutoffs)
+            self._known[n] = gain, np.flatnonzero(gain > 0), np.fft.rfft(_gaussian(n, self.sigma))
+        return self._known[n]
+
+
+def _fit_windows(lines, use, filters):
+    """Noise of windows of the same size: (number, lines, columns)."""
+    count, ny, nx = lines.shape
+    n = ny * (nx + PAUSE)
+    gain, orders, density = filters(n)
+    streams = np.zeros((2, count, ny, nx + PAUSE))
+    streams[0, :, :, :nx] = use
+    around = np.fft.irfft(np.fft.rfft(streams[0].reshape(count, n)) * density, n).reshape(streams.shape[1:])[..., :nx]
+    weight = streams[0, :, :, :nx]
+    np.divide(1, around * around, out=weight, where=use & (around != 0))
+    np.multiply(weight, lines, out=streams[1, :, :, :nx], where=use)
+    of_weights, of_data = np.fft.rfft(streams.reshape(2, count, n))
+    coefficients = np.zeros((count, gain.size), np.complex128)
+    coefficients[:, orders] = _solve(of_weights, of_data[:, orders], orders) * (gain[orders] * n)
+    return np.fft.irfft(coefficients, n).reshape(streams.shape[1:])[..., :nx]
+
+
+def _subarray(lines, use, cutoffs):
+    """Noise of a subarray, in the orientation of the readout."""
+    use = _without_outliers(lines, use)
+    filters = _Filters(cutoffs)
+    windows = _windows(use)
+    # A window counts for most in its middle, and for something everywhere.
+    blends = {size: 1.001 - np.abs(np.linspace(-1, 1, size))[:, None] for size in {b - a for a, b, _ in windows}}
+    by_size = {}
+    for first, stop, pixels in windows:
+        if pixels > LEAST_PART * (stop - first) * lines.shape[1]:
+            by_size.setdefault(stop - first, []).append(first)
+    models = {}
+    for size, starts in by_size.items():
+        for k in range(0, len(starts), TOGETHER):
+            some = starts[k : k + TOGETHER]
+            rows = np.add.outer(some, np.arange(size))
+            fitted = _fit_windows(lines[rows], use[rows], filters) * blends[size]
+            models |= dict(zip(some, fitted, strict=True))
+    model, total = np.zeros(lines.shape), np.zeros((len(lines), 1))
+    for first, stop, _ in windows:
+        total[first:stop] += blends[stop - first]
+        if first in models:
+            model[first:stop] += models[first]
+    return np.divide(model, total, out=model, where=total != 0)
