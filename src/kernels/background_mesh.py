@@ -106,17 +106,15 @@ def spline_matrix(n, factor):
 
     Notes
     -----
-    Source: Unser (1999), IEEE Signal Processing Magazine 16, 22: B-spline weights times the inverse of their values at
-    the samples, where the samples are repeated backwards beyond the ends.
+    Source: Unser (1999), IEEE Signal Processing Magazine 16, 22: a filter forwards and backwards makes coefficients of
+    the samples, which are repeated backwards beyond the ends; where there are few of them its start is approximate,
+    as it is in the reference.
     """
 
     def mirrored(index):
         index = index % (2 * n)
         return np.where(index < n, index, 2 * n - 1 - index)
 
-    at_samples, rows = np.zeros((n, n)), np.arange(n)
-    for offset, weight in ((-1, 1 / 6), (0, 4 / 6), (1, 1 / 6)):
-        np.add.at(at_samples, (rows, mirrored(rows + offset)), weight)
     place = (np.arange(n * factor) + 0.5) / factor - 0.5
     start = np.floor(place).astype(np.int64)
     t = place - start
@@ -124,7 +122,26 @@ def spline_matrix(n, factor):
     between, rows = np.zeros((n * factor, n)), np.arange(n * factor)
     for offset, weight in enumerate(weights):
         np.add.at(between, (rows, mirrored(start + offset - 1)), weight / 6)
-    return np.linalg.solve(at_samples.T, between.T).T
+    return between @ _spline_coefficients(np.eye(n))
+
+
+def _spline_coefficients(samples):
+    """Coefficients of cubic B-splines for samples (n, ...), mirrored at the ends."""
+    n, z = len(samples), np.sqrt(3.0) - 2.0
+    if n == 1:
+        return samples
+    c = 6.0 * samples
+    start = c[0] + z**n * c[-1]
+    for k in range(1, n):
+        # The last term should have c[0] itself; the reference has what is summed so far.
+        start = start + z**k * (c[k] + z**n * (c[n - 1 - k] if k < n - 1 else start))
+    c[0] += z / (1 - z ** (2 * n)) * start
+    for k in range(1, n):
+        c[k] += z * c[k - 1]
+    c[-1] *= z / (z - 1)
+    for k in range(n - 2, -1, -1):
+        c[k] = z * (c[k + 1] - c[k])
+    return c
 
 
 def background_mesh(image, mask, box_size=None):

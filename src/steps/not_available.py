@@ -25,7 +25,7 @@ class NotAvailableStep(Step):
         """None: nothing is done with them."""
         return []
 
-    def check_supported(self, exposure):
+    def check_supported(self, exposure=None):
         """Refuse to run.
 
         Raises

@@ -165,7 +165,7 @@ def test_references_of_another_instrument_are_refused(refused, changed):
     assert "is for the instrument NIRCAM; the exposure is from MIRI" in refused(changed(change))
 
 
-@pytest.mark.parametrize("step", ["picture_frame", "clean_flicker_noise"])
+@pytest.mark.parametrize("step", ["picture_frame"])
 def test_steps_that_are_not_there_are_refused_by_name(refused, small, step):
     assert f"{step}: this step is not implemented" in refused(small.path, f"--steps.{step}.skip=false")
 
