@@ -376,20 +376,9 @@ def run_pipelines():
 
 @pytest.fixture(scope="session")
 def run_jobs():
-<<<<<<< HEAD
     """Callable: jobs (kind, exposure, name, parameters) on the exposures of a folder, each in both packages."""
 
     def run(folder, jobs):
         return _run(folder, [_job(folder, package, *job) for job in jobs for package in ("jwst", "upramp")])
-=======
-    """Callable: ``{name: (exposure, parameters)}`` through both pipelines; ``{folder}`` in them is the folder."""
-
-    def run(folder, jobs, **common):
-        made = []
-        for name, (exposure, pars) in jobs.items():
-            pars = common | pars | {"steps": _in_folder(pars["steps"], folder)}
-            made += [_job(folder, package, "pipeline", exposure, name, pars) for package in ("jwst", "upramp")]
-        return _run(folder, made)
->>>>>>> 55537b3 (clean_flicker_noise: step, kernels, NSClean fits and parity with the reference pipeline)
 
     return run

@@ -85,11 +85,14 @@ def runs(tmp_path_factory, run_jobs):
     references += [write_flat(folder, name) for name in ("niriss", "miri")]
     build_crds_cache(folder / "crds", references, link=True)
     _write_masks(folder)
-    jobs = {
-        name: (exposure, {"steps": {"clean_flicker_noise": {"skip": False, **changes}, "ipc": {"skip": True}}})
-        for name, (exposure, changes) in RUNS.items()
-    }
-    yield run_jobs(folder, jobs, save_calibrated_ramp=True)
+    jobs = []
+    for name, (exposure, changes) in RUNS.items():
+        cleaning = {"skip": False} | changes
+        if "user_mask" in changes:
+            cleaning["user_mask"] = changes["user_mask"].format(folder=folder)
+        steps = {"clean_flicker_noise": cleaning, "ipc": {"skip": True}}
+        jobs.append(("pipeline", exposure, name, {"steps": steps, "save_calibrated_ramp": True}))
+    yield run_jobs(folder, jobs)
     shutil.rmtree(folder)
 
 
