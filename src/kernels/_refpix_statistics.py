@@ -10,7 +10,7 @@ from upramp.kernels._flags import DO_NOT_USE
 from upramp.kernels._jit import helper, kernel
 from upramp.kernels._rows import fill_row
 
-__all__ = ["AMPLIFIER", "BORDER", "SIZE", "edge_vectors_block", "single_amplifier_block"]
+__all__ = ["AMPLIFIER", "BORDER", "SIZE", "edge_vectors_block", "pooled_means_block"]
 
 SIZE = 2048
 BORDER = 4
@@ -219,20 +219,24 @@ def edge_vectors_block(
 
 
 @kernel
-def single_amplifier_block(first, last, means, values, parity, odd_even, limit):
-    """Clipped means of frames first ... last - 1 for both parities, 0 where one of them has no pixel."""
+def pooled_means_block(first, last, means, values, amplifier, parity, odd_even, limit):
+    """Clipped means of frames first ... last - 1: means (frames, 2 * amplifiers), both parities of each amplifier.
+
+    0 where one of the parities has no pixel.
+    """
     scratch = np.empty(values.shape[1], np.float64)
     for frame in range(first, last):
         means[frame] = 0
-        usable = True
-        for p in range(2):
-            n = 0
-            for k in range(values.shape[1]):
-                if not odd_even or parity[k] == p:
-                    scratch[n] = values[frame, k]
-                    n += 1
-            usable &= n > 0
-            if n > 0:
-                means[frame, p] = _clipped_mean(scratch, n, limit)
-        if not usable:
-            means[frame] = 0
+        for a in range(means.shape[1] // 2):
+            usable = True
+            for p in range(2):
+                n = 0
+                for k in range(values.shape[1]):
+                    if amplifier[k] == a and (not odd_even or parity[k] == p):
+                        scratch[n] = values[frame, k]
+                        n += 1
+                usable &= n > 0
+                if n > 0:
+                    means[frame, 2 * a + p] = _clipped_mean(scratch, n, limit)
+            if not usable:
+                means[frame, 2 * a : 2 * a + 2] = 0

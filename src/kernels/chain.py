@@ -40,11 +40,11 @@ from upramp.kernels.ramp_fit import RampFit, RatePlanes, segment_weights
 from upramp.kernels.refpix import (
     EDGELESS_SUBARRAYS,
     ORIENTATION,
-    SIZE,
     edge_corrections,
     gather_edges,
+    needs_edges,
+    pooled_corrections,
     reference_positions,
-    single_amplifier_corrections,
 )
 from upramp.kernels.rscd import TALLIES, RscdCounts, summarize
 from upramp.kernels.side_pixels import AMPLIFIERS, drifts_of_sides
@@ -238,18 +238,19 @@ def measure_reference_pixels(raw, chain, shape, threads=None, after_block=None):
     fast, slow = ORIENTATION[op.detector]
     ny, nx = shape[-2:]
     read = _ReferenceReader(raw, chain, shape)
-    if (ny, nx) == (SIZE, SIZE) or op.noutputs == 4:
+    if needs_edges((ny, nx), op.noutputs, op.striped):
         edges = gather_edges(read, shape, op.row0, op.column0, after_block)
         vectors = edge_corrections(edges, fast, slow, op.row0, op.column0, threads=threads, **op.parameters)
     else:
         positions = reference_positions(read.flags(0, ny, 0, nx), op.subarray in EDGELESS_SUBARRAYS)
-        vectors = single_amplifier_corrections(
+        vectors = pooled_corrections(
             _values_at(read, positions, shape),
             positions,
             (ny, nx),
             fast,
             op.row0,
             op.column0,
+            striped=op.striped,
             odd_even_columns=op.parameters["odd_even_columns"],
             siglimit=op.parameters["siglimit"],
             threads=threads,

@@ -170,6 +170,7 @@ class ReferenceMeasurement(NamedTuple):
     noutputs: int
     subarray: str
     parameters: dict
+    striped: bool = False  # stripes of the detector, see `upramp.kernels.stripes`
 
 
 class ReferencePixels(NamedTuple):

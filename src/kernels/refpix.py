@@ -11,7 +11,8 @@ itself, from its superbias-subtracted reference pixels that are not DO_NOT_USE:
    (mirrored at the ends of the detector, edge not repeated); left and right are averaged (or used alone), and
    ``side_gain`` times the result is subtracted from each row.
 
-Subarrays read by one amplifier have one clipped mean (per parity) of all their reference pixels instead.
+Subarrays read by one amplifier have one clipped mean (per parity) of all their reference pixels instead; striped ones
+have one for each amplifier.
 
 The clipped mean repeats ``mean - L std <= v <= mean + L std`` (population std) on the survivors until nothing changes.
 A NaN in an unflagged pixel makes its mean NaN; a NaN in a running median makes that side unusable in that row.
@@ -23,7 +24,7 @@ so only exchanging the axes is left of the eight orientations.
 
 Source: reference behaviour. Differs from it: means are float64 throughout, where the reference takes those of the first
 group of an exposure, and all of a single-amplifier subarray, in float32. Not done here: IRS2 readout,
-striped subarrays, the SIRS kernels, MIRI (`upramp.kernels.side_pixels`).
+the SIRS kernels, MIRI (`upramp.kernels.side_pixels`).
 """
 
 from typing import NamedTuple
@@ -33,7 +34,7 @@ import numpy as np
 from upramp.kernels._flags import DO_NOT_USE, REFERENCE_PIXEL
 from upramp.kernels._jit import kernel, run_rows
 from upramp.kernels._layout import ShapeError, as_canonical, check_shape, writable_copy
-from upramp.kernels._refpix_statistics import BORDER, SIZE, edge_vectors_block, single_amplifier_block
+from upramp.kernels._refpix_statistics import AMPLIFIER, BORDER, SIZE, edge_vectors_block, pooled_means_block
 from upramp.kernels._tiles import require_in_place, run_tile
 
 __all__ = [
@@ -47,8 +48,9 @@ __all__ = [
     "cut_edges",
     "edge_corrections",
     "gather_edges",
+    "needs_edges",
+    "pooled_corrections",
     "reference_positions",
-    "single_amplifier_corrections",
     "subtract_corrections_tile",
     "subtract_corrections_zeroframe_tile",
 ]
@@ -328,7 +330,7 @@ def reference_positions(pixeldq, edgeless=False):
     return np.nonzero(reference & ((pixeldq & DO_NOT_USE) == 0))
 
 
-def single_amplifier_corrections(
+def pooled_corrections(
     values,
     positions,
     shape,
@@ -336,11 +338,12 @@ def single_amplifier_corrections(
     row0=0,
     column0=0,
     *,
+    striped=False,
     odd_even_columns=True,
     siglimit=3.0,
     threads=None,
 ):
-    """Corrections of a subarray read by one amplifier, from a list of its reference pixels.
+    """Corrections of a subarray from a list of its reference pixels, wherever they are.
 
     Parameters
     ----------
@@ -354,6 +357,8 @@ def single_amplifier_corrections(
         Readout direction, see `ORIENTATION`.
     row0, column0 : int
         Position of the array in the full frame, counted from 0.
+    striped : bool
+        The array is a striped readout: every amplifier has means of its own. Else a single amplifier reads it.
     odd_even_columns : bool
         Even and odd columns (of the detector) have offsets of their own.
     siglimit : float
@@ -364,7 +369,7 @@ def single_amplifier_corrections(
     Returns
     -------
     ReferenceCorrections
-        Zeros where no reference pixel is usable, or only pixels of one parity where both are needed.
+        Zeros where an amplifier has no usable reference pixel, or only pixels of one parity where both are needed.
 
     Raises
     ------
@@ -378,23 +383,41 @@ def single_amplifier_corrections(
     check_shape(np.asarray(rows), "positions[0]", (n,))
     check_shape(np.asarray(columns), "positions[1]", (n,))
     columns_first = abs(fast_axis) == 1
-    parity = (columns + column0 if columns_first else rows + row0) % 2
-    means = np.zeros((ni * ng, 2), np.float64)
+    length, start = (nx, column0) if columns_first else (ny, row0)
+    place = length, start, fast_axis, striped
+    amplifier, parity = _amplifier_and_parity(columns if columns_first else rows, *place)
+    means = np.zeros((ni * ng, 2 * (SIZE // AMPLIFIER) if striped else 2), np.float64)
     run_rows(
-        single_amplifier_block,
+        pooled_means_block,
         ni * ng,
         means,
         values.reshape(ni * ng, n).copy(),
-        np.array(parity, np.int64),
+        amplifier,
+        parity,
         bool(odd_even_columns),
         float(siglimit),
         threads=threads,
     )
-    of_line = (np.arange(nx) + column0 if columns_first else np.arange(ny) + row0) % 2
-    along_fast = np.ascontiguousarray(means.reshape(ni, ng, 2)[:, :, of_line])
+    amplifier, parity = _amplifier_and_parity(np.arange(length), *place)
+    known = amplifier < means.shape[1] // 2
+    along_fast = np.zeros((ni, ng, length), np.float64)
+    along_fast[:, :, known] = means.reshape(ni, ng, -1)[:, :, (2 * amplifier + parity)[known]]
     along_slow = np.zeros((ni, ng, ny if columns_first else nx), np.float64)
     vectors = along_fast, along_slow
     return ReferenceCorrections(*(vectors if columns_first else vectors[::-1]), columns_first)
+
+
+def _amplifier_and_parity(pixels, length, start, fast_axis, striped):
+    """Amplifier and parity of pixels that are counted along the fast axis of the image, ``length`` of them.
+
+    Those of striped readouts are counted in the order of reading, with the start of the subarray in the image added all
+    the same to tell the amplifier, but not the parity (reference behaviour).
+    """
+    pixels = np.asarray(pixels, np.int64)
+    if not striped:
+        return np.zeros(len(pixels), np.int64), (pixels + start) % 2
+    in_order = pixels if fast_axis > 0 else length - 1 - pixels
+    return (in_order + start) // AMPLIFIER, in_order % 2
 
 
 def _check_place(row0, column0, ny, nx):
@@ -405,22 +428,30 @@ def _check_place(row0, column0, ny, nx):
         )
 
 
-def _corrections_of(ramp, pixeldq, detector, row0, column0, noutputs, subarray, parameters, threads, single_first=True):
+def needs_edges(shape, noutputs, striped):
+    """Whether an array (ny, nx) is corrected like a full frame, by `edge_corrections`; else by `pooled_corrections`."""
+    return tuple(shape) == (SIZE, SIZE) or (noutputs == 4 and not striped)
+
+
+def _corrections_of(
+    ramp, pixeldq, detector, row0, column0, noutputs, subarray, striped, parameters, threads, single_first=True
+):
     """Corrections of a whole ramp by the method that its subarray needs."""
     fast_axis, slow_axis = ORIENTATION[detector]
-    if pixeldq.shape == (SIZE, SIZE) or noutputs == 4:
+    if needs_edges(pixeldq.shape, noutputs, striped):
         edges = cut_edges(ramp, pixeldq, row0, column0)
         return edge_corrections(
             edges, fast_axis, slow_axis, row0, column0, single_first=single_first, threads=threads, **parameters
         )
     positions = reference_positions(pixeldq, subarray in EDGELESS_SUBARRAYS)
-    return single_amplifier_corrections(
+    return pooled_corrections(
         ramp[:, :, *positions],
         positions,
         pixeldq.shape,
         fast_axis,
         row0,
         column0,
+        striped=striped,
         odd_even_columns=parameters["odd_even_columns"],
         siglimit=parameters["siglimit"],
         threads=threads,
@@ -441,6 +472,7 @@ def correct_reference_pixels_in_place(
     side_smoothing_length=11,
     side_gain=1.0,
     siglimit=3.0,
+    striped=False,
     zeroframe=None,
     threads=None,
 ):
@@ -454,7 +486,8 @@ def correct_reference_pixels_in_place(
     if detector not in ORIENTATION:
         raise ValueError(f"detector is {detector!r}; expected one of {', '.join(ORIENTATION)}")
     row0, column0 = int(ystart) - 1, int(xstart) - 1
-    _check_place(row0, column0, *pixeldq.shape)
+    if not striped:
+        _check_place(row0, column0, *pixeldq.shape)
     parameters = {
         "odd_even_columns": odd_even_columns,
         "use_side_ref_pixels": use_side_ref_pixels,
@@ -462,7 +495,7 @@ def correct_reference_pixels_in_place(
         "side_gain": side_gain,
         "siglimit": siglimit,
     }
-    place = (pixeldq, detector, row0, column0, noutputs, subarray, parameters, threads)
+    place = (pixeldq, detector, row0, column0, noutputs, subarray, striped, parameters, threads)
     corrections = _corrections_of(data, *place)
     run_tile(subtract_corrections_tile, data, *corrections, 0, 0, threads=threads)
     if zeroframe is not None:
@@ -484,6 +517,7 @@ def correct_reference_pixels(
     side_smoothing_length=11,
     side_gain=1.0,
     siglimit=3.0,
+    striped=False,
     zeroframe=None,
     threads=None,
 ):
@@ -513,6 +547,8 @@ def correct_reference_pixels(
         Factor of the drift.
     siglimit : float
         Limit of the clipped means [standard deviations].
+    striped : bool
+        Stripes of the detector (`upramp.kernels.stripes`): one mean for each amplifier (and parity), no rows.
     zeroframe : (nint, ny, nx) float32, optional
         First reads of the integrations [DN], 0 where unusable; corrected like a ramp of one group.
     threads : int or None
@@ -549,6 +585,7 @@ def correct_reference_pixels(
         side_smoothing_length=side_smoothing_length,
         side_gain=side_gain,
         siglimit=siglimit,
+        striped=striped,
         zeroframe=zeroframe,
         threads=threads,
     )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from upramp.kernels import corrections as c
-from upramp.kernels._bits import decode_flags_tile, decode_float_tile
+from upramp.kernels._bits import Bits, decode_flags_tile, decode_float_tile
 from upramp.kernels._flags import BAD_REF_PIXEL, DO_NOT_USE
 from upramp.kernels._irs2_layout import science_rows
 from upramp.kernels._irs2_saturation import flag_interleaved_saturation_in_place
@@ -43,6 +43,7 @@ __all__ = [
     "JumpCounts",
     "Ramp",
     "apply",
+    "apply_by_position",
     "detail_segments",
     "detect_jumps",
     "fit_likelihood",
@@ -203,6 +204,7 @@ def _subtract_reference_pixels(op, ramp, threads):
         op.noutputs,
         op.subarray,
         **op.parameters,
+        striped=op.striped,
         zeroframe=ramp.zeroframe,
         threads=threads,
     )
@@ -316,6 +318,44 @@ def apply(correction, ramp, threads=None):
         What the function in place returns: counts of RSCD, whether side pixels could be used, else None.
     """
     return _APPLY[type(correction)](correction, ramp, threads)
+
+
+def apply_by_position(correction, ramp, threads=None):
+    """Do one correction of a superstripe exposure: the integrations of each position are a ramp of their own.
+
+    Parameters
+    ----------
+    correction : one of `upramp.kernels.corrections`
+        Its references have one plane for each position.
+    ramp : Ramp
+        Changed in place; pixel flags (positions, ny, nx), positions in turn along the integrations.
+    threads : int or None
+        Number of threads; None for all cores.
+
+    Notes
+    -----
+    Reference pixels are told by the flags of the first position, for all of them (reference behaviour).
+    """
+    positions = len(ramp.pixeldq)
+    measures = isinstance(correction, c.ReferenceMeasurement)
+    for p in range(positions):
+        own = slice(p, None, positions)
+        arrays = [None if array is None else array[own].copy() for array in (ramp.data, ramp.groupdq, ramp.zeroframe)]
+        apply(
+            _at_position(correction, p),
+            Ramp(arrays[0], arrays[1], ramp.pixeldq[0 if measures else p], arrays[2]),
+            threads,
+        )
+        ramp.data[own], ramp.groupdq[own] = arrays[:2]
+        if ramp.zeroframe is not None:
+            ramp.zeroframe[own] = arrays[2]
+
+
+def _at_position(correction, p):
+    """The correction with the planes of one position of its references."""
+    planes = {name: value for name, value in correction._asdict().items() if isinstance(value, Bits)}
+    own = {name: value._replace(bits=value.bits[p : p + 1]) for name, value in planes.items()}
+    return correction._replace(**own)
 
 
 class JumpCounts(NamedTuple):

@@ -57,7 +57,7 @@ from upramp.models.classes import (
 )
 from upramp.models.emi import EmiModel
 from upramp.models.model import DataModel
-from upramp.models.opening import NoTypeWarning, open
+from upramp.models.opening import NoTypeWarning, open, ramp_class
 from upramp.models.product import create_product
 from upramp.models.subarray import cutout
 
@@ -114,6 +114,7 @@ __all__ = [
     "cutout",
     "dqflags",
     "open",
+    "ramp_class",
     "read_asdf_tree",
     "replacing",
     "temporary_bytes",

@@ -95,6 +95,20 @@ class RampModel(_Exposure):
     schema_name = "ramp"
 
 
+class SuperstripeRampModel(RampModel):
+    """Ramps of a superstripe readout before refpix puts the stripes together: integrations take the positions in turn.
+
+    Pixel flags are (stripe, row, column).
+    """
+
+    schema_name = "superstripe_ramp"
+
+    def _default_shape(self, spec):
+        if spec.axes and spec.axes[0] == "stripe" and self.shape is not None:
+            return (self.meta.subarray.num_superstripe or 1, *self.shape[-2:])
+        return super()._default_shape(spec)
+
+
 class ImageModel(DataModel):
     """An image of count rates (``_rate``)."""
 
@@ -212,12 +226,6 @@ class IRS2Model(ReferenceModel):
     """Coefficients of the IRS2 correction (reference type refpix)."""
 
     schema_name = "irs2"
-
-
-class SuperstripeRampModel(RampModel):
-    """Ramps of a superstripe readout: the stripes of an integration follow one another."""
-
-    schema_name = "superstripe_ramp"
 
 
 class QuadModel(DataModel):

@@ -8,7 +8,7 @@ from upramp.models import classes
 from upramp.models._asdf_file import AsdfSource
 from upramp.models.model import DataModel, source_of
 
-__all__ = ["NoTypeWarning", "open"]
+__all__ = ["NoTypeWarning", "open", "ramp_class"]
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,22 @@ def open(init, guess=True):
         raise TypeError(f"cannot open a {type(init).__name__}; expected a file name or a model")
     file = source_of(init)
     return _class_of(file, guess)(file)
+
+
+def ramp_class(init):
+    """The class of the ramps of an exposure: `RampModel`, or `SuperstripeRampModel` if it is a superstripe readout.
+
+    Parameters
+    ----------
+    init : str, Path or DataModel
+        A file that does not exist, or anything else, is taken for an ordinary exposure.
+    """
+    positions = 0
+    if isinstance(init, DataModel):
+        positions = init.meta.subarray.num_superstripe
+    elif isinstance(init, (str, Path)) and Path(init).exists():
+        positions = FitsFile(init).hdus[0].header.get("SSTR_NST")
+    return classes.SuperstripeRampModel if (positions or 0) > 0 else classes.RampModel
 
 
 def _class_of(file, guess):

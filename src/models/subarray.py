@@ -2,7 +2,8 @@
 
 import logging
 
-from upramp.errors import MissingKeywordError, ReferenceFileError, UnsupportedModeError
+from upramp.errors import MissingKeywordError, ReferenceFileError
+from upramp.models.stripes import is_striped, is_superstripe, line_axis, stripes_of
 
 __all__ = ["cutout", "is_full_frame"]
 
@@ -14,7 +15,7 @@ _IRS2_ROWS = 3200
 
 
 def cutout(reference, science):
-    """Slices that cut a reference down to the subarray of an exposure.
+    """Where the rows and columns of an exposure are in a reference.
 
     Parameters
     ----------
@@ -23,8 +24,9 @@ def cutout(reference, science):
 
     Returns
     -------
-    slice_y, slice_x : slice
-        Rows and columns of the arrays of `reference`.
+    rows, columns : slice, or array of int64
+        Rows and columns of the arrays of `reference`. Of a striped exposure the numbers of the rows, or of the columns
+        where stripes are columns: (n,) for substripes, (positions, n) for superstripes, which differ by integration.
 
     Raises
     ------
@@ -32,8 +34,8 @@ def cutout(reference, science):
         The exposure lacks SUBSTRT1/2 or SUBSIZE1/2; or the reference does and is not full frame.
     ReferenceFileError
         A corner is below 1, or the reference does not cover the exposure.
-    UnsupportedModeError
-        The exposure is a multistripe or superstripe readout.
+    ShapeError
+        The stripes of the exposure do not add up to its array.
 
     Notes
     -----
@@ -41,16 +43,11 @@ def cutout(reference, science):
     SUBSIZE1/2 disagree with the array the size of the array counts (an IRS2 readout has 3200 rows where the keyword
     says 2048).
     """
-    subarray = science.meta.subarray
-    if subarray.num_superstripe or subarray.multistripe_reads1 is not None:
-        raise UnsupportedModeError(
-            f"{science!r} is a multistripe readout (SSTR_NST {subarray.num_superstripe}, MSTR_RD1 "
-            f"{subarray.multistripe_reads1}); references are not cut for it yet"
-        )
-    x_science, y_science, width, height = _corner_and_size(science, None)
-    x_reference, y_reference, reference_width, reference_height = _corner_and_size(
-        reference, _FULL_FRAME.get(science.meta.instrument.name, _NEAR_INFRARED)
-    )
+    full_frame = _FULL_FRAME.get(science.meta.instrument.name, _NEAR_INFRARED)
+    ours, theirs = _corner_and_size(science, None), _corner_and_size(reference, full_frame)
+    if is_striped(science) and (ours != theirs or is_superstripe(science)):
+        return _stripes(reference, science, ours, theirs)
+    (x_science, y_science, width, height), (x_reference, y_reference, reference_width, reference_height) = ours, theirs
     first_y, first_x = y_science - y_reference, x_science - x_reference
     last_y, last_x = first_y + height, first_x + width
     if first_y < 0 or first_x < 0 or last_y > reference_height or last_x > reference_width:
@@ -60,6 +57,27 @@ def cutout(reference, science):
             f"{width} x {height}. Use a reference of this subarray, or a full-frame one."
         )
     return slice(first_y, last_y), slice(first_x, last_x)
+
+
+def _stripes(reference, science, ours, theirs):
+    """Rows and columns of a striped exposure in a reference that covers the detector along its slow axis."""
+    layout = stripes_of(science)
+    slow = line_axis(science) % 2  # of (row, column)
+    (x_science, y_science, width, height), (x_reference, y_reference, *size) = ours, theirs
+    lines = layout.lines - (y_reference - 1 if slow == 0 else x_reference - 1)
+    first = x_science - x_reference if slow == 0 else y_science - y_reference
+    length, n_fast, n_slow = (width, size[0], size[1]) if slow == 0 else (height, size[1], size[0])
+    if lines.min() < 0 or lines.max() >= n_slow or first < 0 or first + length > n_fast:
+        axes = ("row", "column") if slow == 0 else ("column", "row")
+        raise ReferenceFileError(
+            f"{reference!r} does not cover the stripes of {science!r}: it begins at pixel ({x_reference}, "
+            f"{y_reference}) and has {size[0]} x {size[1]} pixels; the stripes (MSTR_RD1 ... SSTR_NST) cover "
+            f"{axes[0]}s {layout.lines.min() + 1} to {layout.lines.max() + 1} and {length} {axes[1]}s from {first + 1} on. "
+            "Use a full-frame reference."
+        )
+    lines = lines if is_superstripe(science) else lines[0]
+    fast = slice(first, first + length)
+    return (lines, fast) if slow == 0 else (fast, lines)
 
 
 def is_full_frame(science):

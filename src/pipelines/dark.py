@@ -1,8 +1,9 @@
 """calwebb_dark: corrected ramps of a dark exposure."""
 
 from upramp.framework import Pipeline
-from upramp.models import Level1bModel, RampModel
+from upramp.models import Level1bModel, ramp_class
 from upramp.pipelines.detector1 import Detector1Pipeline
+from upramp.steps.ramp_step import prepare_ramp
 
 __all__ = ["DarkPipeline"]
 
@@ -26,7 +27,7 @@ class DarkPipeline(Pipeline):
 
     def process(self, data):
         """Correct one exposure: a file, or a ramp model. Returns the ramp."""
-        ramp = RampModel(data) if isinstance(data, Level1bModel) else self.prepare_output(data, open_as=RampModel)
+        ramp = ramp_class(data)(data) if isinstance(data, Level1bModel) else prepare_ramp(self, data)
         for key in _chain_for(ramp.meta.instrument.name):
             ramp = getattr(self, key).run(ramp)
         return ramp

@@ -7,7 +7,8 @@ import time
 from upramp.errors import UnsupportedModeError
 from upramp.framework import Pipeline, executor
 from upramp.kernels._irs2_layout import is_interleaved
-from upramp.models import Level1bModel, RampModel
+from upramp.models import Level1bModel, RampModel, ramp_class
+from upramp.models.stripes import is_striped, is_superstripe, stripes_of
 from upramp.steps.charge_migration import ChargeMigrationStep
 from upramp.steps.clean_flicker_noise import CleanFlickerNoiseStep
 from upramp.steps.dark_current import DarkCurrentStep
@@ -25,7 +26,7 @@ from upramp.steps.not_available import (
 )
 from upramp.steps.persistence import PersistenceStep
 from upramp.steps.ramp_fit import RampFitStep
-from upramp.steps.ramp_step import science_frame
+from upramp.steps.ramp_step import prepare_ramp, science_frame
 from upramp.steps.refpix import RefPixStep
 from upramp.steps.reset import ResetStep
 from upramp.steps.rscd import RscdStep
@@ -151,8 +152,8 @@ class Detector1Pipeline(Pipeline):
 
     def _open(self, data):
         if isinstance(data, Level1bModel):
-            return RampModel(data)
-        return self.prepare_output(data, open_as=RampModel)
+            return ramp_class(data)(data)
+        return prepare_ramp(self, data)
 
     def check_input(self, data):
         """Refuse what has no chain here, see `check_supported`."""
@@ -166,12 +167,16 @@ class Detector1Pipeline(Pipeline):
         UnsupportedModeError
             Names the instrument or mode.
         """
-        meta = ramp.meta
         name = ramp.meta.filename or "the exposure"
         if is_interleaved(ramp.shape) and ramp.has_array("zeroframe"):
             raise UnsupportedModeError(f"{name} is an IRS2 readout with a ZEROFRAME; that is not implemented")
-        if meta.subarray.num_superstripe or meta.subarray.multistripe_reads1 is not None:
-            raise UnsupportedModeError(f"{name} is a multistripe readout ({meta.subarray.name}); not implemented yet")
+        if is_striped(ramp):
+            stripes_of(ramp)  # keywords that contradict each other are an error now
+        if is_superstripe(ramp) and self.refpix.skip:
+            raise UnsupportedModeError(
+                f"{name} is a superstripe readout ({ramp.meta.subarray.name}), whose stripes refpix puts together; "
+                "refpix cannot be skipped"
+            )
         for key in (*self._chain_of(ramp), "ramp_fit", "gain_scale"):
             step = getattr(self, key)
             if not step.skip and hasattr(step, "check_supported"):
@@ -189,6 +194,8 @@ class Detector1Pipeline(Pipeline):
 
     def _obstacle(self, ramp):
         """Why the exposure cannot take the fused schedule; None if it can."""
+        if is_superstripe(ramp):
+            return "the stripes of a superstripe readout are put together by refpix"
         raw = ramp.mapped("data")
         if raw is None or raw.kind != "u2":
             return "the input is not a raw exposure on disk"

@@ -7,7 +7,7 @@ from upramp.kernels._bits import as_bits
 from upramp.kernels.corrections import NO_PLANE, DarkCurrent
 from upramp.kernels.dark import dark_integrations, dark_plan
 from upramp.models import DarkMIRIModel, DarkModel
-from upramp.steps.ramp_step import RampStep, is_miri, plane, require, science_frame
+from upramp.steps.ramp_step import RampStep, is_miri, require, science_frame
 
 __all__ = ["DarkCurrentStep"]
 
@@ -52,7 +52,7 @@ class DarkCurrentStep(RampStep):
         dark = DarkCurrent(
             True,
             frames=as_bits(frames, np.float32),
-            flags=NO_PLANE if miri else plane(reference, "dq", ramp, np.uint32),
+            flags=NO_PLANE if miri else self._flags(reference, frame),
             starts=plan.starts,
             counts=plan.counts,
             direct=plan.direct,
@@ -69,6 +69,18 @@ class DarkCurrentStep(RampStep):
         if self.dark_output is not None:
             self._save_dark(reference, dark, (*ramp.shape[:2], *frame))
         return dark
+
+    @staticmethod
+    def _flags(reference, frame):
+        """Flags of the dark, which has the shape of the exposure like its frames."""
+        flags = reference.mapped("dq")
+        if flags is None:
+            return NO_PLANE
+        if flags.bits.shape != frame:
+            raise ReferenceFileError(
+                f"DARK reference {reference.meta.filename} has DQ of shape {flags.bits.shape}; expected {frame}"
+            )
+        return as_bits(flags, np.uint32)
 
     def _average(self, reference):
         """The parameter, else the scalar of the reference; a 2-D average in the reference is not used (as the peer)."""

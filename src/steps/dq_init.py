@@ -19,6 +19,7 @@ class DQInitStep(RampStep):
     """Initialise the data quality from the MASK reference, and from a file of the user's own."""
 
     class_alias = "dq_init"
+    takes_superstripes = True
     reference_file_types = ("mask",)
     spec = """
     user_supplied_dq = string(default=None)  # Image of flags to add, a FITS file of the shape of the exposure
@@ -60,7 +61,13 @@ class DQInitStep(RampStep):
                 ramp.meta.exposure.type,
             )
             return StaticMask(True, NO_PLANE)
-        return StaticMask(True, self._user_flags_added(mask, ramp.shape[-2:]))
+        return StaticMask(True, self._user_flags_added(mask, self._shape(ramp)))
+
+    @staticmethod
+    def _shape(ramp):
+        """Shape of the mask: one for each position of a superstripe readout."""
+        positions = ramp.meta.subarray.num_superstripe or 0
+        return (positions, *ramp.shape[-2:]) if positions > 0 else ramp.shape[-2:]
 
     def _user_flags_added(self, mask, shape):
         if self.user_supplied_dq is None:
@@ -76,4 +83,7 @@ class DQInitStep(RampStep):
             raise ReferenceFileError(
                 f"user_supplied_dq {path} has {'no image' if user is None else f'shape {user.shape}'}; expected {shape}"
             )
-        return as_bits(native_plane(mask, np.uint32, shape) | user.astype(np.uint32), np.uint32)
+        flags = user.astype(np.uint32)
+        for p, one in enumerate(flags.reshape(-1, *shape[-2:])):
+            one |= native_plane(mask._replace(bits=mask.bits[p : p + 1]), np.uint32, one.shape)
+        return as_bits(flags, np.uint32)

@@ -10,6 +10,7 @@ class GroupScaleStep(RampStep):
     """Rescale group averages of exposures whose NFRAMES is not the divisor used on board."""
 
     class_alias = "group_scale"
+    takes_superstripes = True
 
     def correction(self, ramp):
         """Samples are multiplied by FRMDIVSR / NFRAMES where the two differ."""

@@ -16,6 +16,7 @@ class IPCStep(RampStep):
     """Correct charge that neighbouring pixels see, by convolution with the inverse kernel."""
 
     class_alias = "ipc"
+    takes_superstripes = True
     reference_file_types = ("ipc",)
 
     def correction(self, ramp):

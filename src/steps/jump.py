@@ -108,9 +108,8 @@ class JumpStep(RampStep):
     def process(self, data):
         """Find jumps: changes the flags only."""
         from upramp.kernels import stepwise
-        from upramp.models import RampModel
 
-        ramp = self.prepare_output(data, open_as=RampModel)
+        ramp = self.open_ramp(data)
         correction = self.correction(ramp)
         if correction is not None:
             self.record_counts(ramp, *stepwise.detect_jumps(correction, stepwise.Ramp.of(ramp)))

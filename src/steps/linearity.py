@@ -4,7 +4,7 @@ import numpy as np
 
 from upramp.kernels.corrections import NO_PLANE, Linearity
 from upramp.models import LinearityModel
-from upramp.steps.ramp_step import RampStep, plane
+from upramp.steps.ramp_step import RampStep, is_gathered, plane
 
 __all__ = ["LinearityStep"]
 
@@ -24,7 +24,9 @@ class LinearityStep(RampStep):
         if reference is None:
             return None
         nframes = ramp.meta.exposure.nframes or 1
-        inverse = plane(reference, "inv_coeffs", ramp, np.float32) if nframes > 1 else NO_PLANE
+        # Reads at times of their own are not told by NFRAMES, and stripes get no inverse coefficients (as the peer).
+        by_reads = nframes > 1 and not ramp.meta.exposure.read_times and not is_gathered(reference, ramp)
+        inverse = plane(reference, "inv_coeffs", ramp, np.float32) if by_reads else NO_PLANE
         if len(inverse.bits) and ramp.shape[1] < 2:
             self.log.warning("The group is corrected as a whole: its reads cannot be told from a single group")
             inverse = NO_PLANE

@@ -4,7 +4,7 @@ import numpy as np
 
 from upramp.kernels._bits import as_bits
 from upramp.kernels.corrections import NO_PLANE, RampFitting
-from upramp.models import CubeModel, GainModel, ImageModel, RampFitOutputModel, RampModel, ReadnoiseModel
+from upramp.models import CubeModel, GainModel, ImageModel, RampFitOutputModel, ReadnoiseModel
 from upramp.steps.ramp_step import RampStep, is_miri, plane, require
 
 __all__ = ["RampFitStep"]
@@ -88,6 +88,8 @@ class RampFitStep(RampStep):
             product.meta.bunit_data = product.meta.bunit_err = UNITS
             self.record_complete(product)
         rateints.int_times = ramp.int_times
+        if ramp.has_array("int_times_stripe"):
+            rateints.int_times_stripe = ramp.int_times_stripe
         return rate, rateints
 
     def own_outputs(self):
@@ -119,7 +121,7 @@ class RampFitStep(RampStep):
         """Returns the rate image and the cube of rates per integration; (None, None) if no ramp can be fitted."""
         from upramp.kernels import stepwise
 
-        ramp = self.prepare_output(data, open_as=RampModel)
+        ramp = self.open_ramp(data)
         correction = self.correction(ramp)
         if correction is None:
             return ramp, None

@@ -1,12 +1,28 @@
 """What all steps that correct a ramp have in common: open, describe the correction, do it, record it."""
 
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
 from upramp.errors import MissingKeywordError, ReferenceFileError, UnsupportedModeError
 from upramp.kernels._bits import as_bits
 from upramp.kernels._irs2_layout import DETECTORS, LINES, is_interleaved
-from upramp.models import RampModel, cutout
+from upramp.models import SuperstripeRampModel, cutout, ramp_class
+from upramp.models.stripes import is_superstripe
 from upramp.steps.reference_step import ReferenceStep
 
-__all__ = ["MiriStep", "RampStep", "irs2_detector", "is_miri", "plane", "require", "science_frame"]
+__all__ = [
+    "MiriStep",
+    "RampStep",
+    "irs2_detector",
+    "is_gathered",
+    "is_miri",
+    "plane",
+    "prepare_ramp",
+    "require",
+    "science_frame",
+]
 
 
 class RampStep(ReferenceStep):
@@ -15,7 +31,12 @@ class RampStep(ReferenceStep):
     A subclass defines ``correction(ramp)``: it looks at the metadata of the ramp, finds its references, adds
     its flags to the header, and returns one of `upramp.kernels.corrections`, or None (recorded as SKIPPED) when there
     is nothing to do. The same description serves the stepwise schedule (`process`) and the fused one.
+
+    Steps up to refpix also take ramps of superstripe readouts (`takes_superstripes`), whose stripes refpix then puts
+    together.
     """
+
+    takes_superstripes = False
 
     def correction(self, ramp):
         """Describe what is to be done to this ramp, or record why nothing is."""
@@ -28,20 +49,43 @@ class RampStep(ReferenceStep):
         counts = dict(zip(("saturated_samples", "jump_samples"), count_flags(ramp.groupdq), strict=True))
         self.note_counts(**{name: counts[name] for name in which or counts})
 
+    def open_ramp(self, data):
+        """The ramp to be changed, see `prepare_output`.
+
+        Raises
+        ------
+        UnsupportedModeError
+            The stripes of a superstripe readout have not been put together yet, and the step needs that.
+        """
+        ramp = prepare_ramp(self, data)
+        if is_superstripe(ramp) and not self.takes_superstripes:
+            raise UnsupportedModeError(
+                f"{ramp!r} is a superstripe readout (SSTR_NST {ramp.meta.subarray.num_superstripe}) whose stripes are "
+                f"still apart; {self.name} comes after refpix, which puts them together"
+            )
+        return ramp
+
     def process(self, data):
         """Correct a ramp: a new model when the step is run by itself, the same one inside a pipeline."""
         from upramp.kernels import stepwise
 
-        ramp = self.prepare_output(data, open_as=RampModel)
+        ramp = self.open_ramp(data)
         correction = self.correction(ramp)
         if correction is not None:
             arrays = stepwise.Ramp.of(ramp)
-            stepwise.apply(correction, arrays)
+            apply = stepwise.apply_by_position if isinstance(ramp, SuperstripeRampModel) else stepwise.apply
+            apply(correction, arrays)
             if arrays.data.shape != ramp.shape:
                 # Refpix leaves the science pixels of an IRS2 readout only.
                 ramp.data, ramp.groupdq, ramp.pixeldq = arrays.data, arrays.groupdq, arrays.pixeldq
             self.record_complete(ramp)
         return ramp
+
+
+def prepare_ramp(step, data):
+    """`prepare_output` of a step or pipeline for a ramp, which is of another class for a superstripe readout."""
+    source = step.make_input_path(data) if isinstance(data, str | Path) else data
+    return step.prepare_output(data, open_as=ramp_class(source))
 
 
 class MiriStep(RampStep):
@@ -85,6 +129,8 @@ def plane(reference, name, ramp, dtype):
         return as_bits(array, dtype)
     rows, columns = cutout(reference, ramp)
     ny, nx = ramp.shape[-2:]
+    if not (isinstance(rows, slice) and isinstance(columns, slice)):
+        return as_bits(_gathered(array, name, reference, rows, columns), dtype)
     found = (rows.stop - rows.start, columns.stop - columns.start)
     if found != (ny, nx) or rows.stop > array.bits.shape[-2] or columns.stop > array.bits.shape[-1]:
         raise ReferenceFileError(
@@ -92,6 +138,31 @@ def plane(reference, name, ramp, dtype):
             f"the exposure has {ny} rows and {nx} columns"
         )
     return as_bits(array, dtype, first_row=rows.start, first_column=columns.start)
+
+
+def _gathered(array, name, reference, rows, columns):
+    """The lines of a striped exposure from a mapped array, as they lie: a small copy; positions before the rows."""
+    bits, by_row = array.bits, isinstance(columns, slice)
+    lines, fast = (rows, columns) if by_row else (columns, rows)
+    if bits.shape[-2:] != reference.shape[-2:]:
+        raise ReferenceFileError(
+            f"{name} of the reference {reference.meta.filename} has shape {bits.shape}, unlike its main array, "
+            f"{reference.shape}"
+        )
+    if lines.ndim == 2 and bits.ndim != 2:
+        raise ReferenceFileError(
+            f"{name} of the reference {reference.meta.filename} has shape {bits.shape}; a superstripe exposure takes "
+            "its stripes from images (rows, columns)"
+        )
+    bits = bits[..., lines, fast] if by_row else bits[..., fast, lines]
+    if lines.ndim == 2 and not by_row:
+        bits = bits.swapaxes(0, 1)  # (rows, positions, columns) before
+    return dataclasses.replace(array, bits=np.ascontiguousarray(bits), source=None, start=0)
+
+
+def is_gathered(reference, ramp):
+    """Whether the lines of a striped exposure have to be gathered from a larger reference."""
+    return not all(isinstance(part, slice) for part in cutout(reference, ramp))
 
 
 def science_frame(ramp):

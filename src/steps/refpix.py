@@ -6,8 +6,10 @@ from upramp.errors import ReferenceFileError, UnsupportedModeError
 from upramp.kernels._irs2_layout import LINES, SLOTS, is_interleaved
 from upramp.kernels.corrections import InterleavedReference, ReferenceMeasurement, SideMeasurement
 from upramp.kernels.refpix import ORIENTATION, SIZE
-from upramp.models import IRS2Model
+from upramp.models import IRS2Model, SuperstripeRampModel
+from upramp.models.stripes import is_striped
 from upramp.models.subarray import is_full_frame
+from upramp.steps._reassembly import reassembled
 from upramp.steps.ramp_step import RampStep, irs2_detector, is_miri, require
 
 __all__ = ["RefPixStep"]
@@ -19,6 +21,7 @@ class RefPixStep(RampStep):
     """Measure the drift of the electronics on the reference pixels of every group and subtract it."""
 
     class_alias = "refpix"
+    takes_superstripes = True
     reference_file_types = ("refpix", "sirskernel")
     spec = """
     odd_even_columns        = boolean(default=True)    # Even and odd columns have offsets of their own
@@ -56,8 +59,9 @@ class RefPixStep(RampStep):
         )
         if detector not in ORIENTATION:
             raise UnsupportedModeError(f"DETECTOR is {detector}; refpix knows {', '.join(ORIENTATION)}")
+        striped = is_striped(ramp)
         last_row, last_column = ystart - 1 + ramp.shape[-2], xstart - 1 + ramp.shape[-1]
-        if min(xstart, ystart) < 1 or max(last_row, last_column) > SIZE:
+        if not striped and (min(xstart, ystart) < 1 or max(last_row, last_column) > SIZE):
             self.record_skip(
                 ramp,
                 f"the subarray does not fit on the detector: it covers columns {xstart} to {last_column} and rows "
@@ -78,7 +82,16 @@ class RefPixStep(RampStep):
                 "side_gain": self.side_gain,
                 "siglimit": self.siglimit,
             },
+            striped=striped,
         )
+
+    def process(self, data):
+        """Correct a ramp; the stripes of a superstripe readout are then put together to an ordinary one."""
+        ramp = super().process(data)
+        if not isinstance(ramp, SuperstripeRampModel):
+            return ramp
+        self.log.info("Putting the stripes of %d positions together", ramp.meta.subarray.num_superstripe)
+        return reassembled(ramp)
 
     def _miri_correction(self, ramp):
         """The reference columns of full frames."""

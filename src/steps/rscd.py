@@ -78,9 +78,8 @@ class RscdStep(MiriStep):
     def process(self, data):
         """Flag the groups and record what was counted."""
         from upramp.kernels import stepwise
-        from upramp.models import RampModel
 
-        ramp = self.prepare_output(data, open_as=RampModel)
+        ramp = self.open_ramp(data)
         correction = self.correction(ramp)
         if correction is not None:
             self.record_counts(ramp, stepwise.apply(correction, stepwise.Ramp.of(ramp)))

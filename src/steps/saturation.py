@@ -13,6 +13,7 @@ class SaturationStep(RampStep):
     """Flag saturated groups, their neighbours, and groups in which saturation began."""
 
     class_alias = "saturation"
+    takes_superstripes = True
     reference_file_types = ("saturation", "superbias")
     spec = """
     n_pix_grow_sat = integer(default=1, min=0)  # Pixels around a saturated one that count as saturated too

@@ -13,6 +13,7 @@ class SuperBiasStep(RampStep):
     """Subtract the superbias from every group."""
 
     class_alias = "superbias"
+    takes_superstripes = True
     reference_file_types = ("superbias",)
 
     def correction(self, ramp):

@@ -9,7 +9,7 @@ from tests.reference.tiling import run_in_tiles
 
 from upramp.errors import ShapeError
 from upramp.kernels import refpix
-from upramp.kernels._refpix_statistics import edge_vectors_block, single_amplifier_block
+from upramp.kernels._refpix_statistics import edge_vectors_block, pooled_means_block
 from upramp.kernels.refpix import correct_reference_pixels
 
 DO_NOT_USE, REFERENCE_PIXEL = 1, 2**31
@@ -174,7 +174,7 @@ def test_subtraction_in_tiles_and_threads(columns_first):
         assert len(tile.signatures) == 1
     assert len(edge_vectors_block.signatures) == 1
     correct_reference_pixels(data, pixeldq, "NRCA1", noutputs=1)
-    assert len(single_amplifier_block.signatures) == 1
+    assert len(pooled_means_block.signatures) == 1
 
 
 def test_the_pieces_make_the_whole():
