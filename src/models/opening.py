@@ -76,7 +76,8 @@ def ramp_class(init):
     if isinstance(init, DataModel):
         positions = init.meta.subarray.num_superstripe
     elif isinstance(init, (str, Path)) and Path(init).exists():
-        positions = FitsFile(init).hdus[0].header.get("SSTR_NST")
+        source = source_of(init)
+        positions = 0 if isinstance(source, AsdfSource) else source.hdus[0].header.get("SSTR_NST")
     return classes.SuperstripeRampModel if (positions or 0) > 0 else classes.RampModel
 
 

@@ -71,9 +71,9 @@ def _stripes(reference, science, ours, theirs):
         axes = ("row", "column") if slow == 0 else ("column", "row")
         raise ReferenceFileError(
             f"{reference!r} does not cover the stripes of {science!r}: it begins at pixel ({x_reference}, "
-            f"{y_reference}) and has {size[0]} x {size[1]} pixels; the stripes (MSTR_RD1 ... SSTR_NST) cover "
-            f"{axes[0]}s {layout.lines.min() + 1} to {layout.lines.max() + 1} and {length} {axes[1]}s from {first + 1} on. "
-            "Use a full-frame reference."
+            f"{y_reference}) and has {size[0]} x {size[1]} pixels; the stripes (MSTR_RD1 ... SSTR_NST) are {axes[0]}s "
+            f"{layout.lines.min() + 1} to {layout.lines.max() + 1} and {length} {axes[1]}s from {first + 1} on. Use a "
+            "full-frame reference."
         )
     lines = lines if is_superstripe(science) else lines[0]
     fast = slice(first, first + length)

@@ -5,6 +5,7 @@ import shlex
 from dataclasses import fields
 from pathlib import Path
 
+from upramp.kernels.stripes import StripePattern
 from upramp.simulate.config import EFFECTS, SimulationConfig
 from upramp.simulate.crds_cache import build_crds_cache
 from upramp.simulate.detectors import Window
@@ -60,6 +61,8 @@ def _add_field(group, item):
         return
     if kind is Window:
         group.add_argument(option, type=int, nargs=4, metavar=("X", "Y", "NX", "NY"), help=text)
+    elif kind is StripePattern:
+        group.add_argument(option, type=int, nargs=8, metavar="N", help=text)
     elif kind is tuple:
         group.add_argument(option, type=float, nargs=2, default=item.default, metavar=("LOW", "HIGH"), help=text)
     else:
@@ -71,6 +74,8 @@ def _configuration(arguments):
     values["star_flux"] = tuple(values["star_flux"])
     if values["window"] is not None:
         values["window"] = Window(*values["window"])
+    if values["stripes"] is not None:
+        values["stripes"] = StripePattern(*values["stripes"])
     return SimulationConfig(**values).without(*(arguments.without or ()))
 
 

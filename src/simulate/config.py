@@ -1,9 +1,11 @@
 """What to simulate: one frozen dataclass. Effects are switched off by `SimulationConfig.without`."""
 
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any
 
 from upramp.errors import ConfigError
+from upramp.kernels.stripes import StripePattern
 from upramp.simulate.detectors import (
     DETECTORS,
     INSTRUMENTS,
@@ -12,6 +14,7 @@ from upramp.simulate.detectors import (
     frame_time,
     subarray_window,
 )
+from upramp.simulate.stripes import Striping
 
 __all__ = ["EFFECTS", "SimulationConfig"]
 
@@ -46,6 +49,9 @@ class SimulationConfig:
     detector: str = _mode("NRCBLONG", "detector: NRCA1 ... NRCBLONG, NIS, NRS1, NRS2, MIRIMAGE, GUIDER1, GUIDER2")
     subarray: str | None = _mode(None, "subarray; GENERIC with a window of one's own [default: a small one]", str)
     window: Window | None = _mode(None, "corner and size: 1-based xstart ystart xsize ysize", Window)  # noqa: RUF009
+    stripes: StripePattern | None = _mode(  # noqa: RUF009
+        None, "stripes that fill the window: MSTR_RD1 SK1 RD2 SK2 RPT ILV, SSTR_STP NST", StripePattern
+    )
     noutputs: int | None = _mode(None, "amplifiers that read the window, 1 or 4 [default: those of the subarray]", int)
     readpatt: str | None = _mode(None, "readout pattern [default: the one of single frames]", str)
     nframes: int | None = _mode(None, "frames averaged in a group [default: those of the pattern]", int)
@@ -107,7 +113,10 @@ class SimulationConfig:
         find(self.instrument.readout_patterns, self.readpatt, "readpatt")
         if self.window is None:
             find(self.instrument.subarrays, self.subarray, "subarray (without a window of its own)")
-        self._check_window()
+        if self.stripe_pattern is None:
+            self._check_window()
+        else:
+            self._check_stripes()
         if self.is_irs2:
             self._check_interleaved()
         for name, value, low in (
@@ -140,6 +149,19 @@ class SimulationConfig:
         if self.zero_frame:
             raise ConfigError("zero_frame is True; IRS2 readouts have none")
 
+    def _check_stripes(self):
+        self.striping  # noqa: B018 - raises where the stripes do not fill the window
+        for name in ("ipc", "snowballs", "persistence", "charge_migration"):
+            if getattr(self, name):
+                raise ConfigError(f"{name} reaches to other lines or integrations; it is not simulated for stripes")
+        positions = self.stripe_pattern.positions or 1
+        if self.nints % positions or (self.first_integration - 1) % positions:
+            raise ConfigError(
+                f"nints is {self.nints}, first_integration {self.first_integration}; expected whole sets of the "
+                f"{positions} positions of the stripes"
+            )
+        self._check_outputs()
+
     def _check_window(self):
         window, detector = self.geometry, DETECTORS[self.detector]
         rows, columns = detector.shape
@@ -151,6 +173,10 @@ class SimulationConfig:
                 raise ConfigError(
                     f"the window covers {axis} = {start}..{start - 1 + length}; expected a part of 1..{size}"
                 )
+        self._check_outputs()
+
+    def _check_outputs(self):
+        window, detector = self.geometry, DETECTORS[self.detector]
         if self.outputs not in (1, 4):
             raise ConfigError(f"noutputs is {self.outputs}; expected 1 or 4")
         fast = window.xsize if abs(detector.fastaxis) == 1 else window.ysize
@@ -175,6 +201,23 @@ class SimulationConfig:
         if self.window is not None:
             return self.window
         return subarray_window(DETECTORS[self.detector], self.instrument.subarrays[self.subarray])
+
+    @property
+    def stripe_pattern(self):
+        """The `StripePattern` of a striped readout, or None."""
+        if self.stripes is not None or self.window is not None:
+            return self.stripes
+        return self.instrument.subarrays[self.subarray].stripes
+
+    @cached_property
+    def striping(self):
+        """The `Striping` of a striped readout, or None."""
+        return None if self.stripe_pattern is None else Striping(self, DETECTORS[self.detector])
+
+    @cached_property
+    def image(self):
+        """Where the calibrated image lies on the detector: the `Window` that is read, or what stripes make."""
+        return self.geometry if self.stripe_pattern is None else self.striping.image
 
     @property
     def outputs(self):

@@ -40,7 +40,7 @@ DARK_SETTLING_FRAMES = 3.0
 
 @dataclass(frozen=True)
 class DetectorMaps:
-    """Properties of the pixels in a window; arrays are (ny, nx).
+    """Properties of the pixels of an exposure; arrays are (ny, nx).
 
     Attributes
     ----------
@@ -91,72 +91,80 @@ def random_stream(seed, name, *index):
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, crc32(name.encode()), *index])))
 
 
-def _row_map(config, name, draw):
+def _row_map(config, place, name, draw):
     """(ny, nx) map in which every detector row comes from its own stream, drawn over the full width."""
-    window, size = config.geometry, DETECTORS[config.detector].shape[1]
+    n_rows, size = DETECTORS[config.detector].shape
     detector_index = list(DETECTORS).index(config.detector)
-    rows = range(window.rows.start, window.rows.stop)
-    out = np.empty(window.shape, np.float32)
+    rows = np.arange(n_rows)[place.rows].tolist()
+    out = np.empty(place.shape, np.float32)
     for i, row in enumerate(rows):
         stream = random_stream(config.detector_seed, name, detector_index, row)
-        out[i] = draw(stream, size)[window.columns]
+        out[i] = draw(stream, size)[place.columns]
     return out
 
 
-def normal_map(config, name):
+def normal_map(config, name, place=None):
     """(ny, nx) float32 map of standard normal numbers that belongs to the detector."""
-    return _row_map(config, name, lambda stream, size: stream.standard_normal(size, dtype=np.float32))
+    return _row_map(
+        config, place or config.image, name, lambda stream, size: stream.standard_normal(size, dtype=np.float32)
+    )
 
 
-def reference_pixel_mask(window, detector):
+def reference_pixel_mask(place, detector):
     """(ny, nx) bool, True in the border of the detector that has reference pixels."""
     ny, nx = detector.shape
-    rows, columns = np.arange(ny)[window.rows, None], np.arange(nx)[None, window.columns]
+    rows, columns = np.arange(ny)[place.rows][:, None], np.arange(nx)[place.columns][None]
     sides = (columns < REFERENCE_BORDER) | (columns >= nx - REFERENCE_BORDER)
     ends = (rows < REFERENCE_BORDER) | (rows >= ny - REFERENCE_BORDER)
-    return np.broadcast_to(sides, window.shape) if detector.interleaved else sides | ends
+    return np.broadcast_to(sides, place.shape) if detector.interleaved else sides | ends
 
 
-def detector_maps(config):
-    """Properties of the pixels that the exposure covers.
+def detector_maps(config, place=None):
+    """Properties of the pixels that the calibrated image covers, or others.
 
     Parameters
     ----------
     config : SimulationConfig
+    place : Window or Lines, optional
+        Other pixels of the detector.
 
     Returns
     -------
     DetectorMaps
         Depends on the detector, its seed and the sizes of the effects only: equal, cut out, for each window.
     """
-    window = config.geometry
-    is_reference = reference_pixel_mask(window, DETECTORS[config.detector])
-    lottery = _row_map(config, "bad pixels", lambda stream, width: stream.random(width, dtype=np.float32))
+    place = place or config.image
+
+    def normal(name):
+        return normal_map(config, name, place)
+
+    is_reference = reference_pixel_mask(place, DETECTORS[config.detector])
+    lottery = _row_map(config, place, "bad pixels", lambda stream, width: stream.random(width, dtype=np.float32))
 
     dead = ~is_reference & (lottery < config.dead_fraction)
     hot = ~is_reference & ~dead & (lottery > 1 - config.hot_fraction)
     bad_reference = is_reference & (lottery < config.bad_reference_fraction)
-    dq = np.zeros(window.shape, np.uint32)
+    dq = np.zeros(place.shape, np.uint32)
     dq[dead] = DQ["DO_NOT_USE"] | DQ["DEAD"]
     dq[hot] = DQ["HOT"]
     dq[is_reference] = DQ["REFERENCE_PIXEL"]
     dq[bad_reference] |= DQ["DO_NOT_USE"] | DQ["BAD_REF_PIXEL"]
 
-    bias = config.bias_level + config.bias_spread * normal_map(config, "bias")
-    dark_rate = config.dark_rate * np.clip(1 + DARK_SPREAD * normal_map(config, "dark"), 0, None)
+    bias = config.bias_level + config.bias_spread * normal("bias")
+    dark_rate = config.dark_rate * np.clip(1 + DARK_SPREAD * normal("dark"), 0, None)
     dark_rate[hot] = config.hot_rate * (0.5 + lottery[hot])
     dark_rate[is_reference] = 0
-    full_well = config.full_well * np.clip(1 + FULL_WELL_SPREAD * normal_map(config, "full well"), 0.5, None)
+    full_well = config.full_well * np.clip(1 + FULL_WELL_SPREAD * normal("full well"), 0.5, None)
     # A fraction f of the linear signal F is missing at the measured level F (1 - f) = full well.
-    loss = config.nonlinearity * np.clip(1 + NONLINEARITY_SPREAD * normal_map(config, "nonlinearity"), 0, None)
+    loss = config.nonlinearity * np.clip(1 + NONLINEARITY_SPREAD * normal("nonlinearity"), 0, None)
     scale = config.full_well if np.isfinite(config.full_well) else np.iinfo(np.uint16).max
     curvature = (loss / (1 - loss) / scale).astype(np.float32).astype(np.float64)
-    response = 1 + config.flat_spread * normal_map(config, "flat") if config.flat_spread else 1
-    read_noise = config.read_noise * np.exp(READ_NOISE_SPREAD * normal_map(config, "read noise"))
+    response = 1 + config.flat_spread * normal("flat") if config.flat_spread else 1
+    read_noise = config.read_noise * np.exp(READ_NOISE_SPREAD * normal("read noise"))
     read_noise[bad_reference] *= BAD_REFERENCE_NOISE
     return DetectorMaps(
         bias=np.clip(bias, 0, None).astype(np.float32),
-        gain=(config.gain * (1 + config.gain_spread * normal_map(config, "gain"))).astype(np.float32),
+        gain=(config.gain * (1 + config.gain_spread * normal("gain"))).astype(np.float32),
         read_noise=read_noise.astype(np.float32),
         curvature=np.where(is_reference, 0.0, curvature),
         full_well=np.where(is_reference, np.inf, full_well).astype(np.float32),

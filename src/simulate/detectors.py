@@ -7,6 +7,7 @@ products (DMS), as in the keywords SUBSTRT1/2.
 from dataclasses import dataclass
 
 from upramp.errors import ConfigError
+from upramp.kernels.stripes import StripePattern
 
 __all__ = ["DETECTORS", "INSTRUMENTS", "Detector", "Instrument", "Subarray", "Window"]
 
@@ -66,7 +67,9 @@ class Instrument:
 class Subarray:
     """A named part of a detector.
 
-    ``xstart`` and ``ystart`` None mean: where the readout starts (a stripe), else the corner.
+    ``xstart`` and ``ystart`` None mean: where the readout starts (a stripe), else the corner. With ``stripes`` the
+    sizes are those of the image that the stripes fill, and a start along the slow axis is that of the readout, as in
+    the keywords.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Subarray:
     xstart: int | None
     ystart: int | None
     noutputs: int
+    stripes: StripePattern | None = None
 
 
 @dataclass(frozen=True)
@@ -174,6 +178,13 @@ _NIRCAM_SUBARRAYS = _by_name(
     Subarray("SUB64FP1A", 64, 64, 993, 993, 1),
     Subarray("SUB32TATS", 32, 32, 1009, 1009, 1),
     Subarray("SUB8FP1A", 8, 8, 1021, 1021, 1),
+    Subarray("SUB40STRIPE1_DHS", 2048, 40, 1, None, 4, StripePattern(0, 1527, 40)),
+    Subarray("SUB41STRIPE1_DHS", 2048, 41, 1, None, 4, StripePattern(1, 1526, 40, 85, 1, 1)),
+    Subarray("SUB80STRIPE2_DHS", 2048, 80, 1, None, 4, StripePattern(0, 1527, 40, 85)),
+    Subarray("SUB82STRIPE2_DHS", 2048, 82, 1, None, 4, StripePattern(1, 1526, 40, 85, 1, 1)),
+    Subarray("SUB160STRIPE4_DHS", 2048, 160, 1, None, 4, StripePattern(0, 1527, 40, 85)),
+    Subarray("SUB164STRIPE4_DHS", 2048, 164, 1, None, 4, StripePattern(1, 1526, 40, 85, 1, 1)),
+    Subarray("SUB260STRIPE4_DHS", 2048, 260, 1, None, 4, StripePattern(1, 1514, 64, 61, 1, 1)),
 )
 _NIRISS_SUBARRAYS = _by_name(
     _FULL,
@@ -190,6 +201,10 @@ _NIRISS_SUBARRAYS = _by_name(
     Subarray("WFSS128C", 2048, 128, 1, None, 1),
     Subarray("WFSS64R", 64, 2048, None, 1, 4),
     Subarray("WFSS64C", 2048, 64, 1, None, 1),
+    *(
+        Subarray(f"SUB{n}STRIPE_SOSS", 4 + n, 256, None, 1793, 1, StripePattern(4, 0, n, 0, 1, 1, n, 2040 // n))
+        for n in (17, 60, 204, 680)
+    ),
 )
 _FGS_SUBARRAYS = _by_name(
     _FULL,
@@ -259,7 +274,10 @@ def subarray_window(detector, subarray):
     starts = []
     for axis, start, size in ((1, subarray.xstart, subarray.xsize), (2, subarray.ystart, subarray.ysize)):
         if start is None:
-            start = detector.shape[2 - axis] - size + 1 if -axis in (detector.fastaxis, detector.slowaxis) else 1
+            whole = detector.shape[2 - axis]
+            against = -axis in (detector.fastaxis, detector.slowaxis)
+            first = whole if subarray.stripes is not None and axis == abs(detector.slowaxis) else whole - size + 1
+            start = first if against else 1
         starts.append(start)
     return Window(*starts, subarray.xsize, subarray.ysize)
 

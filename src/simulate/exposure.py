@@ -8,10 +8,11 @@ its resets (`upramp.simulate.miri`), and interference, to the bias. What is off 
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
+from upramp.kernels.stripes import LINES
 from upramp.simulate.config import SimulationConfig
 from upramp.simulate.detector_maps import DetectorMaps, detector_maps, random_stream
 from upramp.simulate.detectors import DETECTORS
@@ -34,8 +35,9 @@ class Truth:
     rate : (ny, nx) float32
         Light that the pixel records [DN/s of linear signal]; 0 for dead and reference pixels.
     saturation_group : (nint, ny, nx) int16
-        First group of which any frame reached full well; ngroups if none did.
+        First group of which any frame reached full well; ngroups if none did. Pixels of the raw groups.
     cosmic_rays : (n,) COSMIC_RAY_DTYPE
+        For a striped readout the line (y, or x where columns are lines) is that of the detector, from 0.
     snowballs : (n,) SNOWBALL_DTYPE
     maps : DetectorMaps
     """
@@ -96,7 +98,13 @@ def simulate_exposure(config):
     Memory: the raw data, and about 110 bytes per pixel.
     """
     maps = detector_maps(config)
-    rate = np.where(maps.responsive, rate_image(config) * maps.response, 0.0)
+    if config.striping is None:
+        rate = np.where(maps.responsive, rate_image(config) * maps.response, 0.0)
+        kind = _Integration
+    else:
+        scene = StripedScene(config)
+        rate = scene.rate(config.image, maps)
+        kind = partial(StripedIntegration, scene)
     shape = config.geometry.shape
     read_shape = INTERLEAVED_SHAPE if config.is_irs2 else shape
     data = np.empty((config.nints, config.ngroups, *read_shape), np.uint16)
@@ -110,13 +118,12 @@ def simulate_exposure(config):
     def integrate(i):
         # Segments of an exposure differ: random streams belong to the integrations of the exposure.
         number = config.first_integration - 1 + i
-        rays, balls = cosmic_rays(config, maps.responsive, number), snowballs(config, number)
-        rays["integration"] = balls["integration"] = i
-        integration = _Integration(config, maps, rate, rays, balls, number, effects, trails)
+        integration = kind(config, maps, rate, number, effects, trails)
+        integration.rays["integration"] = integration.balls["integration"] = i
         first = integration.read_groups(data[i], saturation_group[i])
         if zeroframe is not None:
             zeroframe[i] = first
-        return rays, balls
+        return integration.hits(), integration.balls
 
     rays, balls = map(np.concatenate, zip(*map(integrate, range(config.nints)), strict=True))
     truth = Truth(rate.astype(np.float32), saturation_group, rays, balls, maps)
@@ -126,8 +133,9 @@ def simulate_exposure(config):
 class _Integration:
     """The state of the detector during one integration."""
 
-    def __init__(self, config, maps, rate, rays, balls, index, effects, trails):
-        self.config, self.maps, self.rate, self.rays, self.balls = config, maps, rate, rays, balls
+    def __init__(self, config, maps, rate, index, effects, trails):
+        self.config, self.maps, self.rate = config, maps, rate
+        self.rays, self.balls = cosmic_rays(config, maps.responsive, index), snowballs(config, index)
         self.effects, self.number, self.trails = effects, index, trails
         # Every integration follows a reset, which takes a frame time.
         self.start = config.frame_time * (1 + index * (config.frames_per_integration + 1))
@@ -150,19 +158,25 @@ class _Integration:
         for group in range(config.ngroups):
             total[:] = 0
             for frame in range(group * step, group * step + config.frames_per_group):
-                self.collect(frame)
                 total += self.read(frame)
                 first = total.astype(np.uint16) if first is None else first
             groups[group] = total // np.uint32(config.divisor)
-            saturated = self.charge >= self.full_well
-            np.minimum(saturation_group, group, out=saturation_group, where=saturated)
+            np.minimum(saturation_group, group, out=saturation_group, where=self.saturated())
         return first
+
+    def hits(self):
+        """The cosmic rays, for the truth."""
+        return self.rays
+
+    def saturated(self):
+        """Pixels that have reached full well: (ny, nx) bool."""
+        return self.charge >= self.full_well
 
     def collect(self, frame):
         """Add what arrives until the given frame is read."""
         config, maps = self.config, self.maps
         dark = maps.dark(frame, config.frame_time)
-        if self.frame >= 0:
+        if self.frame > -1:
             dark -= maps.dark(self.frame, config.frame_time)
         expected = self.rate * ((frame - self.frame) * config.frame_time) + dark
         before = self.charge.copy() if config.charge_migration else None
@@ -185,8 +199,9 @@ class _Integration:
             self.trails.note(self.charge >= self.full_well, now)
         self.frame = frame
 
-    def read(self, frame):
-        """One frame as the converter delivers it: (ny, nx) uint16."""
+    def level(self, frame):
+        """What is to be read in a frame, without the drifts and noise of reading: (ny, nx) float64."""
+        self.collect(frame)
         config, maps = self.config, self.maps
         linear = np.minimum(self.charge, self.full_well)
         if config.ipc is not None:
@@ -196,15 +211,84 @@ class _Integration:
         signal += maps.bias
         for effect in self.effects:
             signal += effect.level(self.number, frame)
+        return signal
+
+    def noise_of_pixels(self):
+        """Noise of one read of each pixel: (ny, nx) [DN]."""
+        return self.maps.read_noise
+
+    def read(self, frame):
+        """One frame as the converter delivers it: (ny, nx) uint16."""
+        config, signal, noise = self.config, self.level(frame), self.noise_of_pixels()
         if config.is_irs2:
             if config.read_noise:
-                signal += maps.read_noise * self.read_noise.standard_normal(signal.shape, dtype=np.float32)
+                signal += noise * self.read_noise.standard_normal(signal.shape, dtype=np.float32)
             return _digitize(interleaved_frame(config, signal, self.number, frame))
         signal += _amplifier_offsets(config, self.drift)
         signal += self.lines[frame][:, None] if _lines_are_rows(config) else self.lines[frame][None, :]
         if config.read_noise:
-            signal += maps.read_noise * self.read_noise.standard_normal(signal.shape, dtype=np.float32)
+            signal += noise * self.read_noise.standard_normal(signal.shape, dtype=np.float32)
         return _digitize(signal)
+
+
+class StripedScene:
+    """What a striped readout sees: the light on all lines between the first stripe and the last one."""
+
+    def __init__(self, config):
+        self.span = config.striping.span
+        self.image = rate_image(config, self.span.shape)
+
+    def rate(self, place, maps):
+        """Light that pixels record [DN/s]: those that see any are within the span, but for the lines before stripes."""
+        out = np.zeros(place.shape)
+        rows, columns = (np.arange(LINES)[part] for part in (place.rows, place.columns))
+        rows, columns = rows - self.span.ystart + 1, columns - self.span.xstart + 1
+        inside = np.ix_(*((part >= 0) & (part < n) for part, n in zip((rows, columns), self.image.shape, strict=True)))
+        light = self.image[np.ix_(rows[inside[0].ravel()], columns[inside[1].ravel()])]
+        out[inside] = light
+        return np.where(maps.responsive, out * maps.response, 0.0)
+
+
+class StripedIntegration(_Integration):
+    """An integration of stripes: charge is collected once in each line, however often the line is read."""
+
+    def __init__(self, scene, config, maps, rate, index, effects, trails):
+        striping = config.striping
+        position = index % len(striping.layout.lines)
+        lines = striping.layout.lines[position]
+        self.lines_read, self.line_of = np.unique(lines, return_inverse=True)
+        self.blocks, self.samples = striping.blocks(position), striping.samples()
+        self.axis = 0 if striping.by_row else 1
+        place = striping.place(self.lines_read)
+        maps = detector_maps(config, place)
+        super().__init__(config, maps, scene.rate(place, maps), index, effects, trails)
+
+    def _of_readout(self, array):
+        return np.take(array, self.line_of, axis=self.axis)
+
+    def hits(self):
+        rays = self.rays.copy()
+        name = "y" if self.axis == 0 else "x"
+        rays[name] = self.lines_read[rays[name]]
+        return rays
+
+    def saturated(self):
+        return self._of_readout(super().saturated())
+
+    def noise_of_pixels(self):
+        return self._of_readout(self.maps.read_noise)
+
+    def level(self, frame):
+        """Each stripe is read at its own time in the frame."""
+        signal = None
+        for sample, lines in self.blocks:
+            now = self._of_readout(super().level(frame + self.samples[sample] - 1))
+            signal = now if signal is None else signal
+            if self.axis == 0:
+                signal[lines] = now[lines]
+            else:
+                signal[:, lines] = now[:, lines]
+        return signal
 
 
 def _digitize(signal):

@@ -133,6 +133,14 @@ PRIMARY_SECTIONS = (
             ("SUBSIZE2", "subarray.ysize", "Number of pixels in axis 2 direction"),
             ("FASTAXIS", "subarray.fastaxis", "Fast readout axis direction"),
             ("SLOWAXIS", "subarray.slowaxis", "Slow readout axis direction"),
+            ("MSTR_RD1", "subarray.multistripe_reads1", "Lines read at the start"),
+            ("MSTR_SK1", "subarray.multistripe_skips1", "Lines skipped after MSTR_RD1 lines"),
+            ("MSTR_RD2", "subarray.multistripe_reads2", "Lines of a stripe"),
+            ("MSTR_SK2", "subarray.multistripe_skips2", "Lines skipped between stripes"),
+            ("MSTR_RPT", "subarray.repeat_stripe", "Return to the first line before every stripe"),
+            ("MSTR_ILV", "subarray.interleave_reads1", "Interleave MSTR_RD1 lines between stripes"),
+            ("SSTR_STP", "subarray.superstripe_step", "Lines between superstripe positions"),
+            ("SSTR_NST", "subarray.num_superstripe", "Number of superstripe positions"),
         ),
     ),
     (
@@ -204,6 +212,8 @@ SCI_CARDS = (
     ("ROLL_REF", "wcsinfo.roll_ref", "[deg] V3 roll angle at the ref point (N over E)"),
 )
 
+# In the order of the fields of `StripePattern`.
+_STRIPE_KEYWORDS = ("MSTR_RD1", "MSTR_SK1", "MSTR_RD2", "MSTR_SK2", "MSTR_RPT", "MSTR_ILV", "SSTR_STP", "SSTR_NST")
 BARYCENTRIC_CORRECTION = 120.0  # s; a plausible constant
 PROGRAM = "99999"
 RA, DEC = 80.0, -69.5
@@ -306,6 +316,7 @@ def _hardware(config, detector):
         "SUBSIZE2": window.ysize,
         "FASTAXIS": detector.fastaxis,
         "SLOWAXIS": detector.slowaxis,
+        **dict(zip(_STRIPE_KEYWORDS, config.stripe_pattern or [None] * len(_STRIPE_KEYWORDS), strict=True)),
         "APERNAME": f"{detector.name}_{config.subarray}",
     }
 

@@ -9,7 +9,7 @@ from astropy.io import fits
 
 from upramp.errors import ConfigError
 from upramp.simulate.detector_maps import DQ, detector_maps, random_stream
-from upramp.simulate.detectors import DETECTORS
+from upramp.simulate.detectors import DETECTORS, Window
 from upramp.simulate.files import refuse_to_overwrite, write_hdus
 from upramp.simulate.irs2 import (
     correction_table,
@@ -127,7 +127,7 @@ def make_references(
     folder.mkdir(parents=True, exist_ok=True)
     writer = ReferenceWriter(config, folder, defects, overwrite)
     if full_frame:
-        writer.use(replace(config, subarray="FULL", window=None, noutputs=None))
+        writer.use(replace(config, subarray="FULL", window=None, noutputs=None, stripes=None))
     miri = DETECTORS[config.detector].instrument == "MIRI"
     paths = {
         "mask": writer.mask(),
@@ -204,7 +204,9 @@ class ReferenceWriter:
         return path
 
     def write(self, reftype, model, hdus, keywords=(), description=""):
-        detector, window = DETECTORS[self.config.detector], self.config.geometry
+        detector, image = DETECTORS[self.config.detector], self.config.image
+        # The lines of a substripe readout have the keywords of the exposure.
+        window = image if isinstance(image, Window) else self.config.geometry
         path = self.path(reftype, ".fits")
         header = fits.Header()
         header.extend(
@@ -337,8 +339,11 @@ class ReferenceWriter:
     def dark(self, groups):
         config, maps = self.config, self.maps
         dark = np.empty((groups, *maps.bias.shape), np.float32)
-        for frame in range(groups):
-            dark[frame] = maps.dark(frame, config.frame_time)
+        # A superstripe readout has several groups in a frame.
+        parts = np.ones(1) if config.striping is None else config.striping.samples()
+        for group in range(groups):
+            frame = group // len(parts) + parts[group % len(parts)] - 1
+            dark[group] = maps.dark(frame, config.frame_time)
         dark[:, self.chosen("nan_dark")] = np.nan
         keywords = [
             ("EXP_TYPE", config.exposure_type, "Type of data in the exposure"),

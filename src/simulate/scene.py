@@ -39,12 +39,14 @@ SNOWBALL_HALO_SIZE = 2.5  # radius in radii of the core
 _FWHM_PER_SIGMA = 2.0 * np.sqrt(2.0 * np.log(2.0))
 
 
-def rate_image(config):
+def rate_image(config, shape=None):
     """Count rate of the sky and the stars [DN/s]: (ny, nx) float64, before any property of the detector.
+
+    ``shape`` is that of the window unless it is given.
 
     A star is a round Gaussian sampled at pixel centres, cut where it falls below 1e-6 of its peak.
     """
-    ny, nx = config.geometry.shape
+    ny, nx = shape or config.geometry.shape
     rate = np.full((ny, nx), float(config.sky_rate))
     stream = random_stream(config.seed, "stars")
     sigma = config.star_fwhm / _FWHM_PER_SIGMA
