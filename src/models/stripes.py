@@ -68,7 +68,7 @@ def stripes_of(model):
     MissingKeywordError
         Names every keyword that is absent.
     ShapeError
-        The lines do not add up to the array, or leave the detector.
+        The lines do not add up to the array, or leave the detector; or stripes become groups without known times.
 
     Notes
     -----
@@ -94,6 +94,13 @@ def stripes_of(model):
             f"{model!r}: {'SUBSIZE2' if axis == -2 else 'SUBSIZE1'} says {stated} lines, the array has {n_lines}"
         )
     try:
-        return stripe_layout(pattern, first, n_lines, subarray.slowaxis)
+        layout = stripe_layout(pattern, first, n_lines, subarray.slowaxis)
     except ShapeError as error:
         raise ShapeError(f"{model!r}: {error}") from None
+    n_stripes = int(layout.stripe.max()) + 1
+    if pattern.positions and n_stripes > 1 and n_stripes != n_lines // (pattern.reads1 + pattern.reads2):
+        raise ShapeError(
+            f"{model!r}: the {n_stripes} stripes of each position become groups of their own, whose times are known "
+            f"only if each begins with the MSTR_RD1 lines (MSTR_RPT 1): {pattern}"
+        )
+    return layout

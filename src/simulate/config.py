@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
-from upramp.errors import ConfigError
+from upramp.errors import ConfigError, ShapeError
 from upramp.kernels.stripes import StripePattern
 from upramp.simulate.detectors import (
     DETECTORS,
@@ -150,7 +150,10 @@ class SimulationConfig:
             raise ConfigError("zero_frame is True; IRS2 readouts have none")
 
     def _check_stripes(self):
-        self.striping  # noqa: B018 - raises where the stripes do not fill the window
+        try:
+            self.striping  # noqa: B018 - raises where the stripes do not fill the window
+        except ShapeError as error:
+            raise ConfigError(str(error)) from None
         for name in ("ipc", "snowballs", "persistence", "charge_migration"):
             if getattr(self, name):
                 raise ConfigError(f"{name} reaches to other lines or integrations; it is not simulated for stripes")

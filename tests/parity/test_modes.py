@@ -1,4 +1,4 @@
-"""Modes of the near-infrared imagers through the whole pipeline: NIRISS, FGS, and all detectors and patterns of NIRCam.
+"""Modes of the near-infrared imagers through the whole pipeline: NIRISS, FGS, NIRCam (detectors, patterns, stripes).
 
 References are larger than the exposures, which get their part of them. What is about single corrections is in the other
 files; here each mode has one exposure, and a row in the table of modes. The peer takes 5 s for the smallest exposure:
@@ -13,6 +13,7 @@ import pytest
 from astropy.io import fits
 from tests.reference import mode_table
 
+from upramp.kernels.stripes import StripePattern
 from upramp.simulate import (
     ReferenceDefects,
     SimulationConfig,
@@ -79,10 +80,47 @@ READS = {
         "NRCA1", "SUB32TATS", "MEDIUM8", nframes=5, frame_divisor=8, zero_frame=True
     ),
 }
-MODES = NIRISS | FGS | NIRCAM | READS
+
+
+def striped(detector, pattern, window, readpatt=None, **changes):
+    """A striped readout of a window of one's own."""
+    return configuration(
+        detector, "GENERIC", readpatt, window=Window(*window), stripes=StripePattern(*pattern), **changes
+    )
+
+
+# One for each detector: their references cover the full frame.
+SUBSTRIPES = {
+    "DHS 1 stripe": configuration("NRCA1", "SUB41STRIPE1_DHS"),
+    "DHS 2 stripes": configuration("NRCA2", "SUB82STRIPE2_DHS", "BRIGHT2", zero_frame=True),
+    "DHS 3 stripes": striped("NRCA3", (1, 1526, 10, 85, 1, 1), (1, 1, 2048, 33), noutputs=4),
+    "DHS 4 stripes": configuration("NRCA4", "SUB164STRIPE4_DHS", nints=1),
+    "DHS 4 stripes, no reference rows": configuration("NRCB3", "SUB160STRIPE4_DHS", "SHALLOW4", nints=1),
+    "DHS 4 times the same stripe": striped(
+        "NRCALONG", (1, 971, 10, 0, 1, 0), (1, 1, 2048, 44), "SHALLOW4", noutputs=4, zero_frame=True
+    ),
+}
+SUPERSTRIPES = {
+    "superstripes of SOSS": configuration(
+        "NIS", "SUB680STRIPE_SOSS", nints=6, ngroups=4, cosmic_ray_rate=1e-3, exposure_type="NIS_SOSS"
+    ),
+    "superstripes, second segment": striped(
+        "NRCB2", (0, 100, 0, 0, 0, 0, 8, 4), (1001, 1, 64, 8), nints=8, first_integration=5, cosmic_ray_rate=5e-2
+    ),
+    "superstripes with repeats": striped(
+        "NRCB1", (1, 165, 1, 0, 1, 0, 1, 16), (1851, 2046, 64, 8), nints=32, zero_frame=True, cosmic_ray_rate=0.1
+    ),
+    "superstripes with repeats of two frames": striped(
+        "NRCB4", (1, 165, 2, 0, 1, 0, 2, 8), (1851, 1, 64, 9), "BRIGHT2", nints=16, ngroups=3, cosmic_ray_rate=0.1
+    ),
+    "superstripes of interleaved stripes": striped(
+        "NRCBLONG", (1, 165, 4, 28, 1, 1, 4, 2), (1001, 2048, 64, 10), nints=4, cosmic_ray_rate=5e-2
+    ),
+}
+MODES = NIRISS | FGS | NIRCAM | READS | SUBSTRIPES | SUPERSTRIPES
 ALWAYS = (
     "NIRISS AMI", "NIRISS WFSS rows", "FGS guider 2 stripe", "NIRCam DEEP8 NRCB4",
-    "read-level linearity, 5 frames divided by 8",
+    "read-level linearity, 5 frames divided by 8", "DHS 4 stripes", "superstripes of SOSS", "superstripes with repeats",
 )  # fmt: skip
 # The peer indexes a group that is not there.
 WITHOUT_PEER = ("read-level linearity, one group",)
@@ -116,18 +154,21 @@ def larger(window):
 
 def write_references(folder, configurations):
     """References of all modes, larger than the exposures but for the darks, which are never cut out."""
-    made = []
+    made = {}
     for mode, config in configurations.items():
         keywords = {"defects": DEFECTS, "inverse_linearity": mode.startswith("read-level")}
         if config.subarray == "FULL":
             references = make_references(config, folder / file_name(mode), dark_groups=6, **keywords)
+        elif config.stripe_pattern is not None:
+            references = make_references(config, folder / file_name(mode), full_frame=True, **keywords)
         else:
             around = replace(config, window=larger(config.geometry), noutputs=1)
             references = make_references(around, folder / file_name(mode), **keywords)
             own = make_references(config, folder / "own" / file_name(mode), defects=DEFECTS)
             references["dark"] = own["dark"]
-        made += [path for kind, path in references.items() if not kind.startswith("pars")]
-    return made
+        # Full-frame references of a detector are all the same.
+        made |= {path.name: path for kind, path in references.items() if not kind.startswith("pars")}
+    return list(made.values())
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +203,17 @@ def test_status_and_references_in_the_header(runs, compared):
     theirs, ours = ({k: v for k, v in h.items() if k.startswith(("S_", "R_", "SUB", "N"))} for h in headers)
     assert ours == theirs
     assert ours["S_RAMP"] == ours["S_LINEAR"] == "COMPLETE"
+
+
+def test_tables_of_integrations(runs, compared):
+    """Times of the integrations, and of the stripes that they are made of."""
+    paths = [runs.product(package, file_name(compared), "rateints") for package in ("jwst", "upramp")]
+    with fits.open(paths[0]) as theirs, fits.open(paths[1]) as ours:
+        tables = [[hdu.name for hdu in hdus if hdu.name.startswith("INT_TIMES")] for hdus in (theirs, ours)]
+        assert tables[0] == tables[1] == ["INT_TIMES", "INT_TIMES_STRIPE"][: 1 + (compared in SUPERSTRIPES)]
+        for name in tables[0]:
+            assert theirs[name].columns.names == ours[name].columns.names
+            assert theirs[name].data.tobytes() == ours[name].data.tobytes()
 
 
 def test_schedules_agree_bit_by_bit(runs, mode):
