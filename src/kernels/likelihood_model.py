@@ -75,13 +75,20 @@ def resultant_times(read_times):
     Raises
     ------
     ShapeError
-        A resultant without reads, or times that do not increase.
+        A resultant without reads, or times that do not increase within a resultant, or from mean to mean.
+
+    Notes
+    -----
+    Reads of averaged resultants may overlap in time: those of the stripes of a superstripe readout do.
     """
     times = [np.atleast_1d(np.asarray(one, np.float64)) for one in read_times]
-    if any(one.size == 0 for one in times) or np.any(np.diff(np.concatenate(times)) <= 0):
-        raise ShapeError("read_times are not increasing, or a group has none; expected the times of all reads in order")
+    message = "read_times are not increasing, or a group has none; expected the times of all reads in order"
+    if any(one.size == 0 or np.any(np.diff(one) <= 0) for one in times):
+        raise ShapeError(message)
     reads = np.array([one.size for one in times], np.float64)
     mean = np.array([one.mean() for one in times])
+    if np.any(np.diff(mean) <= 0):
+        raise ShapeError(message)
     weighted = np.array([np.sum((2 * one.size - 1 - 2 * np.arange(one.size)) * one) / one.size**2 for one in times])
     return reads, mean, weighted
 
@@ -92,7 +99,7 @@ def readout_table(read_times):
     Parameters
     ----------
     read_times : sequence of K + 1 sequences of float
-        Times of the reads of every resultant, increasing [s].
+        Times of the reads of every resultant, see `resultant_times` [s].
 
     Returns
     -------

@@ -110,12 +110,6 @@ SUPERSTRIPES = {
     "superstripes with repeats": striped(
         "NRCB1", (1, 165, 1, 0, 1, 0, 1, 16), (1851, 2046, 64, 8), nints=32, zero_frame=True, cosmic_ray_rate=0.1
     ),
-    "superstripes with repeats of two frames": striped(
-        "NRCB4", (1, 165, 2, 0, 1, 0, 2, 8), (1851, 1, 64, 9), "BRIGHT2", nints=16, ngroups=3, cosmic_ray_rate=0.1
-    ),
-    "superstripes of interleaved stripes": striped(
-        "NRCBLONG", (1, 165, 4, 28, 1, 1, 4, 2), (1001, 2048, 64, 10), nints=4, cosmic_ray_rate=5e-2
-    ),
 }
 MODES = NIRISS | FGS | NIRCAM | READS | SUBSTRIPES | SUPERSTRIPES
 ALWAYS = (
