@@ -57,12 +57,12 @@ NIRISS = {
     "NIRISS WFSS rows": configuration("NIS", "WFSS64R", "NIS", exposure_type="NIS_WFSS", nints=1),
     "NIRISS WFSS columns": configuration("NIS", "WFSS64C", exposure_type="NIS_WFSS", nints=1),
     "NIRISS AMI": configuration("NIS", "SUB80", exposure_type="NIS_AMI", zero_frame=True),
-    "NIRISS target acquisition": configuration("NIS", "SUBTASOSS", "NIS", ipc=0.005, exposure_type="NIS_TACQ"),
+    "NIRISS target acquisition": configuration("NIS", "SUBTASOSS", "NIS", exposure_type="NIS_TACQ"),
 }
 FGS = {
     "FGS guider 1 stripe": column("GUIDER1", 1),
     "FGS guider 2 stripe": column("GUIDER2", 1985, "FGS"),
-    "FGS guider 1 corner": configuration("GUIDER1", "SUB128LL", "FGS", zero_frame=True),
+    "FGS guider 1 corner": configuration("GUIDER1", "SUB128LL", "FGS", zero_frame=True, ipc=0.005),
     "FGS guider 2 centre": configuration("GUIDER2", "SUB32CNTR"),
 }
 DETECTORS = ("NRCA1", "NRCA2", "NRCA3", "NRCA4", "NRCALONG", "NRCB1", "NRCB2", "NRCB3", "NRCB4", "NRCBLONG")
