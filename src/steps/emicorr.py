@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from upramp.errors import ReferenceFileError
-from upramp.models import EmiModel, RampModel
+from upramp.models import EmiModel
 from upramp.steps.ramp_step import MiriStep, require
 
 __all__ = ["EmiCorrStep"]
@@ -146,7 +146,7 @@ class EmiCorrStep(MiriStep):
 
     def process(self, data):
         """Subtract the interference from all integrations."""
-        ramp = self.prepare_output(data, open_as=RampModel)
+        ramp = self.open_ramp(data)
         case = self.correction(ramp)
         if case is not None:
             self.subtract(ramp, case)

@@ -7,7 +7,7 @@ import numpy as np
 from upramp.errors import ConfigError
 from upramp.kernels.corrections import Persistence
 from upramp.kernels.persistence import flags_of_persistence
-from upramp.models import RampModel, read_asdf_tree, write_asdf_tree
+from upramp.models import read_asdf_tree, write_asdf_tree
 from upramp.steps.ramp_step import RampStep, require, science_frame
 
 __all__ = ["PersistenceStep"]
@@ -78,7 +78,7 @@ class PersistenceStep(RampStep):
         """Flag the groups: changes the flags only."""
         from upramp.kernels import stepwise
 
-        ramp = self.prepare_output(data, open_as=RampModel)
+        ramp = self.open_ramp(data)
         correction = self.correction(ramp)
         if correction is not None:
             stepwise.apply(correction, stepwise.Ramp.of(ramp))
