@@ -75,8 +75,9 @@ def make_hooks(step, kind, entries):
     kind : str
         ``pre_hook`` or ``post_hook``; names those that have no name of their own.
     entries : list
-        Step class or instance, function or other callable, dotted name of one, ``package.Class(name=literal)``, or
-        a shell command.
+        Step class or instance, function or other callable, dotted name of one, ``package.Class(name=literal)`` or
+        the same with a function, or a shell command. An instance without a name of its own gets the alias of its
+        class or the name of the hook.
 
     Returns
     -------
@@ -111,11 +112,14 @@ def _is_open_call(text):
 def _make_hook(step, name, entry):
     from upramp.framework.step import Step
 
+    given = entry
     if isinstance(entry, str):
         entry = _named(step, name, entry)
     if isinstance(entry, type) and issubclass(entry, Step):
         entry = entry(name=entry.class_alias or name, parent=step, output_ext=step.output_ext)
     if isinstance(entry, Step):
+        if entry is given and entry.parent is None and entry.name == type(entry).__name__:
+            entry.name = entry.class_alias or name
         return entry.run
     if inspect.isclass(entry) or not callable(entry):
         raise ConfigError(
@@ -131,7 +135,9 @@ def _named(step, name, text):
     call = re.fullmatch(r"\s*([A-Za-z_][\w.]*)\s*\((.*)\)\s*", text, re.DOTALL)
     target = import_dotted(call[1] if call else text.strip(), folder)
     if target is not None:
-        return target(name=getattr(target, "class_alias", None) or name, **_keywords(text)) if call else target
+        if not call:
+            return target
+        return target(**_keywords(text)) if isinstance(target, type) else functools.partial(target, **_keywords(text))
     if re.fullmatch(r"\s*[A-Za-z_]\w*(\.[A-Za-z_]\w*)+\s*(\(.*\))?\s*", text, re.DOTALL) and (
         call or shutil.which(text.strip()) is None
     ):

@@ -89,6 +89,16 @@ def test_dots_and_commas_in_calls(tiny, model, text):
     assert (tiny.AddStep(post_hooks=[text]).run(model).data == 10).all()
 
 
+def times(model, factor):
+    """A hook with a parameter."""
+    model.data[...] *= factor
+
+
+def test_calls_of_functions_bind_their_parameters(tiny, model, monkeypatch):
+    monkeypatch.setattr(tiny, "times", times, raising=False)
+    assert (tiny.AddStep(post_hooks=["tiny_steps.times(factor=0.5)"]).run(model).data == 2.5).all()
+
+
 def test_commas_on_the_command_line(strun_here, exposure):
     for option in (
         "tiny_steps.AddStep(val=2.5, n=2),",
