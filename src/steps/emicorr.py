@@ -49,6 +49,7 @@ class EmiCorrStep(MiriStep):
 
     class_alias = "emicorr"
     reference_file_types = ("emicorr",)
+    found_message = "Using %s reference file: %s"
     spec = """
     algorithm                 = option('sequential', 'joint', default='joint')  # Fit the wave after, or with, the ramps
     nints_to_phase            = integer(default=None)     # sequential: integrations on which the wave is measured
@@ -106,7 +107,7 @@ class EmiCorrStep(MiriStep):
         if self.user_supplied_reffile == "N/A":
             self.record_skip(ramp, "there is no EMICORR reference for this exposure (N/A)")
             return None
-        self.log.info("Using EMICORR reference file: %s", self.user_supplied_reffile)
+        self.log.info(self.found_message, "EMICORR", self.user_supplied_reffile)
         return EmiModel(self.user_supplied_reffile)
 
     @staticmethod

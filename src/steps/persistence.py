@@ -43,12 +43,18 @@ class PersistenceStep(RampStep):
             self.persistence_time = None
             self._set_status(ramp, "FAILED")
             return None
-        until = np.zeros(science_frame(ramp))
+        until, times = np.zeros(science_frame(ramp)), _group_times(ramp)
         if self.persistence_array_file is not None:
             self._remember(until, ramp.meta.instrument.detector)
+            too_late = int((until > times[0, 0] + self.persistence_time).sum())
+            if too_late:
+                self.log.info(
+                    "Backwards flagging found. %d pixels of %s remember what came after this exposure: forgotten",
+                    too_late, self.persistence_array_file,
+                )  # fmt: skip
         threshold = np.nan if self.dn_threshold is None else float(self.dn_threshold)
         flags = flags_of_persistence(self.persistence_dnu)
-        return Persistence(True, until, _group_times(ramp), float(self.persistence_time), threshold, flags)
+        return Persistence(True, until, times, float(self.persistence_time), threshold, flags)
 
     def _remember(self, until, detector):
         """Take times from the file, if it has them for this detector and the same duration."""
@@ -61,7 +67,7 @@ class PersistenceStep(RampStep):
             self.log.info("%s has no times for %s: nothing is remembered from earlier exposures", path, detector)
         elif entry["pers_time"] != self.persistence_time:
             self.log.info(
-                "%s is about persistence_time %s, not %s: nothing is remembered from earlier exposures",
+                "The time of %s, %s s, does not equal persistence_time, %s s: nothing is remembered",
                 path, entry["pers_time"], self.persistence_time,
             )  # fmt: skip
         else:

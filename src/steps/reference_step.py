@@ -9,7 +9,9 @@ _ANY = (None, "ANY", "N/A", "")
 
 
 class ReferenceStep(Step):
-    """A step that needs references as models."""
+    """A step that needs references as models; ``found_message`` is what the log says when it has one."""
+
+    found_message = "Using %s reference file %s"
 
     def open_reference(self, ramp, reftype, model_class):
         """Open a reference of this exposure; None when there is none (recorded as SKIPPED).
@@ -29,7 +31,7 @@ class ReferenceStep(Step):
         found = self.get_reference_file(ramp, reftype)
         if isinstance(found, str) and found in ("N/A", ""):
             return None
-        self.log.info("Using %s reference file %s", reftype.upper(), found)
+        self.log.info(self.found_message, reftype.upper(), found)
         reference = model_class(found)
         wanted, name = ramp.meta.instrument.name, reference.meta.instrument.name
         if name not in _ANY and wanted not in _ANY and name.upper() != wanted.upper():

@@ -21,6 +21,9 @@ EXPOSURES = {
     "emi128": SimulationConfig(
         detector="MIRIMAGE", subarray="SUB128", nints=2, ngroups=5, emi=5.0, emi_frequency=218.52055, **BRIGHT
     ),
+    "emi-full": SimulationConfig(
+        detector="MIRIMAGE", subarray="FULL", nints=2, ngroups=6, emi=5.0, emi_frequency=10.039216
+    ),
     "niriss": SimulationConfig(
         detector="NIS", subarray="SUB80", nints=2, ngroups=6, charge_migration=0.2, charge_migration_level=20000.0,
         **BRIGHT,
@@ -60,6 +63,7 @@ EMI = {"emicorr": {"skip": False}}
 # The whole pipeline: name -> exposure and parameters of steps.
 WHOLE = {
     "emicorr": ("emi64", EMI),
+    "emicorr, full frame": ("emi-full", EMI),
     "emicorr-sequential": ("emi128", {"emicorr": {"skip": False, "algorithm": "sequential"}}),
     "charge-migration": ("niriss", {"charge_migration": {"skip": False, "signal_threshold": 15000.0}}),
     "persistence": ("nircam", {"persistence": {"skip": False, "persistence_time": 2, "dn_threshold": 30000.0}}),
@@ -72,29 +76,45 @@ WHOLE = {
         },
     ),
 }
+ON_DEMAND = ("emicorr, full frame",)  # with --all-modes
 STATUS = {"emicorr": "S_MIREMI", "charge_migration": "S_CHGMIG", "persistence": "S_PERSIS"}
 
 
+def chosen(config):
+    """Runs of the whole pipeline that are wanted now."""
+    every = config.getoption("--all-modes", default=False)
+    return {name: run for name, run in WHOLE.items() if every or name not in ON_DEMAND}
+
+
+def pytest_generate_tests(metafunc):
+    if "whole" in metafunc.fixturenames:
+        metafunc.parametrize("whole", chosen(metafunc.config))
+
+
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory, run_jobs):
+def runs(request, tmp_path_factory, run_jobs):
     """`ALONE` and `WHOLE` in both packages; the files are removed at the end."""
     folder = tmp_path_factory.mktemp("optional")
-    references = []
+    references, whole = [], chosen(request.config)
+    wanted = {exposure for exposure, _ in (*ALONE.values(), *whole.values())}
     for name, config in EXPOSURES.items():
+        if name not in wanted:
+            continue
         write_exposure(simulate_exposure(config), folder / f"{name}_uncal.fits")
         made = make_references(config, folder / "references" / name)
         # One file serves all subarrays of MIRI; here it holds both waves.
-        references += [path for kind, path in made.items() if name != "emi128" or kind not in _OF_THE_DETECTOR]
+        references += [path for kind, path in made.items() if name in FIRST or kind not in _OF_THE_DETECTOR]
     _add_wave(folder / "references" / "emi64" / "mirimage_emicorr.asdf")
     build_crds_cache(folder / "crds", references)
     jobs = [("steps", exposure, f"{name}-alone", pars) for name, (exposure, pars) in ALONE.items()]
-    for name, (exposure, steps) in WHOLE.items():
+    for name, (exposure, steps) in whole.items():
         pars = {"steps": IPC | steps, "save_calibrated_ramp": True}
         jobs.append(("pipeline", exposure, name, pars))
     yield run_jobs(folder, jobs)
     shutil.rmtree(folder)
 
 
+FIRST = ("emi64", "niriss", "nircam")  # of their detector
 _OF_THE_DETECTOR = ("emicorr", "rscd", "pars-detector1pipeline")
 
 
@@ -112,7 +132,7 @@ def _add_wave(path):
     tree["frequencies"]["Hz218"] = {"frequency": 218.52055, "phase_amplitudes": wave[::2].copy()}
     tree["frequencies"]["Hz10"] = {"frequency": 10.039216, "phase_amplitudes": wave}
     for name, case in tree["subarray_cases"].items():
-        names = ["Hz218", "Hz10"] if name == "SUB128" else ["Hz390", "Hz218"]
+        names = {"SUB128": ["Hz218", "Hz10"], "FULL_FAST": ["Hz10"]}.get(name, ["Hz390", "Hz218"])
         case["freqs"] = {"FAST": names, "SLOW": {"MIRIMAGE": names}}
     asdf.AsdfFile(tree).write_to(path)
 
@@ -166,14 +186,13 @@ def test_files_of_the_steps(runs, name):
 
 
 @pytest.mark.parametrize("kind", ["rate", "rateints"])
-@pytest.mark.parametrize("name", WHOLE)
-def test_rates(runs, name, kind):
-    products = [runs.product(package, name, kind) for package in ("jwst", "upramp")]
+def test_rates(runs, whole, kind):
+    products = [runs.product(package, whole, kind) for package in ("jwst", "upramp")]
     if kind == "rateints":
-        mode_table.record(f"optional: {name}", *products)
+        mode_table.record(f"optional: {whole}", *products)
     theirs, ours = map(arrays_of, products)
     assert list(ours) == list(theirs)
-    tolerance = 1e-4 if "emicorr" in WHOLE[name][1] else 1e-5
+    tolerance = 1e-4 if "emicorr" in WHOLE[whole][1] else 1e-5
     for hdu, expected in theirs.items():
         if is_table(expected):
             assert ours[hdu].tobytes() == expected.tobytes(), hdu
@@ -185,14 +204,13 @@ def test_rates(runs, name, kind):
             assert (ours[hdu] != expected).mean() <= 1e-5, hdu
 
 
-@pytest.mark.parametrize("name", WHOLE)
-def test_ramps_and_headers(runs, name):
+def test_ramps_and_headers(runs, whole):
     for kind in ("rate", "rateints", "ramp"):
-        check_headers(runs.product("jwst", name, kind), runs.product("upramp", name, kind))
-    theirs, ours = (arrays_of(runs.product(package, name, "ramp")) for package in ("jwst", "upramp"))
+        check_headers(runs.product("jwst", whole, kind), runs.product("upramp", whole, kind))
+    theirs, ours = (arrays_of(runs.product(package, whole, "ramp")) for package in ("jwst", "upramp"))
     np.testing.assert_array_equal(ours["GROUPDQ"], theirs["GROUPDQ"])
     np.testing.assert_array_equal(ours["PIXELDQ"], theirs["PIXELDQ"])
-    header = fits.getheader(runs.product("upramp", name, "rate"))
-    steps = WHOLE[name][1]
+    header = fits.getheader(runs.product("upramp", whole, "rate"))
+    steps = WHOLE[whole][1]
     assert all(header[STATUS[step]] == "COMPLETE" for step in steps)
     assert ("emicorr" in steps) == header.get("R_MIREMI", "N/A").startswith("crds://")

@@ -184,6 +184,18 @@ def test_persistence_goes_on_in_the_next_exposure(ramp, workdir):
     assert not steps.PersistenceStep.call(ramp, **pars).groupdq.any()
 
 
+def test_persistence_of_what_came_later_is_forgotten(ramp, workdir, caplog):
+    caplog.set_level(logging.INFO, logger="upramp")
+    detector = ramp.meta.instrument.detector
+    tree = {detector: {"rows": [3], "cols": [4], "vals": [1e12], "pers_time": 9}}
+    asdf.AsdfFile(tree).write_to("later.asdf")
+    pars = {"persistence_array_file": "later.asdf", "configure_log": False}
+    result = steps.PersistenceStep.call(ramp, persistence_time=9, **pars)
+    assert "Backwards flagging found. 1 pixels" in caplog.text and not result.groupdq.any()
+    steps.PersistenceStep.call(ramp, persistence_time=8, **pars)
+    assert "does not equal persistence_time" in caplog.text
+
+
 def test_persistence_file_of_another_subarray(ramp, workdir):
     ramp.groupdq[0, 0, 11, 15] = 2
     steps.PersistenceStep.call(ramp, persistence_time=9, save_persistence="trail.asdf")
