@@ -58,6 +58,7 @@ def warm_up(listener=None):
                 _calibrate(mode, Path(folder, str(number)))
             _measure_side_pixels()
             _correct_interleaved()
+            _subtract_interference()
     finally:
         set_compile_listener(before)
     return count + len(late)
@@ -103,6 +104,18 @@ def _correct_interleaved():
     coefficients = prepare_coefficients(np.zeros((712 * 2048, 2, 8), np.float32))
     flags = np.zeros((3200, 2048), np.uint32)
     correct_interleaved(np.zeros((1, 1, *flags.shape), np.float32), flags, "NRS1", coefficients)
+
+
+def _subtract_interference():
+    """Subtract interference, which is off by default, in both ways."""
+    import numpy as np
+
+    from upramp.kernels.emicorr import Readout, Wave, subtract_emi
+    from upramp.kernels.emicorr_sequential import measure_and_subtract_emi
+
+    ramps = np.random.default_rng(0).normal(0, 1, (1, 4, 8, 16)).astype(np.float32)
+    subtract_emi(ramps, np.zeros(ramps.shape[2:], np.uint32), [Wave(390.625, np.array([1.0, -1.0]))], Readout(28, 1))
+    measure_and_subtract_emi(ramps, [390.625], Readout(28, 1), n_bins=4)
 
 
 def main(argv):
