@@ -5,6 +5,7 @@ then treated the same way. astropy reads what is not stored plainly (tile-compre
 """
 
 import gzip
+import io
 import mmap
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,7 +85,7 @@ class Hdu:
         """The image as a native array, unpacked and scaled."""
         from astropy.io import fits  # takes 0.5 s to import
 
-        with fits.open(self.file.path, memmap=False) as hdus:
+        with fits.open(self.file.for_astropy(), memmap=False) as hdus:
             data = hdus[self.index].data
             return data.astype(data.dtype.newbyteorder("="))
 
@@ -96,6 +97,8 @@ class FitsFile:
     ----------
     path : path-like
         ``.fits``, or gzipped ``.fits.gz``.
+    content : bytes, optional
+        Contents of the file, when they are at hand already.
 
     Raises
     ------
@@ -105,9 +108,9 @@ class FitsFile:
         The file is not FITS, is truncated, or a header contradicts itself.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, content=None):
         self.path = Path(path)
-        self.buffer = self._load()
+        self.buffer = self._load() if content is None else content
         self.hdus = []
         position = 0
         while position < len(self.buffer):
@@ -116,6 +119,13 @@ class FitsFile:
             hdu = self._read_hdu(position, len(self.hdus))
             self.hdus.append(hdu)
             position = hdu.data_start + -(-hdu.data_size // BLOCK) * BLOCK
+
+    @classmethod
+    def of_hdulist(cls, hdus):
+        """The file that astropy would write for a list of HDUs."""
+        buffer = io.BytesIO()
+        hdus.writeto(buffer, output_verify="silentfix+warn")
+        return cls(hdus.filename() or "hdulist.fits", buffer.getvalue())
 
     def _load(self):
         with self.path.open("rb") as handle:
@@ -160,6 +170,10 @@ class FitsFile:
                 f"ends at byte {len(self.buffer)}; it is truncated. Get it again."
             )
         return Hdu(self, index, header, start, end, size)
+
+    def for_astropy(self):
+        """What ``astropy.io.fits.open`` takes to read the same file."""
+        return self.path if isinstance(self.buffer, mmap.mmap) else io.BytesIO(self.buffer)
 
     def find(self, name, version=1):
         """The HDU of that EXTNAME and EXTVER, or None."""

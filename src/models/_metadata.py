@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 
+from upramp.errors import InvalidMetadataError
 from upramp.models._asdf_document import TaggedValue
 from upramp.models._asdf_objects import to_object
 from upramp.models._node import Node
@@ -22,8 +23,8 @@ class ValidationWarning(UserWarning):
 class Metadata:
     """Access to values by path; a base of the models.
 
-    Subclasses provide ``_schema``, ``_values`` (dict of path to value) and ``_nodes`` (set of the paths of
-    inner nodes that are not in the schema).
+    Subclasses provide ``_schema``, ``_switches``, ``_values`` (dict of path to value) and ``_nodes`` (set of the paths
+    of inner nodes that are not in the schema).
     """
 
     def _get(self, path):
@@ -74,15 +75,18 @@ class Metadata:
 
     def _accepts(self, path, value):
         spec = self._schema.keywords.get(path)
-        problem = spec and spec.problem(value)
-        if problem:
-            warnings.warn(
-                f"{self._described()}: {path} is left as it was, for the value {value!r} is not permitted: "
-                f"{problem[:2000]}",
-                ValidationWarning,
-                stacklevel=4,
-            )
-        return not problem
+        if spec is None or not self._switches.validate_on_assignment:
+            return True
+        problem = spec.problem(value)
+        if not problem:
+            return True
+        kept = self._switches.pass_invalid_values
+        text = f"{self._described()}: the value {value!r} of {path} is not permitted: {problem[:2000]}"
+        if self._switches.strict_validation:
+            raise InvalidMetadataError(text)
+        outcome = "It is kept, but cannot be saved to FITS." if kept else f"{path} is left as it was."
+        warnings.warn(f"{text}. {outcome}", ValidationWarning, stacklevel=4)
+        return kept
 
     def _add_node(self, path):
         while path and path not in self._schema.objects and path not in self._nodes:

@@ -83,7 +83,7 @@ def _native_column(column, offset):
 def _rows_by_astropy(hdu):
     from astropy.io import fits  # takes 0.5 s to import
 
-    with fits.open(hdu.file.path, memmap=False) as hdus:
+    with fits.open(hdu.file.for_astropy(), memmap=False) as hdus:
         rows = hdus[hdu.index].data
         return _convert(rows, {name: np.asarray(rows[name]) for name in rows.names})
 
@@ -162,8 +162,9 @@ def table_cards(dtype, n_rows, units):
         base, shape = dtype[name].base, dtype[name].shape
         count = int(np.prod(shape, dtype=int)) if shape else ""
         cards.append((f"TTYPE{number}", name, None))
-        if base.kind == "U":
-            cards.append((f"TFORM{number}", f"{base.itemsize // 4 * (count or 1)}A", None))
+        if base.kind in "US":
+            width = base.itemsize // (4 if base.kind == "U" else 1)
+            cards.append((f"TFORM{number}", f"{width * (count or 1)}A", None))
         else:
             cards.append((f"TFORM{number}", f"{count}{_TFORMS[base.str[1:]]}", None))
         if len(shape) > 1:
@@ -184,7 +185,7 @@ def record_dtype(dtype):
             base = np.dtype(f"S{base.itemsize // 4}")
         elif base.kind == "b":
             base = np.dtype("S1")
-        elif base.str[1:] not in _TFORMS:
+        elif base.kind != "S" and base.str[1:] not in _TFORMS:
             raise ShapeError(f"column {name} has the type {base}, which FITS does not have")
         fields.append((name, base.newbyteorder(">"), shape))
     return np.dtype(fields)

@@ -145,9 +145,19 @@ class ReferenceModel(DataModel):
     schema_name = "reference"
     writes_asdf = False
 
-    def __init__(self, init=None, **arrays):
-        super().__init__(init, **arrays)
+    def __init__(self, init=None, **options):
+        super().__init__(init, **options)
         self._values["meta.telescope"] = "JWST"
+
+    def _note_source(self, source):
+        # A wrong reference should not survive its opening: days go by before its results look wrong.
+        super()._note_source(source)
+        try:
+            self.check_shapes({})
+        except ShapeError as error:
+            raise ShapeError(
+                f"{source.path} cannot be used: {error}. Make the arrays fit, or use another file."
+            ) from error
 
 
 class MaskModel(ReferenceModel):

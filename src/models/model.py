@@ -3,21 +3,26 @@
 import copy
 import datetime
 import logging
+import warnings
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from upramp.errors import InvalidMetadataError, ShapeError
 from upramp.models._asdf_document import TaggedValue
 from upramp.models._asdf_file import AsdfSource, write_asdf_file
+from upramp.models._checking import Checking
 from upramp.models._dq_translation import DQTable
 from upramp.models._extra import ExtraFits
 from upramp.models._fits_file import FitsFile
-from upramp.models._metadata import Metadata
+from upramp.models._inspecting import Inspecting
+from upramp.models._metadata import Metadata, ValidationWarning
 from upramp.models._node import Node
 from upramp.models._reading import locate_arrays, read_into
 from upramp.models._schema import load_schema
 from upramp.models._slots import ArraySlot, native_array
+from upramp.models._switches import Switches
 from upramp.models._writing import write_file
 
 __all__ = ["DataModel", "source_of"]
@@ -28,14 +33,19 @@ _UNCHANGING = (str, int, float, complex, bool, type(None), TaggedValue)
 _NOT_UPDATED = ("meta.date", "meta.model_type")
 
 
-class DataModel(Metadata):
+class DataModel(Metadata, Checking, Inspecting):
     """Metadata and arrays of one exposure or reference, as its schema describes them.
 
     Parameters
     ----------
     init : str, Path, tuple of int, ndarray, dict, DataModel or None
-        A FITS file; the shape of the primary array, which is filled with its default; the primary array; a tree
-        of metadata; another model, whose arrays are shared (and, if it is of the same class, whose metadata are).
+        A FITS or ASDF file, or an `astropy.io.fits.HDUList`; the shape of the primary array, which is filled with its
+        default; the primary array; a tree of metadata; another model, whose arrays are shared (and, if it is of the
+        same class, whose metadata are).
+    schema : str, Path or dict, optional
+        A schema instead of that of the class, see `load_schema`.
+    pass_invalid_values, strict_validation, validate_on_assignment : bool, optional
+        See `Switches`; default is what the environment says.
     **arrays : ndarray
         Other arrays by name; not together with a file or a model. Flags given with their table (``dq`` and ``dq_def``)
         are translated to standard flags.
@@ -58,9 +68,28 @@ class DataModel(Metadata):
 
     schema_name = "core"
     writes_asdf = True
+    crds_observatory = "jwst"
+    classes: ClassVar[dict] = {}  # every model by its name, which is the value of DATAMODL
 
-    def __init__(self, init=None, **arrays):
-        self._schema = load_schema(self.schema_name)
+    def __init_subclass__(cls, **keywords):
+        super().__init_subclass__(**keywords)
+        cls.classes.setdefault(cls.__name__, cls)
+
+    def __init__(
+        self,
+        init=None,
+        schema=None,
+        pass_invalid_values=None,
+        strict_validation=None,
+        validate_on_assignment=None,
+        **arrays,
+    ):
+        self._schema = load_schema(self.schema_name if schema is None else schema)
+        self._switches = Switches.chosen(
+            pass_invalid_values=pass_invalid_values,
+            strict_validation=strict_validation,
+            validate_on_assignment=validate_on_assignment,
+        )
         self._values, self._nodes, self._slots = {}, set(), {}
         self._extra_cards, self._extra_hdus, self._history = {}, [], []
         self._file = None
@@ -87,10 +116,12 @@ class DataModel(Metadata):
             init = source_of(init)
         if isinstance(init, FitsFile):
             read_into(self, init)
-            self._values["meta.filename"] = init.path.name
+            self._note_source(init)
         elif isinstance(init, AsdfSource):
             init.read_into(self)
-            self._values["meta.filename"] = init.path.name
+            self._note_source(init)
+        elif hasattr(init, "writeto"):  # an HDUList; astropy need not be imported to see it
+            read_into(self, FitsFile.of_hdulist(init))
         elif isinstance(init, DataModel):
             self._adopt(init)
         elif isinstance(init, dict):
@@ -105,6 +136,9 @@ class DataModel(Metadata):
                 f"{type(self).__name__} cannot be made from a {type(init).__name__}; expected a file name, a shape, "
                 "an array, a dict of metadata or another model"
             )
+
+    def _note_source(self, source):
+        self._values["meta.filename"] = source.path.name
 
     def _adopt(self, other):
         self._file = other._file
@@ -203,6 +237,11 @@ class DataModel(Metadata):
         return None if slot is None else slot.shape
 
     @property
+    def override_handle(self):
+        """How a model is named in a header when it stands in for a reference file."""
+        return f"override://{type(self).__name__}"
+
+    @property
     def history(self):
         """Lines of history, written as HISTORY cards."""
         return self._history
@@ -211,8 +250,10 @@ class DataModel(Metadata):
     def history(self, lines):
         self._history = [str(line) for line in lines]
 
-    def add_history_entry(self, text):
-        """Append a line to the history."""
+    def add_history_entry(self, text, software=None):
+        """Append a line to the history; `software` (name and version) goes into the line."""
+        if software:
+            text = f"{text} ({' '.join(str(value) for value in dict(software).values())})"
         self._history.append(str(text))
 
     @property
@@ -301,7 +342,7 @@ class DataModel(Metadata):
     def copy(self):
         """An independent model; arrays that still lie in a file are not copied, for files are not written to."""
         new = type(self).__new__(type(self))
-        new._schema, new._file = self._schema, self._file
+        new._schema, new._file, new._switches = self._schema, self._file, self._switches
         new._values = {path: _copied(value) for path, value in self._values.items()}
         new._nodes = set(self._nodes)
         new._slots = {name: slot.copy() for name, slot in self._slots.items()}
@@ -367,56 +408,22 @@ class DataModel(Metadata):
                 found.update((name, item) for name, item in _flattened(path, value) if isinstance(item, simple))
         return found
 
-    def items(self):
-        """Pairs of path and value of everything that is stored."""
-        return self.to_flat_dict().items()
-
     # ---- checks and files ----
-
-    def validate(self):
-        """Check that the model can be saved.
-
-        Raises
-        ------
-        InvalidMetadataError
-            Values are not what the schema permits (every one is named).
-        ShapeError
-            Arrays of the model disagree in the length of an axis.
-        """
-        problems = []
-        for path, value in self._values.items():
-            spec = self._schema.keywords.get(path)
-            problem = spec and spec.problem(value)
-            if problem:
-                problems.append(f"{path}: {problem}")
-        if problems:
-            raise InvalidMetadataError(f"{self!r} has invalid metadata: " + "; ".join(problems))
-        self._check_axes({name: slot.shape for name, slot in self._slots.items()})
-
-    def check_shapes(self, shapes):
-        """Raise ShapeError unless the arrays, with others of these shapes, agree in every axis."""
-        self._check_axes({name: slot.shape for name, slot in self._slots.items()} | dict(shapes))
-
-    def _check_axes(self, shapes):
-        lengths = {}
-        for name, shape in shapes.items():
-            axes = self._array_spec(name).axes
-            if len(axes) != len(shape):
-                continue
-            for axis, length in zip(axes, shape, strict=True):
-                first, expected = lengths.setdefault(axis, (name, length))
-                if length != expected:
-                    raise ShapeError(
-                        f"{type(self).__name__}: {name} has shape {shape}, that is {length} along the {axis} axis; "
-                        f"{first} has {expected} there"
-                    )
 
     def prepare_to_save(self, path):
         """Give the metadata the values that go with saving under a name, and check the model."""
         self._values["meta.filename"] = Path(path).name
         self._values["meta.model_type"] = type(self).__name__
         self._values["meta.date"] = _now()
-        self.validate()
+        problem = self._invalid_values()
+        is_asdf = Path(path).suffix == ".asdf"
+        if problem and (self._switches.strict_validation or not is_asdf):
+            raise InvalidMetadataError(problem)
+        if problem:
+            warnings.warn(problem, ValidationWarning, stacklevel=3)
+        self.check_shapes({})
+        if is_asdf or self.writes_asdf:  # references in FITS files are not asked, as in the reference pipeline
+            self._check_required()
 
     def save(self, path, dir_path=None, overwrite=True):
         """Write the model to a file, FITS or ASDF.
@@ -455,6 +462,18 @@ class DataModel(Metadata):
         self.prepare_to_save(path)
         _WRITERS[path.suffix](self, path)
         return path
+
+    def to_fits(self, path, overwrite=True):
+        """The same as `save`, for FITS."""
+        if not str(path).endswith(".fits"):
+            raise ValueError(f"{path} does not end in .fits")
+        return self.save(path, overwrite=overwrite)
+
+    def to_asdf(self, path, overwrite=True):
+        """The same as `save`, for ASDF."""
+        if not str(path).endswith(".asdf"):
+            raise ValueError(f"{path} does not end in .asdf")
+        return self.save(path, overwrite=overwrite)
 
     def close(self):
         """Release resident pages of mapped arrays. The model stays usable; its mapping ends with it."""

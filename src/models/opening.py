@@ -12,7 +12,7 @@ __all__ = ["NoTypeWarning", "open", "ramp_class"]
 
 log = logging.getLogger(__name__)
 
-_BY_NAME = {name: getattr(classes, name) for name in classes.__all__} | {"DataModel": DataModel}
+_BY_OTHER_NAME = {"JwstDataModel": DataModel, "DataModel": DataModel, "ReferenceFileModel": classes.ReferenceModel}
 _BY_REFTYPE = {
     "MASK": classes.MaskModel,
     "SATURATION": classes.SaturationModel,
@@ -23,6 +23,12 @@ _BY_REFTYPE = {
     "READNOISE": classes.ReadnoiseModel,
     "IPC": classes.IPCModel,
     "FLAT": classes.FlatModel,
+}
+
+_REFERENCE_BY_DIMENSIONS = {
+    2: classes.ReferenceImageModel,
+    3: classes.ReferenceCubeModel,
+    4: classes.ReferenceQuadModel,
 }
 
 
@@ -44,8 +50,9 @@ def open(init, guess=True):
     Returns
     -------
     DataModel
-        Of the class that DATAMODL names; else by contents: 4-D SCI without DQ is a `RampModel`, a REFTYPE that
-        reference (`ReferenceModel` if it is another), no SCI a `DataModel`, 2-D SCI an `ImageModel`, 3-D a `CubeModel`.
+        Of the class that DATAMODL names (one of a user's own among them, once it is defined); else by contents: 4-D
+        SCI without DQ is a `RampModel`, a REFTYPE that reference (if it is another: by dimensions), no SCI a
+        `DataModel`, 2-D SCI an `ImageModel`, 3-D a `CubeModel`, 4-D a `QuadModel`.
 
     Raises
     ------
@@ -83,11 +90,12 @@ def ramp_class(init):
 
 def _class_of(file, guess):
     if isinstance(file, AsdfSource):
-        return _BY_NAME.get(file.model_type, DataModel)
+        return _class_named(file.model_type) or DataModel
     header = file.hdus[0].header
     name = header.get("DATAMODL")
-    if name in _BY_NAME:
-        return _BY_NAME[name]
+    known = _class_named(name)
+    if known is not None:
+        return known
     if not guess:
         raise TypeError(f"{file.path}: DATAMODL is {name!r}, which names no model, and guessing was not allowed")
     chosen = _class_by_contents(file, header)
@@ -99,17 +107,22 @@ def _class_of(file, guess):
     return chosen
 
 
+def _class_named(name):
+    return DataModel.classes.get(name) or _BY_OTHER_NAME.get(name)
+
+
 def _class_by_contents(file, header):
     science = file.find("SCI")
     dimensions = len(science.shape) if science is not None else 0
     if dimensions == 4 and file.find("DQ") is None and "REFTYPE" not in header:
         return classes.RampModel
     if "REFTYPE" in header:
-        return _BY_REFTYPE.get(header["REFTYPE"].strip().upper(), classes.ReferenceModel)
-    by_dimensions = {0: DataModel, 2: classes.ImageModel, 3: classes.CubeModel}
+        known = _BY_REFTYPE.get(str(header["REFTYPE"]).strip().upper())
+        return known or _REFERENCE_BY_DIMENSIONS.get(dimensions, classes.ReferenceModel)
+    by_dimensions = {0: DataModel, 2: classes.ImageModel, 3: classes.CubeModel, 4: classes.QuadModel}
     if dimensions not in by_dimensions:
         raise TypeError(
-            f"{file.path}: no model is known for an SCI array of {dimensions} dimensions with a DQ array. "
-            "Open it with the class that you want."
+            f"{file.path}: no model is known for an SCI array of {dimensions} dimensions. Open it with the class that "
+            "you want."
         )
     return by_dimensions[dimensions]

@@ -133,5 +133,5 @@ def create_product(path, model, shapes):
     with replacing(path) as handle:
         product = Product(handle, model, dict(shapes))
         yield product
-        model.validate()
+        model.check_contents()
         product.finish()

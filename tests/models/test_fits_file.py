@@ -124,7 +124,7 @@ def test_scaled_and_compressed_images(tmp_path):
 def test_invalid_card_values_are_warned_about(uncal):
     with fits.open(uncal, mode="update") as hdus:
         hdus[0].header["DETECTOR"] = "NRCA9"
-    with pytest.warns(models.ValidationWarning, match=r"small_uncal\.fits: meta\.instrument\.detector.*NRCA9"):
+    with pytest.warns(models.ValidationWarning, match=r"small_uncal\.fits: the value 'NRCA9' of meta\.instr"):
         model = models.open(uncal)
     assert model.meta.instrument.detector is None
 

@@ -34,7 +34,7 @@ def test_by_datamodl(uncal, superbias_file):
         ({"shape": (2, 3, 4), "DATAMODL": "NoSuchModel"}, models.CubeModel),
         ({}, models.DataModel),
         ({"shape": (3, 4), "REFTYPE": "gain"}, models.GainModel),
-        ({"shape": (3, 4), "REFTYPE": "AREA"}, models.ReferenceModel),
+        ({"shape": (3, 4), "REFTYPE": "AREA"}, models.ReferenceImageModel),
     ],
 )
 def test_by_contents(tmp_path, contents, expected):
@@ -47,8 +47,8 @@ def test_by_contents(tmp_path, contents, expected):
 
 
 def test_undetermined(tmp_path):
-    with pytest.raises(TypeError, match="SCI array of 4 dimensions with a DQ array"):
-        models.open(write(tmp_path / "x.fits", (1, 2, 3, 4), dq=True))
+    with pytest.raises(TypeError, match="SCI array of 5 dimensions"):
+        models.open(write(tmp_path / "x.fits", (1, 1, 2, 3, 4)))
 
 
 @pytest.mark.parametrize("init", [None, (3, 4), np.zeros((3, 4)), [1], {}])
