@@ -12,7 +12,7 @@ from upramp.errors import ReferenceFileError, UnsupportedModeError
 from upramp.kernels.snowballs import SnowballParameters, flag_snowballs
 from upramp.models import CubeModel, DarkModel, ImageModel, RampFitOutputModel, RampModel
 from upramp.simulate import Window
-from upramp.steps.not_available import CleanFlickerNoiseStep, PictureFrameStep
+from upramp.steps.not_available import BackgroundStep, ResampleStep
 from upramp.steps.ramp_step import require
 
 
@@ -181,11 +181,11 @@ def test_refpix_of_an_unknown_detector(ramp):
 
 
 def test_steps_that_are_not_there(ramp):
-    for step_class in (PictureFrameStep, CleanFlickerNoiseStep):
+    for step_class in (BackgroundStep, ResampleStep):
         step = step_class()
         assert step.skip and step.wanted_reference_types() == []
-    with pytest.raises(UnsupportedModeError, match="PictureFrameStep: this step is not implemented yet"):
-        PictureFrameStep.call(ramp)
+    with pytest.raises(UnsupportedModeError, match="BackgroundStep: this step is not implemented yet"):
+        BackgroundStep.call(ramp)
 
 
 def test_require_names_every_missing_keyword(ramp):
