@@ -196,7 +196,9 @@ def validate(values, spec):
     problems = []
     for sections, key, error in flatten_errors(config, outcome):
         where = "/".join([*sections, *([key] if key else [])])
-        problems.append(f"Config parameter {where!r}: {error or 'missing'}")
+        # The comma of a list of one is what everybody forgets, and most of all with hooks.
+        hint = " A list is expected; of one hook it is written with a comma at the end: hook," if _is_hooks(key) else ""
+        problems.append(f"Config parameter {where!r}: {error or 'missing'}{hint}")
     for sections, key in get_extra_values(config):
         near = get_close_matches(key, _section(spec, sections), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -204,6 +206,10 @@ def validate(values, spec):
     if problems:
         raise ConfigError("\n".join(problems))
     return config.dict()
+
+
+def _is_hooks(key):
+    return key in ("pre_hooks", "post_hooks")
 
 
 def _section(spec, sections):

@@ -115,7 +115,8 @@ def test_text_for_a_list_is_refused(tiny, strun_here, exposure):
     with pytest.raises(ConfigError, match=r"'post_hooks': the value \"tiny_steps.double\" is of the wrong type"):
         tiny.AddStep(post_hooks="tiny_steps.double")
     done = strun_here("tiny_steps.AddStep", exposure, "--post_hooks=tiny_steps.double")
-    assert done.status == 1 and "of the wrong type" in " ".join(done.out.split())
+    said = " ".join(done.out.split())
+    assert done.status == 1 and "of the wrong type. A list is expected; of one hook it is written with a comma" in said
 
 
 @pytest.mark.parametrize("hook", ["tiny_steps.nosuch", "tiny_steps.Nosuch(n=1)", "no_such_module.function"])
