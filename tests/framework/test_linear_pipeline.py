@@ -83,6 +83,37 @@ def test_stop_is_inclusive_and_returns_the_result(line, exposure):
         assert (state.data == 4.5).all()
 
 
+def test_stop_and_start_as_attributes_of_one_instance(line, exposure):
+    class Double(Step):
+        def process(self, image):
+            with ImageModel(image) as given:
+                new = ImageModel()
+                new.data = given.data * 2
+                return new
+
+    class Doubling(LinearPipeline):
+        pipeline_steps = (("multiply", Double), ("multiply2", Double), ("multiply3", Double))
+
+    with ImageModel(exposure) as image:
+        image.data[...] = 1
+        image.save(exposure)
+    pipe = Doubling()
+    pipe.end_step = "multiply2"
+    assert (pipe.run(str(Path(exposure).absolute())).data == 4).all()
+    pipe.start_step, pipe.end_step = "multiply3", None
+    assert (pipe.run(str(Path(exposure).absolute())).data == 8).all()
+    assert list(pipe.run_record.steps) == ["Doubling", "Doubling.multiply3"]
+
+
+def test_stop_and_start_in_parameter_files(strun_here, line, exposure):
+    for name, text in (("stop.cfg", "end_step = mark"), ("go.cfg", "start_step = again")):
+        Path(name).write_text(f"class = line_steps.LinePipeline\nname = LinePipeline\n{text}\n")
+        done = strun_here(name, exposure)
+        assert done.status == 0, done.out
+    with ImageModel("x_nrca1_linepipeline.fits") as product:
+        assert (product.data == EXPECTED).all()
+
+
 def test_every_way_to_cut_it_gives_the_same(line, exposure):
     whole = line.LinePipeline(output_dir="whole").run(exposure)
     keys = list(line.LinePipeline.step_defs)
