@@ -84,6 +84,25 @@ def test_override_na_is_recorded_and_skips(tiny, image):
     assert result.meta.cal_step.linearity == "SKIPPED"
 
 
+def test_override_from_a_parameter_file_starts_at_the_current_folder(tiny, image, gain, workdir):
+    (workdir / "folder").mkdir()
+    (workdir / "folder" / "g.cfg").write_text("class = tiny_steps.GainStep\noverride_gain = gain.fits\n")
+    step = tiny.GainStep.from_config_file("folder/g.cfg")
+    step.run(image)
+    assert step.found == {"gain": str(gain)}
+
+
+def test_override_na_in_small_letters_is_a_file(tiny, image):
+    with pytest.raises(ReferenceNotFoundError, match="n/a: No such file or directory"):
+        tiny.GainStep(override_gain="n/a").run(image)
+
+
+def test_run_asks_neither_crds_nor_a_file(tiny, image, monkeypatch, workdir):
+    (workdir / "AddStep.cfg").write_text("n = 3\n")
+    monkeypatch.setattr("upramp.framework.references._client", lambda: pytest.fail("CRDS was asked"))
+    assert (tiny.AddStep().run(image).data == 5).all()
+
+
 def test_empty_override_is_not_recorded(tiny, image):
     step = tiny.GainStep(override_gain="")
     result = step.run(image)
