@@ -21,7 +21,7 @@ from pathlib import Path
 from upramp.errors import ConfigError
 from upramp.framework.progress import write_between
 
-__all__ = ["LogOptions", "configured", "is_configured", "recording", "scrub"]
+__all__ = ["LogOptions", "configured", "is_configured", "recording", "scrub", "shared"]
 
 LOGGERS = ("upramp", "stpipe", "jwst", "stcal", "stdatamodels", "CRDS", "py.warnings")
 FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
@@ -167,6 +167,35 @@ def configured(options, extra=()):
                 logger.removeHandler(handler)
         for handler in handlers:
             handler.close()
+
+
+_users = 0
+_users_lock = threading.Lock()
+_for_users = contextlib.ExitStack()
+
+
+@contextlib.contextmanager
+def shared(options, extra=()):
+    """Like `configured`, for runs that may overlap in several threads.
+
+    The first one to come attaches the handlers, and they stay until the last one has gone. Where handlers are attached
+    already nothing happens.
+    """
+    global _users
+    with _users_lock:
+        takes_part = _users > 0 or not is_configured()
+        if takes_part:
+            if not _users:
+                _for_users.enter_context(configured(options, extra))
+            _users += 1
+    try:
+        yield
+    finally:
+        if takes_part:
+            with _users_lock:
+                _users -= 1
+                if not _users:
+                    _for_users.close()
 
 
 def _handlers(options):

@@ -141,9 +141,9 @@ class Step(Configurable, Lookup, Saving):
             Parameters; those of sub-steps as ``steps={"jump": {"rejection_threshold": 5}}``.
         """
         with contextlib.ExitStack() as stack:
-            if configure_log and not logs.is_configured():
+            if configure_log:
                 options = logs.LogOptions.from_file(logcfg) if logcfg else logs.LogOptions()
-                stack.enter_context(logs.configured(options, cls.logger_names()))
+                stack.enter_context(logs.shared(options, cls.logger_names()))
             dataset = args[0] if args else None
             step = cls.configure(dataset, config_file=config_file, name=name, pars=pars)
             return step.run(*args)

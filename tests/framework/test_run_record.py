@@ -199,6 +199,36 @@ def test_runs_in_threads_have_their_own_logs(tiny):
     assert logging.getLogger("upramp").handlers == []
 
 
+def test_calls_in_threads_do_not_take_the_log_from_each_other():
+    first_is_in, second_is_in, first_is_done = (threading.Event() for _ in range(3))
+
+    class First(Step):
+        def process(self, data):
+            first_is_in.set()
+            assert second_is_in.wait(30)
+            return data
+
+    class Second(Step):
+        def process(self, data):
+            second_is_in.set()
+            assert first_is_done.wait(30)
+            logging.getLogger("upramp.test").info("still here")
+            return data
+
+    logger = logging.getLogger("upramp")
+    before = (logger.level, list(logger.handlers))
+    results = []
+    second = threading.Thread(target=lambda: results.append(Second.call(_image())))
+    first = threading.Thread(target=lambda: (First.call(_image()), first_is_done.set()))
+    first.start()
+    assert first_is_in.wait(30)
+    second.start()
+    first.join()
+    second.join()
+    assert any(line.endswith("still here") for line in results[0].cal_logs["Second"])
+    assert (logger.level, logger.handlers) == before
+
+
 def test_the_root_logger_is_never_touched(tiny, exposure):
     root = logging.getLogger()
     before = (root.level, list(root.handlers), list(root.filters), logging.lastResort)
