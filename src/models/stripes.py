@@ -97,6 +97,11 @@ def stripes_of(model):
         layout = stripe_layout(pattern, first, n_lines, subarray.slowaxis)
     except ShapeError as error:
         raise ShapeError(f"{model!r}: {error}") from None
+    if pattern.positions and model.shape[0] % pattern.positions:
+        raise ShapeError(
+            f"{model!r} has {model.shape[0]} integrations; expected a multiple of the {pattern.positions} positions "
+            "of its superstripes (SSTR_NST)"
+        )
     n_stripes = int(layout.stripe.max()) + 1
     if pattern.positions and n_stripes > 1 and n_stripes != n_lines // (pattern.reads1 + pattern.reads2):
         raise ShapeError(

@@ -7,6 +7,7 @@ from upramp.kernels._irs2_layout import is_interleaved
 from upramp.kernels.corrections import InterPixelCapacitance, PixelCapacitance
 from upramp.kernels.ipc import science_limits
 from upramp.models import IPCModel
+from upramp.models.stripes import is_striped
 from upramp.steps.ramp_step import RampStep, is_miri, require
 
 __all__ = ["IPCStep"]
@@ -35,6 +36,9 @@ class IPCStep(RampStep):
         xstart, ystart = require(ramp, SUBSTRT1="meta.subarray.xstart", SUBSTRT2="meta.subarray.ystart")
         ny, nx = ramp.shape[-2:]
         limits = science_limits(xstart, ystart, nx, ny, miri=is_miri(ramp))
+        if is_striped(ramp) and (limits.first_row == limits.last_row or limits.first_column == limits.last_column):
+            self.record_skip(ramp, "the stripes start at the end of the detector; no pixel would be corrected")
+            return None
         if kernel.ndim == 2:
             return InterPixelCapacitance(True, kernel, *limits)
         if kernel.shape[2:] != (ny, nx):
