@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from upramp.kernels._flags import JUMP_DET
+from upramp.kernels._fit_lanes import FLAGGED, STRANGE
+from upramp.kernels._flags import CHARGELOSS
 from upramp.kernels._jit import helper
-from upramp.kernels._median import lane_median, sort_lanes
+from upramp.kernels._median import sort_lanes
 from upramp.kernels._rows import copy_row, fill_row
 from upramp.kernels._segments import (
     ERR,
@@ -18,11 +19,10 @@ from upramp.kernels._segments import (
 )
 
 __all__ = [
-    "LANES",
     "PIECE",
     "ROW",
     "combine_clean",
-    "flagged_median_rates",
+    "list_broken",
     "median_rates",
     "slopes",
     "store_row",
@@ -33,50 +33,34 @@ __all__ = [
 PIECE = 256  # columns done together
 # Rows of scratch are a little longer: at a power of two apart they would compete for the same cache lines.
 ROW = PIECE + 16
-LANES = 64  # flagged ramps that are sorted together
 
 
 @helper
-def take_piece(
-    values,
-    flags,
-    broken,
-    careful,
-    order,
-    rn,
-    data,
-    gdq,
-    pdq,
-    gain,
-    read_noise,
-    start,
-    noise_scale,
-    group_time,
-    r,
-    left,
-    right,
-):
+def take_piece(values, flags, broken, kinds, rn, total, data, gdq, pdq, gain, read_noise, scales, place):
     """Copy a piece of a row; ``rn`` is its noise of one group [e-].
 
-    ``broken`` marks the integrations of pixels that are not plainly good, ``careful`` pixels with any of them, which
-    are listed in ``order``; returns how many there are. The copy lies densely: the groups of a full frame are a power
-    of two apart, and compete for the same cache lines.
+    ``broken`` marks the integrations of pixels that are not plainly good; ``kinds`` becomes STRANGE for pixels with
+    more than flags about them (bad references, NaN), and 0 for others. The copy lies densely: the groups of a full
+    frame are a power of two apart, and compete for the same cache lines. ``scales`` are sqrt(2 nframes) and the group
+    time, ``place`` the first group, row and columns; ``total`` is scratch.
     """
+    noise_scale, group_time = scales
+    start, r, left, right = place
     n = right - left
     g = gain[r, left:right]
     s = read_noise[r, left:right]
     p = pdq[r, left:right]
-    total = np.empty(n, np.float32)
     # Read variances near the limit where the reference drops them are left to the careful path.
     largest = np.sqrt(LARGEST_VARIANCE / 12) * group_time
     for x in range(n):
         rn[x] = np.float32(float(s[x]) * (float(g[x]) / noise_scale))
         plain = (p[x] & UNUSABLE) == 0 and g[x] > 0 and rn[x] > 0 and float(rn[x]) < largest * float(g[x])
-        careful[x] = 0 if plain and values.shape[1] > 1 else 1
+        kinds[x] = 0 if plain and values.shape[1] > 1 else STRANGE
+    for i in range(data.shape[0]):
+        copy_row(broken[i, :n], kinds)
     for i in range(data.shape[0]):
         bits = broken[i, :n]
-        copy_row(bits, careful)
-        fill_row(total, np.float32(0))
+        fill_row(total[:n], np.float32(0))
         for k in range(values.shape[1]):
             q = gdq[i, start + k, r, left:right]
             y = data[i, start + k, r, left:right]
@@ -89,15 +73,31 @@ def take_piece(
                 v[x] = y[x]
                 total[x] += y[x]
         for x in range(n):
-            bits[x] |= np.uint8(0) if total[x] - total[x] == 0 else np.uint8(1)
-    for i in range(data.shape[0]):
+            infinite = np.uint8(0) if total[x] - total[x] == 0 else np.uint8(STRANGE)
+            bits[x] |= infinite
+            kinds[x] |= infinite
+
+
+@helper
+def list_broken(flagged, strange, kinds, broken, every, n):
+    """List the columns of broken pixels: those with flags alone into ``flagged``, the STRANGE ones into ``strange``.
+
+    Flags for charge migration make a pixel strange, and with ``every`` any flag does. Returns how many there are of
+    both; ``kinds`` is completed.
+    """
+    for i in range(broken.shape[0]):
+        bits = broken[i]
         for x in range(n):
-            careful[x] |= broken[i, x]
-    count = 0
+            here = STRANGE if every or (bits[x] & CHARGELOSS) != 0 else FLAGGED
+            kinds[x] |= here if bits[x] != 0 else 0
+    n_flagged, n_strange = 0, 0
     for x in range(n):
-        order[count] = np.uint32(x)
-        count += careful[x] != 0
-    return count
+        kinds[x] = min(kinds[x], STRANGE)
+        flagged[n_flagged] = np.uint32(x)
+        n_flagged += kinds[x] == FLAGGED
+        strange[n_strange] = np.uint32(x)
+        n_strange += kinds[x] == STRANGE
+    return n_flagged, n_strange
 
 
 @helper
@@ -116,40 +116,6 @@ def median_rates(medians, ordered, values, group_time, n):
     scale = 0.5 / group_time
     for x in range(n):
         medians[x] = (float(low[x]) + float(high[x])) * scale
-
-
-@helper
-def flagged_median_rates(medians, queue, lanes, broken, values, flags, group_time, n):
-    """The same for ``broken`` ramps, without their unusable differences; NaN if there are no others."""
-    rows = values.shape[0] - 1
-    infinity = np.float32(np.inf)
-    x = 0
-    while x < n:
-        n_lanes = 0
-        while x < n and n_lanes < lanes.size:
-            if broken[x] != 0:
-                lanes[n_lanes] = x
-                n_lanes += 1
-            x += 1
-        if n_lanes == 0:
-            return
-        for lane in range(n_lanes):
-            c = lanes[lane]
-            count = 0
-            before = flags[0, c]
-            for j in range(rows):
-                q = flags[j + 1, c]
-                v = values[j + 1, c] - values[j, c]
-                exists = (before & UNUSABLE) | (q & (UNUSABLE | JUMP_DET)) == 0 and v == v
-                queue[j, lane] = v if exists else infinity
-                count += exists
-                before = q
-            medians[c] = count
-        sort_lanes(queue, rows, min((n_lanes + 15) // 16 * 16, queue.shape[1]))
-        for lane in range(n_lanes):
-            c = lanes[lane]
-            count = int(medians[c])
-            medians[c] = lane_median(queue, lane, 0, count) / group_time if count > 0 else np.nan
 
 
 @helper

@@ -142,7 +142,7 @@ def _limits_from_scatter(lowest, highest, low, high, total, values, n, threshold
         lowest[x] = high[x] - t * sd
 
 
-@helper
+@helper(owns=True)
 def _prove_clean(suspect, lowest, highest, high, total, values, n, drops_largest):
     """Set ``suspect`` where the median is not certain to lie between ``lowest`` and ``highest``.
 
@@ -355,7 +355,7 @@ def columns_with_jumps(bits, gdq, r, left, right):
     return (found & JUMP_DET) != 0
 
 
-@helper
+@helper(owns=True)
 def jump_scratch(n_differences):
     """Scratch of `next_jumps`: lanes, medians, differences and the same sorted."""
     lanes = np.empty(_LANES, np.int64)

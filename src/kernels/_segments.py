@@ -8,8 +8,11 @@ from upramp.kernels._rows import fill_row
 
 __all__ = [
     "ERR",
+    "FOUND",
     "LARGEST_VARIANCE",
     "N_BAD",
+    "N_GOOD",
+    "N_SATURATED",
     "PERSISTENCE",
     "POWER_LIMITS",
     "SLOPE",
@@ -150,10 +153,10 @@ def segment_shape(n, lone):
 
 
 @helper
-def segment_slope(values, i, x, first, n, gain, rn, weights, times, lone):
-    """Slope [DN/s] of one segment of ``n`` groups."""
-    start = float(values[i, first, x])
-    end = float(values[i, first + n - 1, x])
+def segment_slope(values, x, first, n, gain, rn, weights, times, lone):
+    """Slope [DN/s] of the segment of ``n`` groups in column ``x`` of ``values`` (ngroup, width)."""
+    start = float(values[first, x])
+    end = float(values[first + n - 1, x])
     if n == 1:
         return start / (lone * times[0])
     if n == 2:
@@ -174,8 +177,8 @@ def segment_slope(values, i, x, first, n, gain, rn, weights, times, lone):
     base = weight_offset(n) + index * half
     slope = 0.0
     for j in range(half):
-        a = float(values[i, first + j, x])
-        b = float(values[i, first + n - 1 - j, x])
+        a = float(values[first + j, x])
+        b = float(values[first + n - 1 - j, x])
         slope += weights[base + j] * ((b if b == b else 0.0) - (a if a == a else 0.0))
     return slope
 
@@ -193,7 +196,7 @@ def _sum_segments(segments, count, values, i, x, gain, rn, read, photons, weight
         span = float(n - 1) if n > 1 else lone
         shapes += shape
         spans += span
-        slopes += shape * segment_slope(values, i, x, segments[0, j], n, gain, rn, weights, times, lone)
+        slopes += shape * segment_slope(values[i], x, segments[0, j], n, gain, rn, weights, times, lone)
         by_both += shape * span / (photons * shape + read * span)
     return shapes, spans, slopes, by_both
 

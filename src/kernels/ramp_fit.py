@@ -14,8 +14,9 @@ rounded to float32.
 NaN: samples that are NaN make no difference for the median; in a segment of three or more they count as 0 (reference
 behaviour), in a shorter one the slope is NaN.
 
-Pixels without any group flag, NaN or defect go through `upramp.kernels._fit_rows`, a row at a time; every other one
-through `upramp.kernels._segments`. The likelihood method is in `likelihood`, results per segment in `segment_details`.
+Pixels without any group flag, NaN or defect go through `upramp.kernels._fit_rows`, a row at a time; those with flags
+alone through `upramp.kernels._fit_lanes`, and the few others one by one through `upramp.kernels._segments`. The
+likelihood method is in `likelihood`, results per segment in `segment_details`.
 """
 
 import logging
@@ -23,12 +24,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from upramp.kernels._fit_lanes import FLAGGED, STRANGE, fit_flagged, lane_scratch, median_rates_of
 from upramp.kernels._fit_rows import (
-    LANES,
     PIECE,
     ROW,
     combine_clean,
-    flagged_median_rates,
+    list_broken,
     median_rates,
     slopes,
     store_row,
@@ -168,23 +169,23 @@ def fit_ramps_tile(
     times = (group_time, frame_time, first_time)
     ni = data.shape[0]
     n_groups = stop - start
-    careful = np.empty(PIECE, np.uint8)
-    order = np.empty(PIECE, np.uint32)  # unsigned: compiled code does not ask whether an index is negative
+    kind = np.empty(PIECE, np.uint8)
+    # Unsigned: compiled code does not ask whether an index is negative.
+    flagged, strange = np.empty(PIECE, np.uint32), np.empty(PIECE, np.uint32)
     broken = np.empty((ni, ROW), np.uint8)
-    rn = np.empty(PIECE, np.float32)
-    ordered = np.empty((n_groups, ROW), np.float32)
+    rn, total = np.empty(PIECE, np.float32), np.empty(PIECE, np.float32)
+    # Zeros: lanes that are not taken are sorted with the others.
+    ordered = np.zeros((n_groups, ROW), np.float32)
     rows = np.zeros((4, ROW), np.float64)
     medians = np.empty((ni, ROW), np.float64)
     results = np.empty((ni + 1, 4, ROW), np.float64)
     bits = np.empty((ni + 1, ROW), np.uint32)
     pairs = np.empty((n_groups // 2, ROW), np.float64)
-    segments = np.empty((2, n_groups), np.int64)
-    survey = np.empty((ni, 5, ROW), np.uint16)
-    lanes = np.empty(LANES, np.int64)
-    # Zeros: lanes that are not taken are sorted with the others.
-    queue = np.zeros((n_groups, LANES), np.float32)
     values = np.empty((ni, n_groups, ROW), np.float32)
     flags = np.empty((ni, n_groups, ROW), np.uint8)
+    lanes = lane_scratch(ni, n_groups, ROW)
+    segments = np.empty((2, n_groups), np.int64)
+    survey = np.empty((ni, 5, ROW), np.uint16)
     kinds = np.empty(ni, np.int64)
     first_reads = np.empty(ni if zeroframe.size > 0 else 0, np.float32)
     poisson, dark = rows[2], rows[3]
@@ -192,25 +193,10 @@ def fit_ramps_tile(
         for a in range(left, right, PIECE):
             b = min(a + PIECE, right)
             n = b - a
-            n_careful = take_piece(
-                values,
-                flags,
-                broken,
-                careful,
-                order,
-                rn,
-                data,
-                gdq,
-                pdq,
-                gain,
-                read_noise,
-                start,
-                noise_scale,
-                group_time,
-                r,
-                a,
-                b,
-            )
+            g, p = gain[r, a:b], pdq[r, a:b]
+            scales, place = (noise_scale, group_time), (start, r, a, b)
+            take_piece(values, flags, broken, kind, rn, total, data, gdq, pdq, gain, read_noise, scales, place)
+            n_flagged, n_strange = list_broken(flagged, strange, kind, broken, suppress == 0, n)
             fill_row(poisson, 0.0)
             if average_dark.size > 0:
                 for x in range(n):
@@ -219,17 +205,23 @@ def fit_ramps_tile(
                 vp, vr = rows[0, :n], rows[1, :n]  # scratch of slopes before that
                 for i in range(ni):
                     median_rates(medians[i], ordered, values[i], group_time, n)
-                    flagged_median_rates(medians[i], queue, lanes, broken[i], values[i], flags[i], group_time, n)
-                    slopes(results[i, SLOPE], vp, vr, pairs, values[i], gain[r, a:b], rn, weights, n)
+                    slopes(results[i, SLOPE], vp, vr, pairs, values[i], g, rn, weights, n)
                     for x in range(n):
                         poisson[x] += medians[i, x]
                 variances(vp, vr, poisson, dark, gain, rn, ni, n_groups, group_time, r, a)
-                combine_clean(results, bits, pdq[r, a:b], vp, vr)
-            for i in range(ni if n_careful > 0 else 0):
+                combine_clean(results, bits, p, vp, vr)
+            if n_flagged > 0:
+                median_rates_of(FLAGGED, kind, lanes, medians, ordered, broken, values, flags, group_time, n)
+                m = n_flagged
+                fit_flagged(
+                    results, bits, lanes, medians, broken, flagged, m, p, g, rn, dark, weights, gdq, place, times
+                )
+            if n_strange > 0 and n_groups > 1:
+                median_rates_of(STRANGE, kind, lanes, medians, ordered, broken, values, flags, group_time, n)
+            for i in range(ni if n_strange > 0 else 0):
                 survey_flags(survey[i], flags[i], n)
-            # A list, for the compiled loop moves a dozen pointers along with every pixel.
-            for c in range(n_careful):
-                x = order[c]
+            for c in range(n_strange):
+                x = strange[c]
                 for i in range(first_reads.size):
                     first_reads[i] = zeroframe[i, r, a + x]
                 suppressed = fit_flagged_pixel(
@@ -256,7 +248,7 @@ def fit_ramps_tile(
                 )
                 if suppressed or start > 0:
                     write_back(gdq, kinds, start, r, a + x)
-            # The results of clean and careful pixels leave together, row by row.
+            # The results of all kinds of pixels leave together, row by row.
             for i in range(ni):
                 store_row(
                     slope_i[i], err_i[i], var_poisson_i[i], var_rnoise_i[i], dq_i[i], results[i], bits[i], r, a, b
