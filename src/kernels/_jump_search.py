@@ -26,7 +26,7 @@ SINGLE_PASS = 1
 SIGMA_CLIP = 2  # over the integrations, group by group
 SIGMA_CLIP_ALL = 3  # over all groups of all integrations
 
-_LANES = 64  # ramps that are sorted together
+_LANES = 128  # ramps that are sorted together
 
 
 @helper
@@ -183,28 +183,40 @@ def _prove_clean(suspect, lowest, highest, high, total, values, n, drops_largest
 def _take_lanes(lanes, wanted, start, width):
     """Put the next wanted columns, from ``start``, into ``lanes``; returns their number and where to go on."""
     count = 0
-    x = start
-    while x < width and count < lanes.size:
-        if wanted[x]:
-            lanes[count] = x
-            count += 1
-        x += 1
-    return count, x
+    # In steps that cannot overflow the list, so that nothing depends on what is found.
+    while start < width and count < lanes.size:
+        stop = min(start + lanes.size - count, width)
+        for x in range(start, stop):
+            lanes[count] = np.uint32(x)
+            count += wanted[x] != 0
+        start = stop
+    return count, start
 
 
 @helper
-def _sort_columns(queue, counts, values, n, lanes, n_lanes, finite_only):
-    """Copy columns of ``values`` into ``queue`` and sort them; ``counts`` of them exist, the others are at the end."""
-    for lane in range(n_lanes):
-        x = lanes[lane]
-        counts[lane] = 0
-        for j in range(n):
-            v = values[j, x]
-            exists = v == v and not (finite_only and np.isinf(v))
-            queue[j, lane] = v if exists else np.float32(np.inf)
-            counts[lane] += exists
+def _sort_lanes(queue, counts, values, n, n_lanes, finite_only):
+    """Sort copies of ``n`` rows of values; ``counts`` of each lane exist, the others are at the end."""
+    infinity = np.float32(np.inf)
+    fill_row(counts[:n_lanes], np.int32(0))
+    for j in range(n):
+        v, q = values[j, :n_lanes], queue[j, :n_lanes]
+        for lane in range(n_lanes):
+            exists = v[lane] == v[lane] and not (finite_only and abs(v[lane]) == infinity)
+            q[lane] = v[lane] if exists else infinity
+        for lane in range(n_lanes):
+            counts[lane] += v[lane] == v[lane] and not (finite_only and abs(v[lane]) == infinity)
     # A multiple of 16 lanes takes only the packed loop; the lanes beyond hold old numbers, which do no harm.
     sort_lanes(queue, n, min((n_lanes + 15) // 16 * 16, queue.shape[1]))
+
+
+@helper
+def _sort_columns(queue, counts, taken, values, n, lanes, n_lanes, finite_only):
+    """Copy columns of ``values`` into ``taken`` and, sorted, into ``queue``; ``counts`` of them exist."""
+    for j in range(n):
+        v, u = values[j], taken[j]
+        for lane in range(n_lanes):
+            u[lane] = v[lanes[lane]]
+    _sort_lanes(queue, counts, taken, n, n_lanes, finite_only)
 
 
 @helper
@@ -302,31 +314,40 @@ def _kept_sigma_clip(queue, lane, n, threshold):
 
 
 @helper
-def _flag_outside(gdq, values, unused, low, high, finite_only, k0, k1, r, column, x):
-    """Flag the groups of one pixel whose difference, in column ``x`` of ``values``, is outside low..high."""
+def _flag_outside(gdq, values, unused, lowest, highest, finite_only, k0, k1, r, left):
+    """Flag the groups of a piece of a row whose difference is outside the limits of its column."""
     j = 0
+    width = lowest.size
     for i in range(gdq.shape[0]):
         for k in range(k0, k1):
             if (unused[i, k] | unused[i, k + 1]) != 0:
                 continue
-            v = values[j, x]
-            if (v < low or v > high) and not (finite_only and np.isinf(v)):
-                gdq[i, k + 1, r, column] |= JUMP_DET
+            v = values[j, :width]
+            q = gdq[i, k + 1, r, left : left + width]
+            if finite_only:
+                for x in range(width):
+                    outside = (v[x] < lowest[x] or v[x] > highest[x]) and v[x] - v[x] == 0
+                    q[x] |= JUMP_DET if outside else 0
+            else:
+                for x in range(width):
+                    q[x] |= JUMP_DET if v[x] < lowest[x] or v[x] > highest[x] else 0
             j += 1
 
 
 @helper
-def _judge_lanes(
-    gdq, gain, read_noise, unused, values, queue, lanes, counts, n_lanes, mode, thresholds, nframes, k0, k1, r, left
-):
-    """Apply the rules of the mode to sorted ramps and flag their jumps."""
+def _judge_lanes(lowest, highest, gain, read_noise, queue, lanes, counts, n_lanes, mode, thresholds, nframes, r, left):
+    """Apply the rules of the mode to sorted ramps; their columns get the limits of what is no jump.
+
+    Returns how many have jumps.
+    """
     infinity = np.float32(np.inf)
+    found = 0
     for lane in range(n_lanes):
         n = counts[lane]
         if n == 0:
             continue
-        column = left + lanes[lane]
-        noise = read_noise[r, column] * gain[r, column]
+        x = lanes[lane]
+        noise = read_noise[r, left + x] * gain[r, left + x]
         variance = float(noise * noise) / nframes
         if mode == ITERATIVE:
             first, last = _kept_iterative(queue, lane, n, variance, thresholds[0], thresholds[1], thresholds[2])
@@ -335,9 +356,10 @@ def _judge_lanes(
         else:
             first, last = _kept_sigma_clip(queue, lane, n, thresholds[0])
         if first > 0 or last < n:
-            low = queue[first, lane] if first < last else infinity
-            high = queue[last - 1, lane] if first < last else -infinity
-            _flag_outside(gdq, values, unused, low, high, mode != ITERATIVE, k0, k1, r, column, lanes[lane])
+            lowest[x] = queue[first, lane] if first < last else infinity
+            highest[x] = queue[last - 1, lane] if first < last else -infinity
+            found += 1
+    return found
 
 
 @helper
@@ -357,75 +379,102 @@ def columns_with_jumps(bits, gdq, r, left, right):
 
 @helper(owns=True)
 def jump_scratch(n_differences):
-    """Scratch of `next_jumps`: lanes, medians, differences and the same sorted."""
-    lanes = np.empty(_LANES, np.int64)
+    """Scratch of `next_jumps`: lanes, medians, their differences, the same sorted, flags; and parts of its own."""
+    lanes = np.empty(_LANES, np.uint32)
     medians = np.empty(_LANES, np.float64)
     # Zeros: lanes that are not taken are sorted with the others.
-    return lanes, medians, np.zeros((n_differences, _LANES), np.float32), np.zeros((n_differences, _LANES), np.float32)
+    return (
+        lanes,
+        medians,
+        np.zeros((n_differences, _LANES), np.float32),
+        np.zeros((n_differences, _LANES), np.float32),
+        np.zeros((n_differences, _LANES), np.uint8),
+        (np.empty((3, _LANES), np.float32), np.empty((2, _LANES), np.uint8), np.empty(_LANES, np.int32)),
+    )
 
 
 @helper
-def next_jumps(lanes, medians, values, queue, bits, start, data, gdq, gain, unused, r, left):
+def next_jumps(scratch, bits, start, data, gdq, gain, unused, r, left):
     """Take the next pixels of a row with a jump flag and the medians [e-] of all their usable differences.
 
-    Pixels are looked for in ``bits`` from ``start`` on, and put into ``lanes``. ``values`` gets their differences, for
-    pairs of groups that are not ``unused``; unusable ones are NaN. Returns the number of pixels and where to go on.
+    Pixels are looked for in ``bits``, whose other flags are cleared, from ``start`` on. ``scratch`` (`jump_scratch`)
+    gets their columns, their medians, and their differences for pairs of groups that are not ``unused``, unusable ones
+    NaN, with the flags of the second group. Returns the number of pixels and where to go on.
     """
-    n_lanes = 0
-    x = start
-    while x < bits.size and n_lanes < lanes.size:
-        if (bits[x] & JUMP_DET) != 0:
-            lanes[n_lanes] = x
-            n_lanes += 1
-        x += 1
-    infinity = np.float32(np.inf)
+    lanes, medians, values, queue, flags, (electrons, pair, counts) = scratch
+    for x in range(start, bits.size):
+        bits[x] &= JUMP_DET
+    n_lanes, stop = _take_lanes(lanes, bits, start, bits.size)
     nan = np.float32(np.nan)
+    g, before, after = electrons[0, :n_lanes], electrons[1, :n_lanes], electrons[2, :n_lanes]
+    bad, q = pair[0, :n_lanes], pair[1, :n_lanes]
     for lane in range(n_lanes):
-        column = left + lanes[lane]
-        g = gain[r, column]
-        n, count = 0, 0
-        for i in range(data.shape[0]):
-            before = data[i, 0, r, column] * g
-            bad = gdq[i, 0, r, column]
-            for k in range(1, data.shape[1]):
-                after = data[i, k, r, column] * g
-                q = gdq[i, k, r, column]
-                if (unused[i, k - 1] | unused[i, k]) == 0:
-                    v = after - before if ((bad | q) & UNUSABLE) == 0 else nan
-                    values[n, lane] = v
-                    queue[n, lane] = v if v == v else infinity
-                    count += v == v
-                    n += 1
-                before, bad = after, q
-        medians[lane] = count
+        g[lane] = gain[r, left + lanes[lane]]
+    n = 0
+    for i in range(data.shape[0] if n_lanes > 0 else 0):
+        for k in range(data.shape[1]):
+            y, f = data[i, k, r, left : left + bits.size], gdq[i, k, r, left : left + bits.size]
+            for lane in range(n_lanes):
+                after[lane] = y[lanes[lane]]
+            for lane in range(n_lanes):
+                q[lane] = f[lanes[lane]]
+            for lane in range(n_lanes):
+                after[lane] *= g[lane]
+            if k > 0 and (unused[i, k - 1] | unused[i, k]) == 0:
+                v, u = values[n, :n_lanes], flags[n, :n_lanes]
+                for lane in range(n_lanes):
+                    v[lane] = after[lane] - before[lane]
+                for lane in range(n_lanes):
+                    v[lane] = v[lane] if ((bad[lane] | q[lane]) & UNUSABLE) == 0 else nan
+                for lane in range(n_lanes):
+                    u[lane] = q[lane]
+                n += 1
+            for lane in range(n_lanes):
+                before[lane] = after[lane]
+            for lane in range(n_lanes):
+                bad[lane] = q[lane]
     if n_lanes > 0:
-        sort_lanes(queue, n, min((n_lanes + 15) // 16 * 16, lanes.size))
+        _sort_lanes(queue, counts, values, n, n_lanes, False)
     for lane in range(n_lanes):
-        count = int(medians[lane])
+        count = counts[lane]
         medians[lane] = lane_median(queue, lane, 0, count) if count > 0 else np.nan
-    return n_lanes, x
+    return n_lanes, stop
 
 
 @helper
-def _mark_cores(marks, found, scratch, gdq, data, gain, read_noise, unused, limits, nframes, r, left):
-    """Mark the jumps of a piece of a row that are to flag their neighbours."""
-    lanes, medians, values, queue = scratch
+def _mark_cores(marks, found, scratch, sigmas, chosen, data, gdq, gain, read_noise, unused, limits, nframes, r, left):
+    """Mark the jumps of a piece of a row that are to flag their neighbours; ``sigmas`` and ``chosen`` are scratch."""
+    lanes, medians, values, _, flags, _ = scratch
+    least, most = limits
     x = 0
     while x < found.size:
-        n_lanes, x = next_jumps(lanes, medians, values, queue, found, x, data, gdq, gain, unused, r, left)
+        n_lanes, x = next_jumps(scratch, found, x, data, gdq, gain, unused, r, left)
         for lane in range(n_lanes):
             column = left + lanes[lane]
             noise = read_noise[r, column] * gain[r, column]
-            sigma = np.sqrt(abs(medians[lane]) + float(noise * noise) / nframes)
-            j = 0
-            for i in range(data.shape[0]):
-                for k in range(1, data.shape[1]):
-                    if (unused[i, k - 1] | unused[i, k]) != 0:
-                        continue
-                    if (gdq[i, k, r, column] & JUMP_DET) != 0 and sigma > 0:
-                        ratio = abs(float(values[j, lane]) - medians[lane]) / sigma
-                        marks[i, k, r, column] = ratio > limits[0] and ratio < limits[1]
-                    j += 1
+            sigmas[lane] = float(noise * noise) / nframes
+        for lane in range(n_lanes):
+            sigma = np.sqrt(abs(medians[lane]) + sigmas[lane])
+            # No ratio to NaN is between the limits.
+            sigmas[lane] = sigma if sigma > 0 else np.nan
+        j = 0
+        for i in range(data.shape[0] if n_lanes > 0 else 0):
+            for k in range(1, data.shape[1]):
+                if (unused[i, k - 1] | unused[i, k]) != 0:
+                    continue
+                v, q = values[j, :n_lanes], flags[j, :n_lanes]
+                m = marks[i, k, r, left : left + found.size]
+                j += 1
+                jumps = np.uint8(0)
+                for lane in range(n_lanes):
+                    jumps |= q[lane]
+                if (jumps & JUMP_DET) == 0:
+                    continue
+                for lane in range(n_lanes):
+                    ratio = abs(float(v[lane]) - medians[lane]) / sigmas[lane]
+                    chosen[lane] = (q[lane] & JUMP_DET) != 0 and ratio > least and ratio < most
+                for lane in range(n_lanes):
+                    m[lanes[lane]] = chosen[lane]
 
 
 @kernel
@@ -460,11 +509,13 @@ def detect_jumps_tile(
     depth = data.shape[0] * step
     width = _piece_width(depth)
     values = np.empty((depth, width), np.float32)
-    queue = np.zeros((depth, _LANES), np.float32)
+    queue, taken = np.zeros((depth, _LANES), np.float32), np.empty((depth, _LANES), np.float32)
     scratch = np.empty((5, width), np.float32)
     suspect = np.empty(width, np.bool_)
-    lanes = np.empty(_LANES, np.int64)
-    counts = np.empty(_LANES, np.int64)
+    # Unsigned: compiled code does not ask whether an index is negative.
+    lanes = np.empty(_LANES, np.uint32)
+    counts = np.empty(_LANES, np.int32)
+    sigmas, chosen = np.empty(_LANES, np.float64), np.empty(_LANES, np.uint8)
     thresholds = (threshold, four_group_threshold, three_group_threshold)
     core_scratch = jump_scratch(data.shape[0] * n_differences if marks.size > 0 else 0)
     found = np.empty(width, np.uint8)
@@ -493,17 +544,20 @@ def detect_jumps_tile(
                 else:
                     _limits_from_scatter(lowest, highest, low, high, total, values, n, threshold)
                 _prove_clean(suspect, lowest, highest, high, total, values, n, mode == ITERATIVE and n >= 4)
-                x = 0
+                # From here on the limits are those of the values that stay; columns without jumps have none.
+                fill_row(lowest, np.float32(-np.inf))
+                fill_row(highest, np.float32(np.inf))
+                x, n_found = 0, 0
                 while x < w:
                     n_lanes, x = _take_lanes(lanes, suspect, x, w)
                     if n_lanes > 0:
-                        _sort_columns(queue, counts, values, n, lanes, n_lanes, mode >= SIGMA_CLIP)
-                        _judge_lanes(
-                            gdq,
+                        clips = mode >= SIGMA_CLIP
+                        _sort_columns(queue, counts, taken, values, n, lanes, n_lanes, clips)
+                        n_found += _judge_lanes(
+                            lowest,
+                            highest,
                             gain,
                             read_noise,
-                            unused,
-                            values,
                             queue,
                             lanes,
                             counts,
@@ -511,17 +565,30 @@ def detect_jumps_tile(
                             mode,
                             thresholds,
                             nframes,
-                            k0,
-                            k1,
                             r,
                             start,
                         )
+                if n_found > 0:
+                    _flag_outside(gdq, values, unused, lowest, highest, mode != ITERATIVE, k0, k1, r, start)
             if marks.size > 0:
                 clear_marks(marks, r, start, stop)
                 if columns_with_jumps(found[:w], gdq, r, start, stop):
                     limits = (min_sigma, max_sigma)
                     _mark_cores(
-                        marks, found[:w], core_scratch, gdq, data, gain, read_noise, unused, limits, nframes, r, start
+                        marks,
+                        found[:w],
+                        core_scratch,
+                        sigmas,
+                        chosen,
+                        data,
+                        gdq,
+                        gain,
+                        read_noise,
+                        unused,
+                        limits,
+                        nframes,
+                        r,
+                        start,
                     )
 
 

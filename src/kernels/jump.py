@@ -161,12 +161,13 @@ def flag_after_jumps_tile(gdq, data, gain, unused, e1, e2, n1, n2, first, last, 
     SATURATED and DO_NOT_USE groups are passed over.
     """
     n_groups = data.shape[1]
-    lanes, medians, values, queue = jump_scratch(data.shape[0] * (data.shape[1] - 1))
+    scratch = jump_scratch(data.shape[0] * (data.shape[1] - 1))
+    lanes, medians, values = scratch[0], scratch[1], scratch[2]
     bits = np.empty(right - left, np.uint8)
     for r in range(first, last):
         x = 0 if columns_with_jumps(bits, gdq, r, left, right) else bits.size
         while x < bits.size:
-            n_lanes, x = next_jumps(lanes, medians, values, queue, bits, x, data, gdq, gain, unused, r, left)
+            n_lanes, x = next_jumps(scratch, bits, x, data, gdq, gain, unused, r, left)
             for lane in range(n_lanes):
                 column = left + lanes[lane]
                 # Backwards in time: a source only changes later groups, so each flag is met as it was at the start.
