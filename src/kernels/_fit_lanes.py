@@ -270,10 +270,9 @@ def _prepare_lanes(photons, read, medians, columns, gain, rn, dark, group_time, 
 
 
 @helper
-def _combine_lanes(results, bits, sums, work, tallies, broken, columns, photons, read, pdq, n_groups, n):
+def _combine_lanes(results, bits, sums, work, tallies, broken, columns, photons, read, pdq, ranges, n):
     """Results of ``n`` flagged pixels from the sums of their integrations; of unbroken ones the slopes are there."""
     ni = sums.shape[0]
-    shape, span = segment_shape(n_groups, 1.0), float(n_groups - 1)
     p, q = work[0, :n], work[1, :n]
     shapes, spans, slopes, both = work[2, :n], work[3, :n], work[4, :n], work[5, :n]
     slope, vp, vr = work[6, :n], work[7, :n], work[8, :n]
@@ -285,6 +284,8 @@ def _combine_lanes(results, bits, sums, work, tallies, broken, columns, photons,
         q[c] = read[columns[c]]
     for i in range(ni):
         marks, one = broken[i], results[i]
+        length = ranges[i, 1] - ranges[i, 0]
+        shape, span = segment_shape(length, 1.0), float(length - 1)
         for c in range(n):
             x = columns[c]
             whole = marks[x] == 0
@@ -341,17 +342,19 @@ def median_rates_of(kind, kinds, scratch, medians, ordered, broken, values, flag
 
 
 @helper
-def fit_flagged(results, bits, scratch, medians, broken, flagged, n, pdq, gain, rn, dark, weights, gdq, place, times):
-    """Fit the ``n`` pixels in the columns ``flagged`` of a piece, whose lanes `median_rates_of` has taken last.
+def fit_flagged(results, bits, scratch, medians, broken, flagged, pdq, references, weights, gdq, place, ranges, times):
+    """Fit the pixels in the columns ``flagged`` of a piece, whose lanes `median_rates_of` has taken last.
 
     ``results`` (nint + 1, 4, width) holds the slopes of their unbroken ramps and gets slope, error and two variances of
     the integrations and last of the exposure, ``bits`` (nint + 1, width) their flags. ``broken`` is used up. ``place``
-    is the first group, row and columns of the piece in ``gdq``, whose suppressed ramps become DO_NOT_USE.
+    is the first group, row and columns of the piece in ``gdq``, whose suppressed ramps become DO_NOT_USE;
+    ``ranges`` (nint, 2) are the groups of an unbroken ramp.
     """
     values, flags, columns, n_lanes, _, sums, work, tallies, segments, states, ends, survey = scratch
     start, r, left, _ = place
     photons, read = work[12], work[13]
-    parts = (segments, states, ends)
+    parts, n = (segments, states, ends), flagged.size
+    gain, rn, dark = references
     for row in range(tallies.shape[0]):
         fill_row(tallies[row], np.uint32(0))
     for i in range(n_lanes.size):
@@ -362,4 +365,4 @@ def fit_flagged(results, bits, scratch, medians, broken, flagged, n, pdq, gain, 
     for i in range(n_lanes.size):
         c, u, q = columns[i], values[i], flags[i]
         _fit_lanes(sums[i], parts, broken[i], c, u, q, gain, rn, photons, read, weights, times, n_lanes[i])
-    _combine_lanes(results, bits, sums, work, tallies, broken, flagged, photons, read, pdq, values.shape[1], n)
+    _combine_lanes(results, bits, sums, work, tallies, broken, flagged, photons, read, pdq, ranges, n)

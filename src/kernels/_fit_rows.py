@@ -3,7 +3,7 @@
 import numpy as np
 
 from upramp.kernels._fit_lanes import FLAGGED, STRANGE
-from upramp.kernels._flags import CHARGELOSS
+from upramp.kernels._flags import CHARGELOSS, DO_NOT_USE
 from upramp.kernels._jit import helper
 from upramp.kernels._median import sort_lanes
 from upramp.kernels._rows import copy_row, fill_row
@@ -15,6 +15,7 @@ from upramp.kernels._segments import (
     UNUSABLE,
     VAR_POISSON,
     VAR_RNOISE,
+    segment_shape,
     weight_offset,
 )
 
@@ -22,12 +23,12 @@ __all__ = [
     "PIECE",
     "ROW",
     "combine_clean",
+    "group_ranges",
     "list_broken",
     "median_rates",
     "slopes",
     "store_row",
     "take_piece",
-    "variances",
 ]
 
 PIECE = 256  # columns done together
@@ -36,13 +37,14 @@ ROW = PIECE + 16
 
 
 @helper
-def take_piece(values, flags, broken, kinds, rn, total, data, gdq, pdq, gain, read_noise, scales, place):
+def take_piece(values, flags, broken, kinds, rn, total, data, gdq, pdq, gain, read_noise, scales, ranges, place):
     """Copy a piece of a row; ``rn`` is its noise of one group [e-].
 
     ``broken`` marks the integrations of pixels that are not plainly good; ``kinds`` becomes STRANGE for pixels with
     more than flags about them (bad references, NaN), and 0 for others. The copy lies densely: the groups of a full
     frame are a power of two apart, and compete for the same cache lines. ``scales`` are sqrt(2 nframes) and the group
-    time, ``place`` the first group, row and columns; ``total`` is scratch.
+    time, ``place`` the first group, row and columns; ``total`` is scratch. Groups that are out of the range of their
+    integration (`group_ranges`) have to be DO_NOT_USE and nothing else.
     """
     noise_scale, group_time = scales
     start, r, left, right = place
@@ -66,9 +68,10 @@ def take_piece(values, flags, broken, kinds, rn, total, data, gdq, pdq, gain, re
             y = data[i, start + k, r, left:right]
             v = values[i, k]
             f = flags[i, k]
+            expected = np.uint8(0) if ranges[i, 0] <= k < ranges[i, 1] else np.uint8(DO_NOT_USE)
             for x in range(n):
                 f[x] = q[x]
-                bits[x] |= q[x]
+                bits[x] |= q[x] ^ expected
             for x in range(n):
                 v[x] = y[x]
                 total[x] += y[x]
@@ -174,56 +177,84 @@ def slopes(slope, power, other, pairs, values, gain, rn, weights, n):
 
 
 @helper
-def variances(vp, vr, poisson, dark, gain, rn, n_integrations, n, group_time, r, left):
-    """Variances [(DN/s)^2] of full segments of ``n`` groups; ``poisson`` is the sum of the median rates."""
-    g = gain[r, left : left + vp.size]
-    photon_scale = 1.0 / (group_time * (n - 1))
-    read_scale = 12.0 / (group_time * group_time * float(n * n * n - n))
+def group_ranges(ranges, unused, start, stop):
+    """First and last (exclusive) group from ``start`` on that each integration uses, into ``ranges`` (nint, 2).
+
+    With ``unused`` groups between others, or fewer than two left, it is the whole range. Returns sums over the
+    integrations of the shapes and spans of segments that long (`_segments`).
+    """
+    shapes, spans = 0.0, 0.0
+    for i in range(ranges.shape[0]):
+        first, last, count = stop - start, 0, 0
+        for k in range(stop - start):
+            if unused[i, start + k] == 0:
+                first = min(first, k)
+                last = k + 1
+                count += 1
+        whole = count < 2 or count != last - first
+        ranges[i, 0] = 0 if whole else first
+        ranges[i, 1] = stop - start if whole else last
+        n = ranges[i, 1] - ranges[i, 0]
+        shapes += segment_shape(n, 1.0)
+        spans += float(n - 1)
+    return shapes, spans
+
+
+@helper
+def variances(vp, vr, poisson, dark, gain, rn, n_integrations, shape, span, group_time):
+    """Variances [(DN/s)^2] of segments with that shape and span; ``poisson`` is the sum of the median rates."""
+    photon_scale = 1.0 / (group_time * span)
+    read_scale = 12.0 / (group_time * group_time * shape)
     part = 1.0 / n_integrations
     for x in range(vp.size):
         photons = poisson[x] * part
-        vp[x] = (dark[x] + (photons if photons > 0 else 0.0)) * photon_scale / g[x]
+        vp[x] = (dark[x] + (photons if photons > 0 else 0.0)) * photon_scale / gain[x]
     for x in range(vp.size):
-        noise = float(rn[x]) / g[x]
+        noise = float(rn[x]) / gain[x]
         vr[x] = noise * noise * read_scale
 
 
 @helper
-def combine_clean(results, bits, pdq, vp, vr):
-    """Results of pixels with one segment in every integration; slopes of the integrations are there already."""
+def combine_clean(results, bits, pdq, poisson, dark, gain, rn, ranges, shapes, spans, group_time):
+    """Results of pixels with one segment in every integration; slopes of the integrations are there already.
+
+    ``shapes`` and ``spans`` are sums over all integrations.
+    """
     ni = results.shape[0] - 1
-    n = vp.size
+    n = pdq.size
+    for i in range(ni + 1):
+        length = ranges[i, 1] - ranges[i, 0] if i < ni else 0
+        err, p, q = results[i, ERR, :n], results[i, VAR_POISSON, :n], results[i, VAR_RNOISE, :n]
+        if 0 < i < ni and length == ranges[i - 1, 1] - ranges[i - 1, 0]:
+            # Integrations of the same length have the same variances.
+            copy_row(err, results[i - 1, ERR])
+            copy_row(p, results[i - 1, VAR_POISSON])
+            copy_row(q, results[i - 1, VAR_RNOISE])
+        else:
+            shape = segment_shape(length, 1.0) if i < ni else shapes
+            span = float(length - 1) if i < ni else spans
+            variances(p, q, poisson, dark, gain, rn, ni, shape, span, group_time)
+            if i < ni:
+                for x in range(n):
+                    both = p[x] + q[x]
+                    err[x] = np.sqrt(both) if both <= LARGEST_VARIANCE else 0.0
+            for x in range(n):
+                p[x] = p[x] if 0 < p[x] < LARGEST_VARIANCE else 0.0
+        copy_row(bits[i, :n], pdq)
     slope, err, p, q = (
         results[ni, SLOPE, :n],
         results[ni, ERR, :n],
         results[ni, VAR_POISSON, :n],
         results[ni, VAR_RNOISE, :n],
     )
-    # All integrations have the same variances.
-    for x in range(n):
-        both = vp[x] + vr[x]
-        err[x] = np.sqrt(both) if both <= LARGEST_VARIANCE else 0.0
-    for x in range(n):
-        p[x] = vp[x] if 0 < vp[x] < LARGEST_VARIANCE else 0.0
-    for i in range(ni):
-        copy_row(results[i, ERR, :n], err)
-        copy_row(results[i, VAR_POISSON, :n], p)
-        copy_row(results[i, VAR_RNOISE, :n], vr)
-        copy_row(bits[i, :n], pdq)
     fill_row(slope, 0.0)
     for i in range(ni):
         one = results[i, SLOPE, :n]
+        share = segment_shape(ranges[i, 1] - ranges[i, 0], 1.0) / shapes
         for x in range(n):
-            slope[x] += one[x]
-    part = 1.0 / ni
-    for x in range(n):
-        slope[x] *= part
-        mean = vp[x] * part
-        p[x] = mean if 0 < mean < LARGEST_VARIANCE else 0.0
-        q[x] = vr[x] * part
+            slope[x] += one[x] * share
     for x in range(n):
         err[x] = np.sqrt(p[x] + q[x])
-    copy_row(bits[ni, :n], pdq)
 
 
 @helper

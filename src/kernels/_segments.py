@@ -307,6 +307,7 @@ def fit_flagged_pixel(
     weights,
     gdq,
     place,
+    ranges,
     suppress,
     times,
     segments,
@@ -316,7 +317,7 @@ def fit_flagged_pixel(
 
     They are copies of the data and of ``gdq`` from the first group, row and column of ``place`` on; ``survey`` is that
     of the flags (`survey_flags`). ``broken`` (nint, width) is 0 for integrations without any flag or NaN of a pixel
-    without any defect: they are one segment, whose slope stands in ``results`` already.
+    without any defect: they are one segment, the groups of ``ranges``, whose slope stands in ``results`` already.
 
     ``results`` (nint + 1, 4, width) gets slope, error and two variances, ``bits`` (nint + 1, width) the flags, of the
     integrations and last of the exposure; ``kinds`` says what the integrations were taken for. ``zeroframe`` (nint) may
@@ -363,7 +364,8 @@ def fit_flagged_pixel(
                 segments, count, values, i, x, gain, rn, read, photons, weights, times, lone
             )
         else:
-            shapes, spans = segment_shape(n, 1.0), float(n - 1)
+            length = ranges[i, 1] - ranges[i, 0]
+            shapes, spans = segment_shape(length, 1.0), float(length - 1)
             slopes = results[i, SLOPE, x] * shapes
             by_both = shapes * spans / (photons * shapes + read * spans)
         shapes_all += shapes

@@ -180,6 +180,7 @@ def _fit_rules(op, gain_factor, unused):
         start,
         stop,
         *((True, readout_table(op.read_times), ONE_OMISSION, TWO_OMISSIONS) if op.read_times else ()),
+        unused=unused if op.miri else np.zeros_like(unused),
     )
 
 

@@ -130,6 +130,7 @@ class FitRules(NamedTuple):
     readout: np.ndarray = np.zeros((0, 0))
     limit_one: float = 0.0
     limit_two: float = 0.0
+    unused: np.ndarray = np.zeros((0, 0), np.uint8)  # (ni, ng): groups that no pixel of the frame can use
 
 
 class KnownFlags(NamedTuple):
@@ -298,6 +299,7 @@ OPERATIONS = Table(
             _CUBE,
             _PLANE,
             types.Array(types.float64, 1, "C"),
+            _ROWS,
             _I,
             _I,
             _I,
@@ -564,6 +566,7 @@ def _fit_and_store(ops, tile, area, op, rate, integrations):
                 np.empty((0, 0, 0), np.float32),
                 dark,
                 array_at(op.weights.address, (op.weights.n0,), np.float64),
+                array_at(op.unused.address, (op.unused.n0, op.unused.n1), np.uint8),
                 op.start,
                 op.stop,
                 op.suppress,

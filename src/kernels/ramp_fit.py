@@ -29,12 +29,12 @@ from upramp.kernels._fit_rows import (
     PIECE,
     ROW,
     combine_clean,
+    group_ranges,
     list_broken,
     median_rates,
     slopes,
     store_row,
     take_piece,
-    variances,
 )
 from upramp.kernels._flags import DO_NOT_USE, SATURATED
 from upramp.kernels._jit import kernel
@@ -146,6 +146,7 @@ def fit_ramps_tile(
     zeroframe,
     average_dark,
     weights,
+    unused,
     start,
     stop,
     suppress,
@@ -164,7 +165,8 @@ def fit_ramps_tile(
     (nint, ny, nx) and ``average_dark`` (ny, nx) may have size 0. ``suppress`` is an integer; where it is 1, ramps with
     one good group become DO_NOT_USE in ``gdq``, and where ``start`` is not 0 its jump flags are cleared.
     ``noise_scale`` is sqrt(2 nframes); times are float64 holding float32 values, ``first_time`` that of a lone first
-    group. ``pdq`` is read only; bad gains need not be flagged in it.
+    group. ``pdq`` is read only; bad gains need not be flagged in it. ``unused`` (nint, ngroup) uint8 is 1 for groups
+    that have DO_NOT_USE in every pixel of the detector: it only saves time, and zeros are always right.
     """
     times = (group_time, frame_time, first_time)
     ni = data.shape[0]
@@ -177,6 +179,8 @@ def fit_ramps_tile(
     # Zeros: lanes that are not taken are sorted with the others.
     ordered = np.zeros((n_groups, ROW), np.float32)
     rows = np.zeros((4, ROW), np.float64)
+    ranges = np.empty((ni, 2), np.int64)
+    shapes, spans = group_ranges(ranges, unused, start, stop)
     medians = np.empty((ni, ROW), np.float64)
     results = np.empty((ni + 1, 4, ROW), np.float64)
     bits = np.empty((ni + 1, ROW), np.uint32)
@@ -195,33 +199,29 @@ def fit_ramps_tile(
             n = b - a
             g, p = gain[r, a:b], pdq[r, a:b]
             scales, place = (noise_scale, group_time), (start, r, a, b)
-            take_piece(values, flags, broken, kind, rn, total, data, gdq, pdq, gain, read_noise, scales, place)
+            take_piece(values, flags, broken, kind, rn, total, data, gdq, pdq, gain, read_noise, scales, ranges, place)
             n_flagged, n_strange = list_broken(flagged, strange, kind, broken, suppress == 0, n)
             fill_row(poisson, 0.0)
             if average_dark.size > 0:
                 for x in range(n):
                     dark[x] = average_dark[r, a + x]
             if n_groups > 1:
-                vp, vr = rows[0, :n], rows[1, :n]  # scratch of slopes before that
                 for i in range(ni):
-                    median_rates(medians[i], ordered, values[i], group_time, n)
-                    slopes(results[i, SLOPE], vp, vr, pairs, values[i], g, rn, weights, n)
+                    y = values[i, ranges[i, 0] : ranges[i, 1]]
+                    median_rates(medians[i], ordered, y, group_time, n)
+                    slopes(results[i, SLOPE], rows[0], rows[1], pairs, y, g, rn, weights, n)
                     for x in range(n):
                         poisson[x] += medians[i, x]
-                variances(vp, vr, poisson, dark, gain, rn, ni, n_groups, group_time, r, a)
-                combine_clean(results, bits, p, vp, vr)
+                combine_clean(results, bits, p, poisson, dark, g, rn, ranges, shapes, spans, group_time)
             if n_flagged > 0:
                 median_rates_of(FLAGGED, kind, lanes, medians, ordered, broken, values, flags, group_time, n)
-                m = n_flagged
-                fit_flagged(
-                    results, bits, lanes, medians, broken, flagged, m, p, g, rn, dark, weights, gdq, place, times
-                )
+                c, planes = flagged[:n_flagged], (g, rn, dark)
+                fit_flagged(results, bits, lanes, medians, broken, c, p, planes, weights, gdq, place, ranges, times)
             if n_strange > 0 and n_groups > 1:
                 median_rates_of(STRANGE, kind, lanes, medians, ordered, broken, values, flags, group_time, n)
             for i in range(ni if n_strange > 0 else 0):
                 survey_flags(survey[i], flags[i], n)
-            for c in range(n_strange):
-                x = strange[c]
+            for x in strange[:n_strange]:
                 for i in range(first_reads.size):
                     first_reads[i] = zeroframe[i, r, a + x]
                 suppressed = fit_flagged_pixel(
@@ -241,6 +241,7 @@ def fit_ramps_tile(
                     weights,
                     gdq,
                     (start, r, a + x),
+                    ranges,
                     suppress,
                     times,
                     segments,
@@ -375,6 +376,7 @@ def fit_ramps_into(
     if groups is None:
         return False
     tg, tf = float(np.float32(group_time)), float(np.float32(frame_time))
+    unused = common_flags(gdq) & np.uint8(DO_NOT_USE) if miri else np.zeros(gdq.shape[:2], np.uint8)
     run_tile(
         fit_ramps_tile,
         *rate,
@@ -387,6 +389,7 @@ def fit_ramps_into(
         zeroframe,
         dark,
         segment_weights(groups[1] - groups[0], group_time),
+        unused,
         *groups,
         int(suppress_one_group),
         float(np.sqrt(2.0 * nframes)),

@@ -147,7 +147,7 @@ def test_result_does_not_depend_on_threads_or_tiles(suppress):
     scalars = (0, 8, int(suppress), np.sqrt(8.0), tg, tf, 2.5 * tf)
     flags = gdq.copy()
     for region in regions(40, 300, 13, 71):
-        arrays = (flags, data, pdq, gain, noise, zeroframe, dark, segment_weights(8, tg))
+        arrays = (flags, data, pdq, gain, noise, zeroframe, dark, segment_weights(8, tg), np.zeros((2, 8), np.uint8))
         ramp_fit.fit_ramps_tile(*tiled.rate, *tiled.integrations, *arrays, *scalars, *region)
     same(one, tiled)
 
