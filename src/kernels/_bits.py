@@ -78,7 +78,7 @@ def _pointer(typing_context, address):
     return types.voidptr(types.int64), generate
 
 
-@helper(owns=True)
+@helper
 def array_at(address, shape, dtype):
     """Array of a given shape and dtype that lies at an address."""
     return carray(_pointer(address), shape, dtype)

@@ -44,7 +44,7 @@ FLAGGED, STRANGE = 1, 2
 _USABLE, _VOID = 1, 2  # what `_judge_lanes` makes of the marks of broken ramps
 
 
-@helper(owns=True)
+@helper
 def lane_scratch(n_integrations, n_groups, width):
     """Scratch of `fit_flagged` for so many columns."""
     return (
@@ -63,7 +63,7 @@ def lane_scratch(n_integrations, n_groups, width):
     )
 
 
-@helper
+@helper(counted=False)
 def _take_lanes(columns, lane_values, lane_flags, broken, kinds, kind, values, flags, n):
     """Copy the ``broken`` ramps of one integration of pixels of a kind; ``columns`` gets their columns.
 
@@ -83,7 +83,7 @@ def _take_lanes(columns, lane_values, lane_flags, broken, kinds, kind, values, f
     return count
 
 
-@helper
+@helper(counted=False)
 def _flagged_median_rates(medians, ordered, exists, counts, columns, values, flags, group_time, n):
     """Median of the usable first differences of ``n`` lanes over the group time [DN/s]; NaN if there are none."""
     rows = values.shape[0] - 1
@@ -110,7 +110,7 @@ def _flagged_median_rates(medians, ordered, exists, counts, columns, values, fla
         medians[columns[m]] = lane_median(ordered, m, 0, count) / group_time if count > 0 else np.nan
 
 
-@helper
+@helper(counted=False)
 def _judge_lanes(medians, bits, tallies, broken, survey, columns, values, flags, pdq, gdq, place, group_time, n):
     """Flags of ``n`` lanes of one integration, and what they add to the photon rate in place of their ``medians``.
 
@@ -156,7 +156,7 @@ def _judge_lanes(medians, bits, tallies, broken, survey, columns, values, flags,
                 gdq[i, k, r, left + x] |= DO_NOT_USE
 
 
-@helper
+@helper(counted=False)
 def _list_segments(segments, states, ends, broken, columns, flags, n):
     """Cut the ramps of ``n`` lanes into segments: lanes, first groups and ends (exclusive) into ``segments`` (3, size).
 
@@ -214,7 +214,7 @@ def _list_segments(segments, states, ends, broken, columns, flags, n):
     return count
 
 
-@helper
+@helper(counted=False)
 def _fit_lanes(sums, scratch, broken, columns, values, flags, gain, rn, photons, read, weights, times, n):
     """Sums over the segments of ``n`` lanes of one integration, into the columns of ``sums`` (4, width) of each.
 
@@ -240,7 +240,7 @@ def _fit_lanes(sums, scratch, broken, columns, values, flags, gain, rn, photons,
         by_both[x] += shape * span / (photons[x] * shape + read[x] * span)
 
 
-@helper
+@helper(counted=False)
 def _rates(slope, var_poisson, var_rnoise, shapes, spans, slopes, photons, read):
     """Slopes and variances from sums over segments, as `_segments.set_results` does for one pixel with noise."""
     for c in range(slope.size):
@@ -253,7 +253,7 @@ def _rates(slope, var_poisson, var_rnoise, shapes, spans, slopes, photons, read)
         slope[c] = slopes[c] / shapes[c] if var_rnoise[c] > 0 else 0.0
 
 
-@helper
+@helper(counted=False)
 def _prepare_lanes(photons, read, medians, columns, gain, rn, dark, group_time, n):
     """Numerators of the variances of ``n`` flagged pixels, by column, from the photon rates of all integrations."""
     ni = medians.shape[0]
@@ -269,7 +269,7 @@ def _prepare_lanes(photons, read, medians, columns, gain, rn, dark, group_time, 
         read[x] = 12.0 * noise * noise
 
 
-@helper
+@helper(counted=False)
 def _combine_lanes(results, bits, sums, work, tallies, broken, columns, photons, read, pdq, ranges, n):
     """Results of ``n`` flagged pixels from the sums of their integrations; of unbroken ones the slopes are there."""
     ni = sums.shape[0]
@@ -328,7 +328,7 @@ def _combine_lanes(results, bits, sums, work, tallies, broken, columns, photons,
         one[VAR_RNOISE, x] = vr[c] if usable else 0.0
 
 
-@helper
+@helper(counted=False)
 def median_rates_of(kind, kinds, scratch, medians, ordered, broken, values, flags, group_time, n):
     """Put the median rates of all broken ramps of pixels of a kind into ``medians`` (nint, width)."""
     lane_values, lane_flags, columns, n_lanes, counts = scratch[:5]
@@ -341,7 +341,7 @@ def median_rates_of(kind, kinds, scratch, medians, ordered, broken, values, flag
             _flagged_median_rates(medians[i], ordered, exists, counts, c, u, q, group_time, m)
 
 
-@helper
+@helper(counted=False)
 def fit_flagged(results, bits, scratch, medians, broken, flagged, pdq, references, weights, gdq, place, ranges, times):
     """Fit the pixels in the columns ``flagged`` of a piece, whose lanes `median_rates_of` has taken last.
 

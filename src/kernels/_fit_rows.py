@@ -36,7 +36,7 @@ PIECE = 256  # columns done together
 ROW = PIECE + 16
 
 
-@helper
+@helper(counted=False)
 def take_piece(values, flags, broken, kinds, rn, total, data, gdq, pdq, gain, read_noise, scales, ranges, place):
     """Copy a piece of a row; ``rn`` is its noise of one group [e-].
 
@@ -81,7 +81,7 @@ def take_piece(values, flags, broken, kinds, rn, total, data, gdq, pdq, gain, re
             kinds[x] |= infinite
 
 
-@helper
+@helper(counted=False)
 def list_broken(flagged, strange, kinds, broken, every, n):
     """List the columns of broken pixels: those with flags alone into ``flagged``, the STRANGE ones into ``strange``.
 
@@ -103,7 +103,7 @@ def list_broken(flagged, strange, kinds, broken, every, n):
     return n_flagged, n_strange
 
 
-@helper
+@helper(counted=False)
 def median_rates(medians, ordered, values, group_time, n):
     """Median of the first differences of one integration over the group time [DN/s], as if all were usable."""
     rows = values.shape[0] - 1
@@ -121,7 +121,7 @@ def median_rates(medians, ordered, values, group_time, n):
         medians[x] = (float(low[x]) + float(high[x])) * scale
 
 
-@helper
+@helper(counted=False)
 def _powers(power, pairs, gain, rn, n):
     """Index of the power of the weights, after the signal-to-noise ratio of each ramp; returns the extremes."""
     y = pairs[0]
@@ -141,7 +141,7 @@ def _powers(power, pairs, gain, rn, n):
     return int(lowest), int(highest)
 
 
-@helper
+@helper(counted=False)
 def slopes(slope, power, other, pairs, values, gain, rn, weights, n):
     """Slopes [DN/s] of unbroken ramps of one integration; ``power``, ``other`` and ``pairs`` are scratch."""
     length = values.shape[0]
@@ -176,7 +176,7 @@ def slopes(slope, power, other, pairs, values, gain, rn, weights, n):
                 slope[x] = other[x] if power[x] == index else slope[x] + 0.0
 
 
-@helper
+@helper(counted=False)
 def group_ranges(ranges, unused, start, stop):
     """First and last (exclusive) group from ``start`` on that each integration uses, into ``ranges`` (nint, 2).
 
@@ -200,7 +200,7 @@ def group_ranges(ranges, unused, start, stop):
     return shapes, spans
 
 
-@helper
+@helper(counted=False)
 def variances(vp, vr, poisson, dark, gain, rn, n_integrations, shape, span, group_time):
     """Variances [(DN/s)^2] of segments with that shape and span; ``poisson`` is the sum of the median rates."""
     photon_scale = 1.0 / (group_time * span)
@@ -214,7 +214,7 @@ def variances(vp, vr, poisson, dark, gain, rn, n_integrations, shape, span, grou
         vr[x] = noise * noise * read_scale
 
 
-@helper
+@helper(counted=False)
 def combine_clean(results, bits, pdq, poisson, dark, gain, rn, ranges, shapes, spans, group_time):
     """Results of pixels with one segment in every integration; slopes of the integrations are there already.
 
@@ -257,7 +257,7 @@ def combine_clean(results, bits, pdq, poisson, dark, gain, rn, ranges, shapes, s
         err[x] = np.sqrt(p[x] + q[x])
 
 
-@helper
+@helper(counted=False)
 def store_row(slope, err, var_poisson, var_rnoise, dq, results, bits, r, left, right):
     """Write a piece of a row of the exposure, or of one integration."""
     copy_row(slope[r, left:right], results[SLOPE])

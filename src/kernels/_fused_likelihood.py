@@ -32,7 +32,7 @@ LIKELIHOOD_TYPES = (
 """Argument types of `upramp.kernels.likelihood.fit_likelihood_tile`."""
 
 
-@helper(owns=True)
+@helper
 def fit_likelihood_of_tile(ops, tile, area, op, planes, cubes, dq, dq_i, gain, noise, dark):
     """Fit the ramps of the area: slope, error and variances into ``planes`` and ``cubes``; chi-squared is not kept."""
     call(

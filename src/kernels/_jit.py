@@ -285,18 +285,18 @@ class _Helper(CPUDispatcher):
         raise TypeError(f"{self.py_func.__name__} is a part of kernels and has no code of its own to be called")
 
 
-def helper(function=None, *, owns=False):
+def helper(function=None, *, counted=True):
     """Compile a function as a part of the kernels that call it; Python cannot call it.
 
     numba gives every function machine code, wrappers and an entry in the cache. For the parts of a kernel, which has
     their code in its own, all that is thrown away: without it the kernels compile in two thirds of the time.
 
-    A helper works on arrays that its callers hold: it must neither make arrays nor get them from what it calls, unless
-    it ``owns`` them. Others do without the counts of references that every slice of an array else changes in atomic
-    steps (15 to 20 % of the time of the ramp fit and of the search for jumps).
+    One that makes no arrays, nor gets them from what it calls, can do without the counts of references, which every
+    slice of an array changes in atomic steps: ``counted=False``. That took 15 to 20 % of the time of the ramp fit and of
+    the search for jumps.
     """
     if function is None:
-        return functools.partial(helper, owns=owns)
+        return functools.partial(helper, counted=counted)
     compiled = numba.njit(
         nogil=True,
         error_model="numpy",
@@ -304,7 +304,7 @@ def helper(function=None, *, owns=False):
         no_cpython_wrapper=True,
         no_cfunc_wrapper=True,
         pipeline_class=_LinkedCompiler,
-        **({} if owns else {"_nrt": False}),
+        **({} if counted else {"_nrt": False}),
     )(function)
     if not numba.config.DISABLE_JIT:
         compiled.__class__ = _Helper

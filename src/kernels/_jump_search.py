@@ -26,21 +26,26 @@ SINGLE_PASS = 1
 SIGMA_CLIP = 2  # over the integrations, group by group
 SIGMA_CLIP_ALL = 3  # over all groups of all integrations
 
-_LANES = 128  # ramps that are sorted together
+
+@helper(counted=False)
+def _lane_count(depth):
+    """Ramps of so many differences that are sorted together: enough to make long loops, and near the processor."""
+    return 128 if depth <= 64 else 64
 
 
-@helper
+@helper(counted=False)
 def _piece_width(depth):
     """Columns done together: their scratch, ``depth`` rows of float32, shall stay near the processor."""
     # Rows that are a power of two apart would compete for the same cache lines.
     return min(240, max(48, 65536 // max(depth, 1) // 16 * 16))
 
 
-@helper
-def _load_differences(values, data, gdq, gain, unused, k0, k1, magnitude, r, left, right):
+@helper(counted=False)
+def _load_differences(values, partial, data, gdq, gain, unused, k0, k1, magnitude, r, left, right):
     """Fill rows of ``values`` with the differences k0 <= k < k1 of all integrations; returns the number of rows.
 
-    Pairs with a group that no pixel of the frame uses have no row. Unusable differences are NaN.
+    Pairs with a group that no pixel of the frame uses have no row. Unusable differences are NaN; ``partial`` is 1 for
+    rows with such.
     """
     g = gain[r, left:right]
     n = 0
@@ -62,41 +67,58 @@ def _load_differences(values, data, gdq, gain, unused, k0, k1, magnitude, r, lef
             else:
                 for x in range(g.size):
                     v[x] = b[x] * g[x] - a[x] * g[x]
-            if (bits & UNUSABLE) != 0:
+            partial[n] = (bits & UNUSABLE) != 0
+            if partial[n]:
                 for x in range(g.size):
                     v[x] += np.float32(np.nan) if ((p[x] | q[x]) & UNUSABLE) != 0 else np.float32(0)
             n += 1
     return n
 
 
-@helper
-def _survey(low, high, total, values, n):
-    """Smallest and largest value and sum of every column; the sum is not finite if any value is not."""
-    zero = np.float32(0)
+@helper(counted=False)
+def _survey(low, high, total, valid, values, partial, n):
+    """Smallest and largest value, sum and number of every column, of values that are not NaN in ``partial`` rows.
+
+    The sum is not finite if any other value is not.
+    """
+    zero, one = np.float32(0), np.float32(1)
     fill_row(low, np.float32(np.inf))
     fill_row(high, np.float32(-np.inf))
-    fill_row(total, np.float32(0))
-    # Two rows at a time: what is accumulated is loaded and stored half as often.
-    for j in range(0, n, 2):
+    fill_row(total, zero)
+    fill_row(valid, np.float32(n))
+    j = 0
+    while j < n:
         v = values[j, : low.size]
-        w = values[min(j + 1, n - 1), : low.size]
+        if partial[j] == 0 and j + 1 < n and partial[j + 1] == 0:
+            # Two rows at a time: what is accumulated is loaded and stored half as often.
+            w = values[j + 1, : low.size]
+            for x in range(low.size):
+                least = v[x] if v[x] < w[x] else w[x]
+                most = w[x] if v[x] < w[x] else v[x]
+                # Adding zero: see _median._exchange.
+                a = low[x] + zero
+                b = high[x] + zero
+                low[x] = least if least < a else a
+                high[x] = most if most > b else b
+                total[x] += v[x] + w[x]
+            j += 2
+            continue
         for x in range(low.size):
-            least = v[x] if v[x] < w[x] else w[x]
-            most = w[x] if v[x] < w[x] else v[x]
-            # Adding zero: see _median._exchange.
             a = low[x] + zero
             b = high[x] + zero
-            low[x] = least if least < a else a
-            high[x] = most if most > b else b
-            total[x] += v[x] + w[x]
-    if n % 2 == 1:
-        # The last row has been taken twice.
-        v = values[n - 1, : low.size]
-        for x in range(low.size):
-            total[x] -= v[x]
+            low[x] = v[x] if v[x] < a else a
+            high[x] = v[x] if v[x] > b else b
+        if partial[j]:
+            for x in range(low.size):
+                total[x] += v[x] if v[x] == v[x] else zero
+                valid[x] -= zero if v[x] == v[x] else one
+        else:
+            for x in range(low.size):
+                total[x] += v[x]
+        j += 1
 
 
-@helper
+@helper(counted=False)
 def _limits_from_noise(lowest, highest, low, high, gain, read_noise, threshold, nframes, r, left):
     """Range of reference levels for which neither the smallest nor the largest value is a jump (see module)."""
     t = np.float32(threshold)
@@ -121,7 +143,7 @@ def _limits_from_noise(lowest, highest, low, high, gain, read_noise, threshold, 
         lowest[x] = high[x] - reach + margin * (size + half + root)
 
 
-@helper
+@helper(counted=False)
 def _limits_from_scatter(lowest, highest, low, high, total, values, n, threshold):
     """The same for sigma clipping; ``total`` is used up. The standard deviation is taken a little too small."""
     t = np.float32(threshold)
@@ -142,12 +164,13 @@ def _limits_from_scatter(lowest, highest, low, high, total, values, n, threshold
         lowest[x] = high[x] - t * sd
 
 
-@helper(owns=True)
-def _prove_clean(suspect, lowest, highest, high, total, values, n, drops_largest):
+@helper
+def _prove_clean(suspect, lowest, highest, high, total, valid, values, n, drops_largest):
     """Set ``suspect`` where the median is not certain to lie between ``lowest`` and ``highest``.
 
     With R values, none of those in the middle lies below a limit if at most (R - 1) / 2 values do. The iterative
-    mode drops the largest value with all its ties before taking the median.
+    mode drops the largest value with all its ties before taking the median. It has other thresholds for fewer than four
+    values: the limits are those for ``n``, so that columns which lack some of so few are suspect.
     """
     zero = np.float32(0)
     one = np.float32(1)
@@ -172,14 +195,15 @@ def _prove_clean(suspect, lowest, highest, high, total, values, n, drops_largest
             above[x] += one if v[x] > highest[x] else zero
         for x in range(high.size):
             ties[x] += one if drops_largest and v[x] == high[x] else zero
-    limit = np.float32(n - 1)
+    few = np.float32(min(n, 4))
     for x in range(high.size):
         worst = below[x] if below[x] > above[x] else above[x]
-        clean = worst + worst + ties[x] <= limit and total[x] - total[x] == zero
+        inside = worst + worst + ties[x] <= valid[x] - one and valid[x] >= few
+        clean = (inside or valid[x] == zero) and total[x] - total[x] == zero
         suspect[x] = not clean
 
 
-@helper
+@helper(counted=False)
 def _take_lanes(lanes, wanted, start, width):
     """Put the next wanted columns, from ``start``, into ``lanes``; returns their number and where to go on."""
     count = 0
@@ -193,7 +217,7 @@ def _take_lanes(lanes, wanted, start, width):
     return count, start
 
 
-@helper
+@helper(counted=False)
 def _sort_lanes(queue, counts, values, n, n_lanes, finite_only):
     """Sort copies of ``n`` rows of values; ``counts`` of each lane exist, the others are at the end."""
     infinity = np.float32(np.inf)
@@ -209,7 +233,7 @@ def _sort_lanes(queue, counts, values, n, n_lanes, finite_only):
     sort_lanes(queue, n, min((n_lanes + 15) // 16 * 16, queue.shape[1]))
 
 
-@helper
+@helper(counted=False)
 def _sort_columns(queue, counts, taken, values, n, lanes, n_lanes, finite_only):
     """Copy columns of ``values`` into ``taken`` and, sorted, into ``queue``; ``counts`` of them exist."""
     for j in range(n):
@@ -219,7 +243,7 @@ def _sort_columns(queue, counts, taken, values, n, lanes, n_lanes, finite_only):
     _sort_lanes(queue, counts, taken, n, n_lanes, finite_only)
 
 
-@helper
+@helper(counted=False)
 def _kept_iterative(queue, lane, n, variance, threshold, four_group_threshold, three_group_threshold):
     """First and last (exclusive) sorted absolute difference that is no jump.
 
@@ -263,7 +287,7 @@ def _kept_iterative(queue, lane, n, variance, threshold, four_group_threshold, t
     return first, last
 
 
-@helper
+@helper(counted=False)
 def _kept_single_pass(queue, lane, n, variance, threshold):
     """The same for signed differences against the median of all."""
     median = lane_median(queue, lane, 0, n)
@@ -278,7 +302,7 @@ def _kept_single_pass(queue, lane, n, variance, threshold):
     return first, last
 
 
-@helper
+@helper(counted=False)
 def _kept_sigma_clip(queue, lane, n, threshold):
     """The same for sigma clipping: five rounds about the median; the last bounds apply to all values."""
     first = 0
@@ -313,7 +337,7 @@ def _kept_sigma_clip(queue, lane, n, threshold):
     return first, last
 
 
-@helper
+@helper(counted=False)
 def _flag_outside(gdq, values, unused, lowest, highest, finite_only, k0, k1, r, left):
     """Flag the groups of a piece of a row whose difference is outside the limits of its column."""
     j = 0
@@ -334,7 +358,7 @@ def _flag_outside(gdq, values, unused, lowest, highest, finite_only, k0, k1, r, 
             j += 1
 
 
-@helper
+@helper(counted=False)
 def _judge_lanes(lowest, highest, gain, read_noise, queue, lanes, counts, n_lanes, mode, thresholds, nframes, r, left):
     """Apply the rules of the mode to sorted ramps; their columns get the limits of what is no jump.
 
@@ -362,7 +386,7 @@ def _judge_lanes(lowest, highest, gain, read_noise, queue, lanes, counts, n_lane
     return found
 
 
-@helper
+@helper(counted=False)
 def columns_with_jumps(bits, gdq, r, left, right):
     """Collect in ``bits`` (right - left) the flags of all groups after the first; returns whether there is a jump."""
     fill_row(bits, np.uint8(0))
@@ -377,23 +401,22 @@ def columns_with_jumps(bits, gdq, r, left, right):
     return (found & JUMP_DET) != 0
 
 
-@helper(owns=True)
+@helper
 def jump_scratch(n_differences):
     """Scratch of `next_jumps`: lanes, medians, their differences, the same sorted, flags; and parts of its own."""
-    lanes = np.empty(_LANES, np.uint32)
-    medians = np.empty(_LANES, np.float64)
+    n_lanes = _lane_count(n_differences)
     # Zeros: lanes that are not taken are sorted with the others.
     return (
-        lanes,
-        medians,
-        np.zeros((n_differences, _LANES), np.float32),
-        np.zeros((n_differences, _LANES), np.float32),
-        np.zeros((n_differences, _LANES), np.uint8),
-        (np.empty((3, _LANES), np.float32), np.empty((2, _LANES), np.uint8), np.empty(_LANES, np.int32)),
+        np.empty(n_lanes, np.uint32),
+        np.empty(n_lanes, np.float64),
+        np.zeros((n_differences, n_lanes), np.float32),
+        np.zeros((n_differences, n_lanes), np.float32),
+        np.zeros((n_differences, n_lanes), np.uint8),
+        (np.empty((3, n_lanes), np.float32), np.empty((2, n_lanes), np.uint8), np.empty(n_lanes, np.int32)),
     )
 
 
-@helper
+@helper(counted=False)
 def next_jumps(scratch, bits, start, data, gdq, gain, unused, r, left):
     """Take the next pixels of a row with a jump flag and the medians [e-] of all their usable differences.
 
@@ -441,7 +464,7 @@ def next_jumps(scratch, bits, start, data, gdq, gain, unused, r, left):
     return n_lanes, stop
 
 
-@helper
+@helper(counted=False)
 def _mark_cores(marks, found, scratch, sigmas, chosen, data, gdq, gain, read_noise, unused, limits, nframes, r, left):
     """Mark the jumps of a piece of a row that are to flag their neighbours; ``sigmas`` and ``chosen`` are scratch."""
     lanes, medians, values, _, flags, _ = scratch
@@ -509,15 +532,17 @@ def detect_jumps_tile(
     depth = data.shape[0] * step
     width = _piece_width(depth)
     values = np.empty((depth, width), np.float32)
-    queue, taken = np.zeros((depth, _LANES), np.float32), np.empty((depth, _LANES), np.float32)
-    scratch = np.empty((5, width), np.float32)
+    most_lanes = _lane_count(depth)
+    queue, taken = np.zeros((depth, most_lanes), np.float32), np.empty((depth, most_lanes), np.float32)
+    scratch = np.empty((6, width), np.float32)
+    partial = np.empty(depth, np.uint8)
     suspect = np.empty(width, np.bool_)
     # Unsigned: compiled code does not ask whether an index is negative.
-    lanes = np.empty(_LANES, np.uint32)
-    counts = np.empty(_LANES, np.int32)
-    sigmas, chosen = np.empty(_LANES, np.float64), np.empty(_LANES, np.uint8)
+    lanes = np.empty(most_lanes, np.uint32)
+    counts = np.empty(most_lanes, np.int32)
     thresholds = (threshold, four_group_threshold, three_group_threshold)
     core_scratch = jump_scratch(data.shape[0] * n_differences if marks.size > 0 else 0)
+    sigmas, chosen = np.empty(core_scratch[0].size, np.float64), np.empty(core_scratch[0].size, np.uint8)
     found = np.empty(width, np.uint8)
     for r in range(first, last):
         for start in range(left, right, width):
@@ -530,12 +555,18 @@ def detect_jumps_tile(
                 scratch[3, :w],
                 scratch[4, :w],
             )
+            valid = scratch[5, :w]
             for k0 in range(0, n_differences, step):
                 k1 = k0 + step
-                n = _load_differences(values, data, gdq, gain, unused, k0, k1, mode == ITERATIVE, r, start, stop)
+                n = _load_differences(
+                    values, partial, data, gdq, gain, unused, k0, k1, mode == ITERATIVE, r, start, stop
+                )
                 if n == 0:
                     continue
-                _survey(low, high, total, values, n)
+                if mode > SINGLE_PASS:
+                    # The scatter is that of all values, or of none.
+                    fill_row(partial, np.uint8(0))
+                _survey(low, high, total, valid, values, partial, n)
                 if mode <= SINGLE_PASS:
                     limit = threshold
                     if mode == ITERATIVE and n < 4:
@@ -543,7 +574,7 @@ def detect_jumps_tile(
                     _limits_from_noise(lowest, highest, low, high, gain, read_noise, limit, nframes, r, start)
                 else:
                     _limits_from_scatter(lowest, highest, low, high, total, values, n, threshold)
-                _prove_clean(suspect, lowest, highest, high, total, values, n, mode == ITERATIVE and n >= 4)
+                _prove_clean(suspect, lowest, highest, high, total, valid, values, n, mode == ITERATIVE and n >= 4)
                 # From here on the limits are those of the values that stay; columns without jumps have none.
                 fill_row(lowest, np.float32(-np.inf))
                 fill_row(highest, np.float32(np.inf))
@@ -592,7 +623,7 @@ def detect_jumps_tile(
                     )
 
 
-@helper
+@helper(counted=False)
 def clear_marks(marks, r, left, right):
     """No marks in a piece of a row."""
     for i in range(marks.shape[0]):

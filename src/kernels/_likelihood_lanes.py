@@ -42,7 +42,7 @@ _TIE = 1 - 1e-9  # what differs by less is equal
 _S, _B, _A = 0, 1, 2  # 1' C^-1 1, 1' C^-1 d, d' C^-1 d
 
 
-@helper
+@helper(counted=False)
 def refuse_indefinite(photons, read_var, readout, n):
     """Make the photon rate NaN where it makes C indefinite, which takes a negative gain."""
     for x in range(n):
@@ -59,7 +59,7 @@ def refuse_indefinite(photons, read_var, readout, n):
                 break
 
 
-@helper
+@helper(counted=False)
 def eliminate(work, sums, diffs, use, photons, read_var, readout, n):
     """Factorise C of the first ``n`` lanes and sum up 1'C^-1 1, 1'C^-1 d and d'C^-1 d.
 
@@ -100,7 +100,7 @@ def eliminate(work, sums, diffs, use, photons, read_var, readout, n):
             a[x] += values[x] * values[x] * inverse[x]
 
 
-@helper
+@helper(counted=False)
 def _step_back(back, work, factors, rate, j, n):
     """From difference j + 1 to j: solutions of ones and residuals, and the diagonal of C^-1; ``back`` (3, lanes)."""
     inverse, ones, values = work[0, j], work[2, j], work[3, j]
@@ -112,7 +112,7 @@ def _step_back(back, work, factors, rate, j, n):
         diagonal[x] = inverse[x] + ratio * ratio * diagonal[x]
 
 
-@helper
+@helper(counted=False)
 def mark_suspects(suspect, back, before, work, sums, rate, readout, threshold_one, threshold_two, n):
     """Mark lanes in which leaving out one difference, or two, may lower chi-squared by more than the threshold.
 
@@ -148,7 +148,7 @@ def mark_suspects(suspect, back, before, work, sums, rate, readout, threshold_on
                 suspect[x] |= np.uint8(gain > threshold_two * (p * q - cross * cross))
 
 
-@helper
+@helper(counted=False)
 def drop_worst(dropped, use, work, sums, rate, readout, threshold_one, threshold_two, lane):
     """Leave out the one difference, or the two neighbours, that lower chi-squared most beyond their threshold.
 
@@ -186,7 +186,7 @@ def drop_worst(dropped, use, work, sums, rate, readout, threshold_one, threshold
     return count
 
 
-@helper
+@helper(counted=False)
 def weighted_variances(variances, back, work, sums, readout, n):
     """Variances of the rate per read variance, and per photon rate: w' C w with w = C^-1 1 / S; (2, lanes)."""
     last = work.shape[1] - 1

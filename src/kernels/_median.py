@@ -24,7 +24,7 @@ def _exchange(low, high):
         high[x] = b if a < b else a
 
 
-@helper
+@helper(counted=False)
 def sort_lanes(values, n, width):
     """Sort the first ``n`` rows of each of the first ``width`` columns upwards, in place; NaN is not allowed."""
     run = 1
@@ -39,7 +39,7 @@ def sort_lanes(values, n, width):
         run *= 2
 
 
-@helper
+@helper(counted=False)
 def lane_median(values, lane, first, last):
     """Median of the sorted values ``first <= row < last`` of one lane (float64): the mean of the two in the middle."""
     n = last - first

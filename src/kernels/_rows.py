@@ -9,14 +9,14 @@ from upramp.kernels._jit import helper
 __all__ = ["copy_row", "fill_row"]
 
 
-@helper
+@helper(counted=False)
 def fill_row(row, value):
     """``row[:] = value``."""
     for x in range(row.size):
         row[x] = value
 
 
-@helper
+@helper(counted=False)
 def copy_row(row, source):
     """``row[:] = source``; the source has the length of the row or more."""
     for x in range(row.size):

@@ -52,13 +52,13 @@ ZEROFRAME = 2  # nothing is good: the first read stands in for the first group
 SUPPRESSED = 3  # one group is good: not fitted on request
 
 
-@helper
+@helper(counted=False)
 def weight_offset(n):
     """Where the weights of segments of ``n`` groups start in the table."""
     return 6 * ((n - 1) ** 2 // 4)
 
 
-@helper
+@helper(counted=False)
 def good_groups(gdq, i, tolerated):
     """Number of groups of one ramp without flags other than ``tolerated`` ones."""
     count = 0
@@ -67,7 +67,7 @@ def good_groups(gdq, i, tolerated):
     return count
 
 
-@helper
+@helper(counted=False)
 def survey_flags(survey, flags, n):
     """Count the groups of each ramp by their flags: survey (5, width) uint16 from flags (ngroup, width).
 
@@ -88,7 +88,7 @@ def survey_flags(survey, flags, n):
             found[x] |= q[x]
 
 
-@helper
+@helper(counted=False)
 def integration_kind(survey, flags, zeroframe, suppress, start, i, x):
     """Which of the four cases an integration of a pixel is.
 
@@ -108,7 +108,7 @@ def integration_kind(survey, flags, zeroframe, suppress, start, i, x):
     return _RAMP
 
 
-@helper
+@helper(counted=False)
 def find_segments(segments, flags, i, x):
     """Cut one ramp into segments: first groups and numbers of groups into ``segments`` (2, ngroup).
 
@@ -143,7 +143,7 @@ def find_segments(segments, flags, i, x):
     return count, n_lone
 
 
-@helper
+@helper(counted=False)
 def segment_shape(n, lone):
     """What the inverse read variance of a segment of ``n`` groups goes with; that of one group is ``lone``.
 
@@ -152,7 +152,7 @@ def segment_shape(n, lone):
     return float(n * n * n - n) if n > 1 else 6.0 * lone * lone
 
 
-@helper
+@helper(counted=False)
 def segment_slope(values, x, first, n, gain, rn, weights, times, lone):
     """Slope [DN/s] of the segment of ``n`` groups in column ``x`` of ``values`` (ngroup, width)."""
     start = float(values[first, x])
@@ -183,7 +183,7 @@ def segment_slope(values, x, first, n, gain, rn, weights, times, lone):
     return slope
 
 
-@helper
+@helper(counted=False)
 def _sum_segments(segments, count, values, i, x, gain, rn, read, photons, weights, times, lone):
     """Sums over the segments of an integration: of shapes, spans, shape * slope and 1 / (vp + vr).
 
@@ -201,13 +201,13 @@ def _sum_segments(segments, count, values, i, x, gain, rn, read, photons, weight
     return shapes, spans, slopes, by_both
 
 
-@helper
+@helper(counted=False)
 def _reported(variance):
     """A variance as it is reported: 0 if it is too large to mean anything."""
     return 0.0 if variance >= LARGEST_VARIANCE else variance
 
 
-@helper
+@helper(counted=False)
 def median_rate(flags, values, medians, zeroframe, kinds, x, dark, times):
     """Photon rate P [DN/s] of a pixel: mean over the integrations of their median rates, plus dark current."""
     total = 0.0
@@ -229,7 +229,7 @@ def median_rate(flags, values, medians, zeroframe, kinds, x, dark, times):
     return median + dark if median > 0 else dark
 
 
-@helper
+@helper(counted=False)
 def lone_time(kind, times):
     """Exposure time of a segment of one group, in group times."""
     if kind == _FIRST_GROUP:
@@ -237,7 +237,7 @@ def lone_time(kind, times):
     return times[1] / times[0] if kind == ZEROFRAME else 1.0
 
 
-@helper
+@helper(counted=False)
 def _restore_charge_loss(results, segments, flags, gdq, place, x, gain, read, kinds, times):
     """Read variances of a pixel as if the groups left out for charge migration had been used.
 
@@ -274,7 +274,7 @@ def _restore_charge_loss(results, segments, flags, gdq, place, x, gain, read, ki
         results[kinds.size, VAR_RNOISE, x] = _reported(1.0 / total)
 
 
-@helper
+@helper(counted=False)
 def _set_results(results, i, x, shapes, spans, slopes, read, photons, usable):
     """Slope and variances of one integration, or of the exposure, of a pixel from sums over its segments."""
     slope, variance_r, variance_p = 0.0, 0.0, 0.0
@@ -289,7 +289,7 @@ def _set_results(results, i, x, shapes, spans, slopes, read, photons, usable):
     results[i, VAR_RNOISE, x] = variance_r if usable else 0.0
 
 
-@helper
+@helper(counted=False)
 def fit_flagged_pixel(
     results,
     bits,
@@ -391,7 +391,7 @@ def fit_flagged_pixel(
     return suppressed
 
 
-@helper
+@helper(counted=False)
 def write_back(gdq, kinds, start, r, column):
     """Leave suppressed ramps, and the jump flags of a first group that was not the first, as they were fitted."""
     for i in range(kinds.size):

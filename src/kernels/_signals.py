@@ -13,19 +13,19 @@ from upramp.kernels._jit import helper, kernel
 __all__ = ["flag_plane", "float_plane", "leave_out_groups", "subtract_signals"]
 
 
-@helper(owns=True)
+@helper
 def vectors_of(array):
     """Array of float64 vectors of a correction."""
     return array_at(array.address, (array.n0, array.n1, array.n2), np.float64)
 
 
-@helper(owns=True)
+@helper
 def integers_of(array):
     """Array of integers of a correction."""
     return array_at(array.address, (array.n0,), np.int64)
 
 
-@helper(owns=True)
+@helper
 def float_plane(ops, tile, source, planes):
     """Native planes of a reference for the tile: (planes, h, w) float32."""
     h, w = tile.pdq.shape
@@ -34,7 +34,7 @@ def float_plane(ops, tile, source, planes):
     return out
 
 
-@helper(owns=True)
+@helper
 def flag_plane(ops, tile, source):
     """Native flags of a reference for the tile: (h, w) uint32; zeros where it has none."""
     out = np.zeros(tile.pdq.shape, np.uint32)
@@ -43,7 +43,7 @@ def flag_plane(ops, tile, source):
     return out
 
 
-@helper(owns=True)
+@helper
 def _same_ramp(integrations, i, ni):
     """The ramp of a reference for integration i, and the integration after the last one in a row that takes it too."""
     if integrations.size == 0:
@@ -93,7 +93,7 @@ def _subtract_dark(ops, tile, a, op):
         i = j
 
 
-@helper(owns=True)
+@helper
 def _linearize_reads(ops, tile, a, op, coefficients, flags):
     """Linearity read by read; the coefficients are prepared."""
     inverse = float_plane(ops, tile, op.inverse, op.inverse.planes)
@@ -105,7 +105,7 @@ def _linearize_reads(ops, tile, a, op, coefficients, flags):
     )
 
 
-@helper(owns=True)
+@helper
 def subtract_signals(ops, tile, a, chain):
     """Everything that is subtracted or corrected sample by sample."""
     superbias, refpix, linearity = chain.superbias, chain.refpix, chain.linearity
@@ -156,7 +156,7 @@ def subtract_signals(ops, tile, a, chain):
         )
 
 
-@helper(owns=True)
+@helper
 def leave_out_groups(ops, tile, a, chain, tallies):
     """Groups that resets and last reads disturb; ``tallies`` may have no rows, if nobody wants them."""
     if chain.first_group.active:

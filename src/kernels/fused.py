@@ -341,7 +341,7 @@ def _grown(area, by, tile):
     return Area(max(area.first - by, 0), min(area.last + by, h), max(area.left - by, 0), min(area.right + by, w))
 
 
-@helper(owns=True)
+@helper
 def _threshold_plane(ops, tile, op):
     """Saturation threshold [DN] for the tile, infinite where it cannot be checked, and its flags."""
     h, w = tile.pdq.shape
@@ -351,7 +351,7 @@ def _threshold_plane(ops, tile, op):
     return threshold, flags
 
 
-@helper(owns=True)
+@helper
 def _flag_saturation(ops, tile, area, op):
     """Saturation of the area; the tile holds 2 * grow pixels around it."""
     h, w = tile.pdq.shape
@@ -399,7 +399,7 @@ def _flag_saturation(ops, tile, area, op):
     call(ops, "merge_dq", (tile.pdq, flags, 0, h, 0, w))
 
 
-@helper(owns=True)
+@helper
 def _deconvolve(ops, tile, area, op):
     """Inter-pixel capacitance; the tile holds k // 2 pixels around the area."""
     out = np.empty_like(tile.data)
@@ -423,7 +423,7 @@ def _deconvolve(ops, tile, area, op):
     return out
 
 
-@helper(owns=True)
+@helper
 def _flag_jumps(ops, tile, area, op, counts):
     """Jumps of the area; they are looked for one pixel around it too, for its neighbours."""
     gain = float_plane(ops, tile, op.gain, 1)[0]
@@ -479,7 +479,7 @@ def _flag_jumps(ops, tile, area, op, counts):
     call(ops, "clear_bad_jumps", (tile.gdq, area.first, area.last, area.left, area.right))
 
 
-@helper(owns=True)
+@helper
 def _recall_flags(ops, tile, op):
     """Take the group flags that an earlier pass has left, and add the pixel flags of saturation and jumps."""
     h, w = tile.pdq.shape
@@ -489,7 +489,7 @@ def _recall_flags(ops, tile, op):
     call(ops, "flag_bad_gain", (tile.pdq, float_plane(ops, tile, op.gain, 1)[0], 0, h, 0, w))
 
 
-@helper(owns=True)
+@helper
 def _note_flags(seen, tile, area):
     """Note for every group which of the flags of `SEEN` some pixel of the area lacks.
 
@@ -511,7 +511,7 @@ def _note_flags(seen, tile, area):
                     seen[i, g] |= lacking
 
 
-@helper(owns=True)
+@helper
 def _store_planes(ops, target, floats, flags, area, tile, factor):
     """Apply the gain factor to slope, error and the two variances, and encode them and the flags."""
     h, w = tile.pdq.shape
@@ -527,7 +527,7 @@ def _store_planes(ops, target, floats, flags, area, tile, factor):
     call(ops, "encode_flags", (target.dq, flags, 0, a.first, a.last, a.left, a.right, row, column))
 
 
-@helper(owns=True)
+@helper
 def _fit_and_store(ops, tile, area, op, rate, integrations):
     """Slopes of the area, into the products."""
     ni = tile.data.shape[0]
@@ -584,7 +584,7 @@ def _fit_and_store(ops, tile, area, op, rate, integrations):
     _store_planes(ops, integrations, cubes, dq_i, area, tile, op.gain_factor)
 
 
-@helper(owns=True)
+@helper
 def _store_ramp(ops, target, tile, area):
     """The calibrated ramp of the area, or its group flags alone, into its product."""
     ni, ng, h, w = tile.data.shape
@@ -597,7 +597,7 @@ def _store_ramp(ops, target, tile, area):
         call(ops, "encode_flags", (target.pdq, pdq, 0, a.first, a.last, a.left, a.right, row, column))
 
 
-@helper(owns=True)
+@helper
 def _calibrate_tile(ops, tile, area, chain, outputs, seen, counts, tallies):
     """All corrections of one tile; ``area`` is what it is to deliver."""
     h, w = tile.pdq.shape

@@ -234,7 +234,7 @@ def _combine(results, ordered, scratch, n):
             final[_CHI2, x] += results[i, _CHI2, x]
 
 
-@helper(owns=True)
+@helper
 def _compress_flags(bits, gdq, pdq, r, left, n):
     """Flags of the integrations and of the exposure, into ``bits`` (ni + 1, lanes)."""
     ni = bits.shape[0] - 1

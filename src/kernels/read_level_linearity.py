@@ -48,7 +48,7 @@ def _evaluate(value, signal, coeffs, r, left):
         value[x] += c[x]
 
 
-@helper(owns=True)
+@helper
 def _fit_rate(start, rate, data, gdq, coeffs, nframes, i, r, left):
     """Linear signal of the first group [DN], and the rate between it and the last used group [DN per read]."""
     ng, width = data.shape[1], start.size

@@ -48,7 +48,7 @@ def _rounded_twice(a, b, c):
 _multiply_add = _rounded_twice if numba.config.DISABLE_JIT else _fused
 
 
-@helper(owns=True)
+@helper
 def _count_runs(plane):
     """Number of runs of non-zero pixels that begin in each row."""
     counts = np.empty(plane.shape[0], np.int64)
@@ -61,7 +61,7 @@ def _count_runs(plane):
     return counts
 
 
-@helper(owns=True)
+@helper
 def _collect_runs(plane, counts):
     """Runs in the order of rows and columns: (n, 3) int32 of row, first column, column after the last."""
     runs = np.empty((counts.sum(), 3), np.int32)
@@ -100,7 +100,7 @@ def _root(parent, a):
     return a
 
 
-@helper(owns=True)
+@helper
 def _label_runs(runs):
     """Region of each run, numbered from 0 in the order in which they begin, and the number of regions."""
     n = runs.shape[0]
@@ -127,7 +127,7 @@ def _label_runs(runs):
     return parent, count
 
 
-@helper(owns=True)
+@helper
 def _group_runs(labels, count):
     """Runs of each region, in their order: those of region ``c`` are ``order[starts[c]:starts[c + 1]]``."""
     starts = np.zeros(count + 1, np.int64)
@@ -154,7 +154,7 @@ def _box(runs, members):
     return top, bottom, left, right, n
 
 
-@helper(owns=True)
+@helper
 def _filled_area(runs, members, top, bottom, left, right):
     """Pixels of a region and of its holes; the outside is what edges and corners connect with the surroundings."""
     h, w = bottom - top + 2, right - left + 2
@@ -193,7 +193,7 @@ def _column_sums(runs, members, top, left, centre, sums):
             sums[2, x] += square
 
 
-@helper(owns=True)
+@helper
 def _inertia(runs, members, top, left, width):
     """Centre (y, x in the frame) and the inertia tensor per pixel: its yy, xy and xx elements."""
     n, sum_y, sum_x = 0, 0, 0

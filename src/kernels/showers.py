@@ -188,7 +188,7 @@ def _ring(inner, width):
     return halves, float(disc - hole)
 
 
-@helper(owns=True)
+@helper
 def _load_windows(windows, line, data, gdq, pdq, gain, median, sigma, k, r, reach):
     """Deviations of a row, and where there is none, summed over ``2 w + 1`` columns: windows[0 or 1, w, x].
 
@@ -269,7 +269,7 @@ def _first_usable_group(gdq, pdq):
     return 0
 
 
-@helper(owns=True)
+@helper
 def _shower_pixels(ellipse, growth, shape):
     """Pixels of the enlarged ellipse of a shower."""
     minor = min(ellipse[MINOR] * growth.factor, growth.widest)
