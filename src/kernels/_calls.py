@@ -34,8 +34,8 @@ class Table:
 
     def __init__(self, **kernels):
         self._kernels = kernels
-        self._dtype = np.dtype([(name, np.int64) for name in kernels])
-        self.type = from_dtype(self._dtype)
+        self.dtype = np.dtype([(name, np.int64) for name in kernels])
+        self.type = from_dtype(self.dtype)
         _DECLARED.update(kernels)
 
     @property
@@ -60,7 +60,7 @@ class Table:
         """
         if numba.config.DISABLE_JIT:
             return SimpleNamespace(**{name: function for name, (function, _) in self._kernels.items()})
-        record = np.zeros(1, self._dtype)[0]
+        record = np.zeros(1, self.dtype)[0]
         for name in self._kernels if wanted is None else wanted:
             self.compile(name)
             record[name] = _address(*self._kernels[name])

@@ -413,7 +413,7 @@ def _one_pass(
     work, shape, halo, *, threads=None, tile_bytes=TILE_BYTES, block=BLOCK_ROWS, after_block=None, tallied=False
 ):
     """Run the fused driver over a frame; its kernels must have been wanted before."""
-    # Records hold addresses: `work` keeps the arrays alive until the kernels are done.
+    # Records hold addresses, and kernels get theirs: `work` and they keep the arrays alive until the kernels are done.
     record = np.zeros(1, c.record_dtype(Work))[0]
     c.fill_record(record, work)
     ny = shape[2]
@@ -421,7 +421,8 @@ def _one_pass(
     found = _Pass(np.zeros(shape[:2], np.uint8), counts, tallies)
     addresses = OPERATIONS.addresses(operations_needed(work))
     width = _tile_width(shape, halo, block, tile_bytes)
-    arguments = (addresses, record, *found, halo, width)
+    places = (one.__array_interface__["data"][0] for one in (addresses, record))
+    arguments = (*places, *found, halo, width)
     run_rows(calibrate_rows, ny, *arguments, threads=threads, block=block, after_block=after_block)
     return found
 

@@ -107,7 +107,7 @@ def _fit_segment(out, values, i, first, n, gain, rn, photons, weights, times, lo
     out[_VAR_POISSON] = photons / (times[0] * gain * span)
     out[_VAR_RNOISE] = variance
     out[_WEIGHT] = 1.0 / variance
-    slope = segment_slope(values, i, 0, first, n, gain, rn, weights, times, lone)
+    slope = segment_slope(values[i], 0, first, n, gain, rn, weights, times, lone)
     out[_SLOPE] = slope
     out[_SIGSLOPE], out[_YINT], out[_SIGYINT] = 0.0, 0.0, 0.0
     if n == 1:
