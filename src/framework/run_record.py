@@ -42,6 +42,7 @@ class StepEntry:
     name : str
         Names from the outermost step down to this one, joined by dots.
     class_name : str
+        Empty for a pass that does the work of several steps.
     status : str
         RUNNING, DONE, COMPLETE, SKIPPED or FAILED.
     reason : str or None
@@ -112,6 +113,10 @@ class RunRecord:
         entry.peak_memory = peak_memory()
         entry.status = status or ("DONE" if entry.status == "RUNNING" else entry.status)
         return entry
+
+    def add(self, name, seconds):
+        """Note a part of the work that is no step of its own, such as a pass that does the work of several."""
+        self.steps[name] = StepEntry(name, "", "DONE", None, 1, seconds, peak_memory())
 
     def close(self):
         """Note the end of the run."""

@@ -270,8 +270,17 @@ class Step(Configurable, Lookup, Saving):
         if self.parent is not None:
             self.parent.timings[self.name] = seconds
         entry = self.root.run_record.finish(self, seconds, status)
+        if status == "SKIPPED":
+            return
         word = "failed after" if status == "FAILED" else "done in"
         self._note("Step %s %s %.2f s, peak memory %d MB", self.name, word, seconds, entry.peak_memory // MEBIBYTE)
+
+    def note_time(self, name, seconds):
+        """Log how long a part of the work took that is no step of its own, and keep it in the record of the run."""
+        self.timings[name] = seconds
+        if self.root.run_record is not None:
+            self.root.run_record.add(f"{self.qualified_name}.{name}", seconds)
+        self._note("Step %s: %s done in %.2f s", self.name, name, seconds)
 
     def note_counts(self, **counts):
         """Log numbers that the step has counted, and keep them in the record of the run.

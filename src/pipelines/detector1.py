@@ -291,7 +291,7 @@ class Detector1Pipeline(Pipeline):
         else:
             for name in [name for name in models if name != "rate"]:
                 self.save_model(models[name], name)
-        self.timings["fused pass"] = time.perf_counter() - started
+        self.note_time("fused pass", time.perf_counter() - started)
         self.suffix = "rate"
         return rate
 

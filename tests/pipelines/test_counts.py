@@ -44,6 +44,7 @@ def test_log_and_record_of_the_pipeline(small, schedule):
     status = {entry["name"].rpartition(".")[2]: entry["status"] for entry in record["steps"]}
     assert status["linearity"] == status["jump"] == status["ramp_fit"] == "COMPLETE"
     assert status["ipc"] == "SKIPPED"
+    assert (status.get("fused pass") == "DONE") == (schedule == "fused")
     with ImageModel("x_rate.fits") as model:
         assert any("Step ramp_fit counted saturated_samples: " in line for line in model.cal_logs["calwebb_detector1"])
 
