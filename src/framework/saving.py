@@ -36,9 +36,17 @@ class Saving:
             self.input_dir, self._input_dir_is_derived = folder, True
 
     def make_input_path(self, name):
-        """Path of an input file: bare names are looked for in ``input_dir``, when that is set."""
+        """Path of an input file: bare names are looked for in ``input_dir``.
+
+        Where that was not given but is the folder of the input, a file in the current folder comes first.
+        """
         path, folder = Path(name), self.search_attr("input_dir")
-        return path if folder is None or path.parent != Path() else _expanded(folder) / path
+        if folder is None or path.parent != Path():
+            return path
+        owner = self
+        while owner.input_dir is None:
+            owner = owner.parent
+        return path if owner._input_dir_is_derived and path.exists() else _expanded(folder) / path
 
     @property
     def output_folder(self):

@@ -254,6 +254,9 @@ def test_sub_steps_find_further_files_beside_the_input(tiny, exposure):
             return self.two(self.one(data))
 
     assert (Two().run(f"sub/{exposure}").data == 0).all()
+    ImageModel(np.full((4, 4), 9, np.float32)).save(exposure)  # a bare name means the current folder first
+    assert (Two().run(f"sub/{exposure}").data == 9).all()
+    assert (Two(input_dir="sub").run(exposure).data == 0).all()  # unless the folder was given
 
 
 def test_prepare_output_with_options(tiny, exposure):
