@@ -46,9 +46,10 @@ class Image2Pipeline(Pipeline):
                 step.check_supported()
         results, given_name = [], self.output_file
         for product, pool, table in self._products(data):
+            science = product.science()
             self._check_background(product)
             self.output_file = given_name or product.name
-            image = self._open(product.science())
+            image = self._open(science)
             image.meta.asn.pool_name, image.meta.asn.table_name = pool, table
             image = self._calibrate(image)
             suffix = "calints" if isinstance(image, CubeModel) else "cal"

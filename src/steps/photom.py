@@ -50,10 +50,11 @@ class PhotomStep(ImageStep):
             raise UnsupportedModeError(f"{image!r} is from {instrument}; {self.name} knows {', '.join(_TABLES)}")
         model_class, selectors = _TABLES[instrument]
         photom = self.open_reference(image, "photom", model_class)
+        area = self.find_reference(image, "area", PixelAreaModel)
         if photom is None:
             return image
         _check_tables(photom)
-        self._attach_area(image, photom)
+        self._attach_area(image, area, photom)
         if instrument == "NIRISS" and isinstance(image, CubeModel):
             return self.record_skip(image, "rates of single integrations of NIRISS are not converted")
         row = self._row(image, photom, selectors)
@@ -88,9 +89,8 @@ class PhotomStep(ImageStep):
             return None
         return rows[0]
 
-    def _attach_area(self, image, photom):
-        """Areas of the pixels (HDU AREA), and their nominal one."""
-        area = self.find_reference(image, "area", PixelAreaModel)
+    def _attach_area(self, image, area, photom):
+        """Areas of the pixels (HDU AREA), and their nominal one, from the one reference or the other."""
         if area is not None:
             subarray = image.meta.subarray
             x, y = subarray.xstart - 1, subarray.ystart - 1

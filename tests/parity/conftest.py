@@ -220,7 +220,7 @@ def _job(folder, package, kind, exposure, name, pars):
     return {
         "package": package,
         "kind": kind,
-        "input": str(folder / f"{exposure}_uncal.fits"),
+        "input": str(folder / (exposure if Path(exposure).suffix else f"{exposure}_uncal.fits")),
         "out": str(folder / package / name),
         "pars": pars,
     }
@@ -376,9 +376,12 @@ def run_pipelines():
 
 @pytest.fixture(scope="session")
 def run_jobs():
-    """Callable: jobs (kind, exposure, name, parameters) on the exposures of a folder, each in both packages."""
+    """Callable: jobs (kind, exposure, name, parameters) on the exposures of a folder, each in both packages.
 
-    def run(folder, jobs):
-        return _run(folder, [_job(folder, package, *job) for job in jobs for package in ("jwst", "upramp")])
+    An exposure may be the name of a file; ``changes`` to the jobs as in `run_pipelines`.
+    """
+
+    def run(folder, jobs, **changes):
+        return _run(folder, [_job(folder, package, *job) | changes for job in jobs for package in ("jwst", "upramp")])
 
     return run
