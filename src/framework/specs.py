@@ -6,6 +6,7 @@ of a class and its bases are merged, the derived class winning.
 
 import inspect
 import re
+import sys
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -15,12 +16,23 @@ from configobj.validate import ValidateError, Validator, VdtTypeError
 
 from upramp.errors import ConfigError
 
-__all__ = ["add_section", "format_spec", "is_model", "located", "merged_spec", "parse_value", "validate"]
+__all__ = ["add_section", "any_is_peer", "format_spec", "is_model", "located", "merged_spec", "parse_value", "validate"]
+
+_PEER = "stdatamodels"
 
 
 def is_model(thing):
     """Whether an object is a data model, ours or of a package with the same interface."""
     return hasattr(thing, "get_crds_parameters") and hasattr(thing, "save")
+
+
+def any_is_peer(things):
+    """Whether a model of the reference pipeline is among some things, or in a list among them."""
+    if _PEER not in sys.modules:  # whoever has such a model has imported it
+        return False
+    from upramp.models.peer import is_peer
+
+    return any(any_is_peer(thing) if isinstance(thing, list | tuple) else is_peer(thing) for thing in things)
 
 
 def merged_spec(cls):

@@ -159,7 +159,8 @@ class Step(Configurable, Lookup, Saving):
         Parameters
         ----------
         *args
-            Passed to `process`; the first one is the primary input (file name or model).
+            Passed to `process`; the first one is the primary input (file name or model). Models of the reference
+            pipeline are taken too, and the results are such models then.
 
         Returns
         -------
@@ -168,6 +169,10 @@ class Step(Configurable, Lookup, Saving):
         root = self.root
         if root._recorder is not None:
             return self._run(args)
+        if specs.any_is_peer(args):
+            from upramp.models import peer
+
+            return peer.theirs(self.run(*peer.ours(args)))
         with logs.recording(self.logger_names()) as recorder:
             root._recorder, root.log_records, root.run_record = recorder, recorder.lines, RunRecord(self, args)
             try:

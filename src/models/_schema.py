@@ -143,6 +143,8 @@ class Schema:
         Title (possibly empty) of every inner node, by path.
     primary : str
         Name of the primary array, or "".
+    paths : list of str
+        Of all keywords and arrays, in the order of the schema.
     required : tuple of str
         Paths below ``meta`` that a file of the model should have.
     tree : dict
@@ -152,7 +154,7 @@ class Schema:
     def __init__(self, name, tree):
         self.name, self.tree = name, tree
         self.required = tuple(dict.fromkeys(tree.get("required", ())))
-        self.keywords, self.arrays, self.objects = {}, {}, {}
+        self.keywords, self.arrays, self.objects, self.paths = {}, {}, {}, []
         self._collect(tree, (), None)
         self.cards = {(spec.hdu, spec.card): spec for spec in self.keywords.values() if spec.card}
         self.hdus = {spec.hdu: spec for spec in self.arrays.values()}
@@ -164,6 +166,8 @@ class Schema:
         for name, child in node["properties"].items():
             here = (*path, name)
             dotted = ".".join(here)
+            if "properties" not in child or "datatype" in child:
+                self.paths.append(dotted)
             if "datatype" in child:
                 self.arrays[name] = _array_spec(name, child)
             elif "properties" in child:

@@ -68,20 +68,19 @@ def compose_parts(model, shapes=None):
     Returns
     -------
     list of Part
-        The primary, HDUs in the order in which the schema first names one that exists (by a keyword with a value,
-        then by an array), and the HDUs that the schema does not know.
+        The primary, HDUs in the order in which the schema first names one that exists (by a keyword with a value or
+        by an array; ``meta`` comes first), and the HDUs that the schema does not know.
     """
     contents = {part.hdu: part for part in _array_parts(model, shapes or {})}
     cards = metadata_cards(model._schema, model._values)
-    order = [PRIMARY, *(hdu for hdu in cards if hdu != PRIMARY)]
-    order += [hdu for hdu in contents if hdu not in order]
+    order = [PRIMARY, *(hdu for hdu in _in_order(model) if hdu in cards or hdu in contents)]
     parts = []
     for hdu in order:
         part, structure = contents.get(hdu, Part(hdu, b"")), _structure(model, hdu, contents.get(hdu))
         header = []
         for card in (*structure, *cards.get(hdu, ())):
             append_card(header, *card)
-        if hdu != PRIMARY:
+        if hdu in contents:  # as in the reference pipeline: HDUs of keywords alone have none
             append_card(header, "EXTVER", 1, "Number among the HDUs of this name")
         for card in model._extra_cards.get(hdu, ()):
             append_card(header, *card)
@@ -96,6 +95,17 @@ def _verbatim(hdu):
     split = hdu.data_start - hdu.start
     data = hdu.raw[split:]
     return Part(hdu.name, bytes(hdu.raw[:split]), len(data), lambda handle: handle.write(data))
+
+
+def _in_order(model):
+    """HDUs as the schema first names them: by a keyword that has a value, or by an array."""
+    schema, found = model._schema, {}
+    for path in schema.paths:
+        if path in schema.arrays:
+            found.setdefault(schema.arrays[path].hdu)
+        elif schema.keywords[path].card and path in model._values:
+            found.setdefault(schema.keywords[path].hdu)
+    return [hdu for hdu in found if hdu != PRIMARY]
 
 
 def _array_parts(model, shapes):

@@ -3,6 +3,7 @@
 import copy
 import datetime
 import logging
+import sys
 import warnings
 from pathlib import Path
 from typing import ClassVar
@@ -25,11 +26,14 @@ from upramp.models._slots import ArraySlot, native_array
 from upramp.models._switches import Switches
 from upramp.models._writing import write_file
 
-__all__ = ["DataModel", "source_of"]
+__all__ = ["OTHER_NAMES", "DataModel", "source_of"]
 
 log = logging.getLogger(__name__)
 
 _UNCHANGING = (str, int, float, complex, bool, type(None), TaggedValue)
+_PEER = "stdatamodels"
+# What the reference pipeline calls the models that have another name here; files use its names.
+OTHER_NAMES = {"DataModel": "JwstDataModel", "ReferenceModel": "ReferenceFileModel"}
 _NOT_UPDATED = ("meta.date", "meta.model_type")
 
 
@@ -41,7 +45,7 @@ class DataModel(Metadata, Checking, Inspecting):
     init : str, Path, tuple of int, ndarray, dict, DataModel or None
         A FITS or ASDF file, or an `astropy.io.fits.HDUList`; the shape of the primary array, which is filled with its
         default; the primary array; a tree of metadata; another model, whose arrays are shared (and, if it is of the
-        same class, whose metadata are).
+        same class, whose metadata are); a model of the reference pipeline.
     schema : str, Path or dict, optional
         A schema instead of that of the class, see `load_schema`.
     pass_invalid_values, strict_validation, validate_on_assignment : bool, optional
@@ -106,7 +110,7 @@ class DataModel(Metadata, Checking, Inspecting):
             setattr(self, name, array)
         if {"dq", "dq_def"} <= arrays.keys():
             self.dq = DQTable(self.dq_def, type(self).__name__).to_standard(self.dq)
-        self._values["meta.model_type"] = type(self).__name__
+        self._values["meta.model_type"] = self._name_in_files()
         self._values.setdefault("meta.date", _now())
 
     def _initialise(self, init):
@@ -131,11 +135,19 @@ class DataModel(Metadata, Checking, Inspecting):
             setattr(self, self._primary_name(), np.full(init, self._primary_spec().default))
         elif isinstance(init, np.ndarray):
             setattr(self, self._primary_name(), init)
+        elif (peers := sys.modules.get(_PEER)) is not None and isinstance(init, peers.DataModel):
+            from upramp.models.peer import from_peer
+
+            self._adopt(from_peer(init))
         else:
             raise TypeError(
                 f"{type(self).__name__} cannot be made from a {type(init).__name__}; expected a file name, a shape, "
                 "an array, a dict of metadata or another model"
             )
+
+    @classmethod
+    def _name_in_files(cls):
+        return OTHER_NAMES.get(cls.__name__, cls.__name__)
 
     def _note_source(self, source):
         self._values["meta.filename"] = source.path.name
@@ -413,7 +425,7 @@ class DataModel(Metadata, Checking, Inspecting):
     def prepare_to_save(self, path):
         """Give the metadata the values that go with saving under a name, and check the model."""
         self._values["meta.filename"] = Path(path).name
-        self._values["meta.model_type"] = type(self).__name__
+        self._values["meta.model_type"] = self._name_in_files()
         self._values["meta.date"] = _now()
         problem = self._invalid_values()
         is_asdf = Path(path).suffix == ".asdf"

@@ -1,18 +1,21 @@
 """Open a file as the model that it is."""
 
 import logging
+import sys
 import warnings
 from pathlib import Path
 
 from upramp.models import classes
 from upramp.models._asdf_file import AsdfSource
-from upramp.models.model import DataModel, source_of
+from upramp.models.model import OTHER_NAMES, DataModel, source_of
 
 __all__ = ["NoTypeWarning", "open", "ramp_class"]
 
 log = logging.getLogger(__name__)
 
-_BY_OTHER_NAME = {"JwstDataModel": DataModel, "DataModel": DataModel, "ReferenceFileModel": classes.ReferenceModel}
+_BY_OTHER_NAME = {OTHER_NAMES.get(cls.__name__): cls for cls in (DataModel, classes.ReferenceModel)} | {
+    "DataModel": DataModel
+}
 _BY_REFTYPE = {
     "MASK": classes.MaskModel,
     "SATURATION": classes.SaturationModel,
@@ -65,6 +68,11 @@ def open(init, guess=True):
     """
     if isinstance(init, DataModel):
         return type(init)(init)
+    if "stdatamodels" in sys.modules:
+        from upramp.models.peer import from_peer, is_peer
+
+        if is_peer(init):
+            return from_peer(init)
     if not isinstance(init, (str, Path)):
         raise TypeError(f"cannot open a {type(init).__name__}; expected a file name or a model")
     file = source_of(init)

@@ -10,13 +10,12 @@ import numpy as np
 
 from upramp.models._asdf_document import TaggedValue
 from upramp.models._metadata import nested
-from upramp.models.model import DataModel
+from upramp.models.model import OTHER_NAMES, DataModel
 from upramp.models.opening import _class_named
 
-__all__ = ["from_peer", "is_peer", "like", "to_peer"]
+__all__ = ["from_peer", "is_peer", "ours", "theirs", "to_peer"]
 
 _PACKAGE = "stdatamodels"
-_OTHER_NAMES = {"DataModel": "JwstDataModel", "ReferenceModel": "ReferenceFileModel"}
 
 
 def is_peer(thing):
@@ -44,18 +43,18 @@ def from_peer(model):
     cls = _class_named(name)
     if cls is None:
         raise TypeError(f"there is no model {name} here; there are {', '.join(sorted(DataModel.classes))}")
-    ours = cls()
+    made = cls()
     for key, value in model.instance.items():
         if key == "extra_fits":
-            ours.extra_fits.take(value)
+            made.extra_fits.take(value)
         elif key == "history":
             entries = value.get("entries", []) if isinstance(value, dict) else value
-            ours.history = [entry["description"] for entry in entries]
-        elif key in ours._schema.arrays and value is not None:
-            setattr(ours, key, _plain(value))
+            made.history = [entry["description"] for entry in entries]
+        elif key in made._schema.arrays and value is not None:
+            setattr(made, key, _plain(value))
         elif key not in ("asdf_library", "_fits_hash"):
-            ours._take(key, _plain(value))
-    return ours
+            made._take(key, _plain(value))
+    return made
 
 
 def to_peer(model):
@@ -79,33 +78,38 @@ def to_peer(model):
     from stdatamodels.jwst import datamodels
 
     name = type(model).__name__
-    cls = getattr(datamodels, _OTHER_NAMES.get(name, name), None)
+    cls = getattr(datamodels, OTHER_NAMES.get(name, name), None)
     if cls is None:
         raise TypeError(f"the reference pipeline has no {name}")
     tree = {path: model._get(path) if isinstance(v, TaggedValue) else v for path, v in model._values.items()}
     tree = nested(tree, model._nodes)
-    theirs = cls(tree)
+    made = cls(tree)
     for array in model._schema.arrays:
         value = getattr(model, array)
         if value is not None:
-            setattr(theirs, array, _with_byte_strings(value))
+            setattr(made, array, _with_byte_strings(value))
     for line in model.history:
-        theirs.add_history_entry(line)
+        made.add_history_entry(line)
     extra = model.extra_fits.instance
     if extra:
-        theirs._instance["extra_fits"] = extra
-    theirs.meta.filename = model.meta.filename
-    theirs.meta.date = model.meta.date
-    return theirs
+        made._instance["extra_fits"] = extra
+    made.meta.filename = model.meta.filename
+    made.meta.date = model.meta.date
+    return made
 
 
-def like(original, result):
-    """A result, or a list of them, as models of the kind of an original."""
-    if not is_peer(original):
-        return result
-    if isinstance(result, list | tuple):
-        return type(result)(like(original, one) for one in result)
-    return to_peer(result) if isinstance(result, DataModel) else result
+def ours(things):
+    """Some things, lists among them, with models of the reference pipeline replaced by ours."""
+    if isinstance(things, list | tuple):
+        return type(things)(ours(thing) for thing in things)
+    return from_peer(things) if is_peer(things) else things
+
+
+def theirs(things):
+    """The opposite of `ours`."""
+    if isinstance(things, list | tuple):
+        return type(things)(theirs(thing) for thing in things)
+    return to_peer(things) if isinstance(things, DataModel) else things
 
 
 def _plain(value):
