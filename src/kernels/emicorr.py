@@ -223,52 +223,64 @@ def subtract_wave_tile(data, table, phases, start, step, amplitude, first, last,
                     row[x] = np.float32(row[x] - noise[k])
 
 
-def _scatter(data, threads):
-    """Scatter of the pixels of one integration."""
-    scatter = np.empty(data.shape[1:], np.float32)
-    run_tile(scatter_tile, scatter, data, threads=threads)
-    return scatter
+class _Scatter:
+    """Scatter of the pixels of an integration, by its number.
 
-
-def _median_scatter(data, threads):
-    """Median of the scatter of all pixels of all integrations, as float32; NaN if one of them is.
-
-    Positive floats are ordered like their bits. Their upper and then their lower halves are counted, so that no more
-    than one integration's scatter is kept.
+    All of it is kept if it is no larger than one integration; else it is measured anew each time.
     """
-    total = len(data) * data[0, 0].size
-    ranks = ((total - 1) // 2, total // 2)
-    counts = np.zeros(1 << 16, np.int64)
-    for ramp in data:
-        scatter = _scatter(ramp, threads)
-        if np.isnan(scatter).any():
-            return np.float32(np.nan)
-        counts += np.bincount(scatter.view(np.uint32).ravel() >> 16, minlength=counts.size)
-    below = np.concatenate([[0], np.cumsum(counts)])
-    uppers = [int(np.searchsorted(below, rank, side="right")) - 1 for rank in ranks]
-    lower_counts = {upper: np.zeros(1 << 16, np.int64) for upper in uppers}
-    for ramp in data:
-        bits = _scatter(ramp, threads).view(np.uint32).ravel()
-        for upper, found in lower_counts.items():
-            found += np.bincount(bits[bits >> 16 == upper] & 0xFFFF, minlength=found.size)
-    middle = []
-    for rank, upper in zip(ranks, uppers, strict=True):
-        lower = int(np.searchsorted(np.cumsum(lower_counts[upper]), rank - below[upper], side="right"))
-        middle.append(np.uint32(upper << 16 | lower).view(np.float32))
-    return np.float32((middle[0] + middle[1]) / np.float32(2))
+
+    def __init__(self, data, threads):
+        self.data, self.threads = data, threads
+        few = len(data) <= data.shape[1]
+        self.kept = [self._measure(ramp) for ramp in data] if few else None
+
+    def _measure(self, ramp):
+        scatter = np.empty(ramp.shape[1:], np.float32)
+        run_tile(scatter_tile, scatter, ramp, threads=self.threads)
+        return scatter
+
+    def __getitem__(self, i):
+        return self._measure(self.data[i]) if self.kept is None else self.kept[i]
+
+    def median(self):
+        """Median of all pixels of all integrations, as float32; NaN if one of them is.
+
+        Positive floats are ordered like their bits. Their upper and then their lower halves are counted.
+        """
+        total = len(self.data) * self.data[0, 0].size
+        ranks = ((total - 1) // 2, total // 2)
+        counts = np.zeros(1 << 16, np.int64)
+        for i in range(len(self.data)):
+            scatter = self[i]
+            if np.isnan(scatter).any():
+                return np.float32(np.nan)
+            counts += np.bincount(scatter.view(np.uint32).ravel() >> 16, minlength=counts.size)
+        below = np.concatenate([[0], np.cumsum(counts)])
+        uppers = [int(np.searchsorted(below, rank, side="right")) - 1 for rank in ranks]
+        lower_counts = {upper: np.zeros(1 << 16, np.int64) for upper in uppers}
+        for i in range(len(self.data)):
+            bits = self[i].view(np.uint32).ravel()
+            for upper, found in lower_counts.items():
+                found += np.bincount(bits[bits >> 16 == upper] & 0xFFFF, minlength=found.size)
+        middle = []
+        for rank, upper in zip(ranks, uppers, strict=True):
+            lower = int(np.searchsorted(np.cumsum(lower_counts[upper]), rank - below[upper], side="right"))
+            middle.append(np.uint32(upper << 16 | lower).view(np.float32))
+        return np.float32((middle[0] + middle[1]) / np.float32(2))
 
 
 def _collect(data, pixeldq, phases, n_bins, threads):
     """Sums of good samples (nint, ngroup, nbin), and numbers of good pixels (nint, nbin)."""
     ni, ng = data.shape[:2]
-    limit = SCATTER_LIMIT * _median_scatter(data, threads)
+    scatter = _Scatter(data, threads)
+    limit = SCATTER_LIMIT * scatter.median()
     bins = (phases * n_bins).astype(np.int32)
     usable = pixeldq == 0
     for k in DISTURBED:
         usable[:, AMPLIFIERS * k : AMPLIFIERS * (k + 1)] = False
     sums, counts = np.empty((ni, ng, n_bins)), np.zeros((ni, n_bins))
     for i, ramp in enumerate(data):
-        good = (_scatter(ramp, threads) < limit) & usable
+        good = (scatter[i] < limit) & usable
         run_rows(sum_groups, ng, sums[i], counts[i], ramp, good, bins, threads=threads, block=1)
     return sums, counts
 

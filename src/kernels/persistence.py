@@ -10,9 +10,8 @@ Source: reference behaviour.
 import numpy as np
 
 from upramp.kernels._flags import DO_NOT_USE, PERSISTENCE, SATURATED
-from upramp.kernels._jit import kernel
+from upramp.kernels._jit import helper, kernel
 from upramp.kernels._layout import as_canonical, check_shape, writable_copy
-from upramp.kernels._rows import fill_row
 from upramp.kernels._tiles import require_in_place, run_tile
 
 __all__ = ["flag_persistence", "flag_persistence_in_place", "flag_persistence_tile", "flags_of_persistence"]
@@ -23,32 +22,55 @@ def flags_of_persistence(do_not_use):
     return PERSISTENCE | (DO_NOT_USE if do_not_use else 0)
 
 
+@helper
+def _flag_pixel(gdq, data, until, times, duration, limit, bits, r, x):
+    """Go through the groups of one pixel; returns until when it remembers."""
+    for i in range(gdq.shape[0]):
+        times_saturated = 0
+        for g in range(gdq.shape[1]):
+            now = times[i, g]
+            end = now + duration
+            q = gdq[i, g, r, x]
+            if until < now:
+                until = 0.0
+            if (q & SATURATED) != 0:
+                times_saturated += 1
+            if times_saturated == 1:
+                until = end
+            if until == 0.0 and limit == limit and data[i, g, r, x] > limit:
+                until = end
+            if until > end:  # it was set later than now
+                until = 0.0
+            if until > 0.0:
+                gdq[i, g, r, x] = q | bits
+    return until
+
+
 @kernel
 def flag_persistence_tile(gdq, data, until, times, duration, threshold, flags, row0, column0, first, last, left, right):
     """Flag the groups of a region; ``until`` is of the whole frame, in which the tile's origin is (row0, column0).
 
-    With a threshold of NaN only saturation counts.
+    With a threshold of NaN only saturation counts. Most pixels have nothing to remember: they are left at once.
     """
     limit = np.float32(threshold)
     bits = np.uint8(flags)
-    times_saturated = np.empty(right - left, np.int32)
+    reasons = np.empty(right - left, np.uint8)
     for r in range(first, last):
         u = until[row0 + r, column0 + left : column0 + right]
+        for x in range(reasons.size):
+            reasons[x] = 1 if u[x] != 0.0 else 0
         for i in range(gdq.shape[0]):
-            fill_row(times_saturated, np.int32(0))
             for g in range(gdq.shape[1]):
-                now = times[i, g]
-                end = now + duration
                 q = gdq[i, g, r, left:right]
-                row = data[i, g, r, left:right]
-                for x in range(q.size):
-                    w = u[x] if u[x] >= now else 0.0
-                    times_saturated[x] += np.int32(1) if (q[x] & SATURATED) != 0 else np.int32(0)
-                    w = end if times_saturated[x] == 1 else w
-                    w = end if (row[x] > limit) & (w == 0.0) else w
-                    w = 0.0 if w > end else w  # it was set later than now
-                    q[x] |= bits if w > 0.0 else np.uint8(0)
-                    u[x] = w
+                for x in range(reasons.size):
+                    reasons[x] |= q[x] & np.uint8(SATURATED)
+                if threshold == threshold:
+                    row = data[i, g, r, left:right]
+                    for x in range(reasons.size):
+                        reasons[x] |= np.uint8(1) if row[x] > limit else np.uint8(0)
+        for x in range(reasons.size):
+            if reasons[x] != 0:
+                u[x] = _flag_pixel(gdq, data, u[x], times, duration, limit, bits, r, left + x)
 
 
 def flag_persistence_in_place(
