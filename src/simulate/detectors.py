@@ -116,6 +116,13 @@ def _nirspec(name, fastaxis, slowaxis, sca_number):
     return Detector(name, "NIRSPEC", None, None, fastaxis, slowaxis, sca_number, "F290LP", None, "G395H")
 
 
+def _miri(name, sca_number, filter_name=None):
+    return Detector(
+        name, "MIRI", None, None, 1, 2, sca_number, filter_name, None, size=1032, rows=1024, columns=1032,
+        interleaved=True,
+    )  # fmt: skip
+
+
 DETECTORS = {
     detector.name: detector
     for detector in (
@@ -131,24 +138,13 @@ DETECTORS = {
         _nircam("NRCBLONG", "B", "LONG", 1, -2, 490),
         _nirspec("NRS1", 2, 1, 491),
         _nirspec("NRS2", -2, -1, 492),
-        Detector(
-            "MIRIMAGE",
-            "MIRI",
-            None,
-            None,
-            1,
-            2,
-            493,
-            "F770W",
-            None,
-            size=1032,
-            rows=1024,
-            columns=1032,
-            interleaved=True,
-        ),
+        _miri("MIRIMAGE", 493, "F770W"),
         Detector("NIS", "NIRISS", None, None, -2, -1, 496, "CLEAR", "F150W"),
         Detector("GUIDER1", "FGS", None, None, -2, -1, 497, None, None),
         Detector("GUIDER2", "FGS", None, None, 2, -1, 498, None, None),
+        # New ones come last: the place in this table is part of the seed of the detector.
+        _miri("MIRIFULONG", 494),
+        _miri("MIRIFUSHORT", 495),
     )
 }
 
