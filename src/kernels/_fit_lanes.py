@@ -72,7 +72,8 @@ def _take_lanes(columns, lane_values, lane_flags, broken, kinds, kind, values, f
     count = 0
     for x in range(n):
         columns[count] = np.uint32(x)
-        count += broken[x] != 0 and kinds[x] == kind
+        # With `and` there would be a branch, for what comes second may not be read if the first is false.
+        count += (broken[x] != 0) & (kinds[x] == kind)
     for k in range(values.shape[0]):
         v, q = values[k], flags[k]
         u, p = lane_values[k], lane_flags[k]
@@ -182,20 +183,25 @@ def _list_segments(segments, states, ends, broken, columns, flags, n):
         for m in range(n):
             former[m] = start[m]
         for m in range(n):
-            good = (q[m] & ~PERSISTENCE) | void[m] == 0 and not last
-            opened = here - 1 if k > 0 and (before[m] & ~PERSISTENCE) == JUMP_DET else here
-            start[m] = (former[m] if former[m] >= 0 else opened) if good else np.int32(-1)
+            after_jump = (k > 0) & ((before[m] & ~PERSISTENCE) == JUMP_DET)
+            opened = here - np.int32(after_jump)
+            good = (((q[m] & ~PERSISTENCE) | void[m]) == 0) & (not last)
+            begun = former[m] if former[m] >= 0 else opened
+            start[m] = begun if good else np.int32(-1)
         closed = np.uint8(0)
         for m in range(n):
-            ends[m] = start[m] < 0 and former[m] >= 0
+            ends[m] = (start[m] < 0) & (former[m] >= 0)
+        for m in range(n):
             closed |= ends[m]
         if closed == 0:
             continue
         for m in range(n):
-            if_lone = ends[m] != 0 and here - former[m] == 1
-            lone[m] = former[m] if if_lone and lone[m] < 0 else lone[m]
-            ends[m] = 0 if if_lone else ends[m]
-            any_lone |= if_lone
+            alone = (ends[m] != 0) & (here - former[m] == 1)
+            lone[m] = former[m] if alone & (lone[m] < 0) else lone[m]
+        for m in range(n):
+            alone = (ends[m] != 0) & (here - former[m] == 1)
+            ends[m] = np.uint8(0) if alone else ends[m]
+            any_lone |= alone
         before_count = count
         for m in range(n):
             lanes[count] = m
@@ -210,7 +216,7 @@ def _list_segments(segments, states, ends, broken, columns, flags, n):
         lanes[count] = m
         firsts[count] = lone[m]
         stops[count] = lone[m] + 1
-        count += found[m] == 0 and lone[m] >= 0
+        count += (found[m] == 0) & (lone[m] >= 0)
     return count
 
 

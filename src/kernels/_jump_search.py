@@ -198,8 +198,8 @@ def _prove_clean(suspect, lowest, highest, high, total, valid, values, n, drops_
     few = np.float32(min(n, 4))
     for x in range(high.size):
         worst = below[x] if below[x] > above[x] else above[x]
-        inside = worst + worst + ties[x] <= valid[x] - one and valid[x] >= few
-        clean = (inside or valid[x] == zero) and total[x] - total[x] == zero
+        inside = (worst + worst + ties[x] <= valid[x] - one) & (valid[x] >= few)
+        clean = (inside | (valid[x] == zero)) & (total[x] - total[x] == zero)
         suspect[x] = not clean
 
 
@@ -350,11 +350,11 @@ def _flag_outside(gdq, values, unused, lowest, highest, finite_only, k0, k1, r, 
             q = gdq[i, k + 1, r, left : left + width]
             if finite_only:
                 for x in range(width):
-                    outside = (v[x] < lowest[x] or v[x] > highest[x]) and v[x] - v[x] == 0
+                    outside = ((v[x] < lowest[x]) | (v[x] > highest[x])) & (v[x] - v[x] == 0)
                     q[x] |= JUMP_DET if outside else 0
             else:
                 for x in range(width):
-                    q[x] |= JUMP_DET if v[x] < lowest[x] or v[x] > highest[x] else 0
+                    q[x] |= JUMP_DET if (v[x] < lowest[x]) | (v[x] > highest[x]) else 0
             j += 1
 
 
@@ -495,7 +495,7 @@ def _mark_cores(marks, found, scratch, sigmas, chosen, data, gdq, gain, read_noi
                     continue
                 for lane in range(n_lanes):
                     ratio = abs(float(v[lane]) - medians[lane]) / sigmas[lane]
-                    chosen[lane] = (q[lane] & JUMP_DET) != 0 and ratio > least and ratio < most
+                    chosen[lane] = ((q[lane] & JUMP_DET) != 0) & (ratio > least) & (ratio < most)
                 for lane in range(n_lanes):
                     m[lanes[lane]] = chosen[lane]
 

@@ -173,12 +173,14 @@ def segment_slope(values, x, first, n, gain, rn, weights, times, lone):
         index = 0
         for limit in POWER_LIMITS:
             index += square >= limit * limit * variance
-    half = n // 2
-    base = weight_offset(n) + index * half
+    # Unsigned: compiled code does not ask whether an index is negative.
+    half = np.uint64(n // 2)
+    base, column = np.uint64(weight_offset(n) + index * (n // 2)), np.uint64(x)
+    head, tail = np.uint64(first), np.uint64(first + n - 1)
     slope = 0.0
     for j in range(half):
-        a = float(values[first + j, x])
-        b = float(values[first + n - 1 - j, x])
+        a = float(values[head + j, column])
+        b = float(values[tail - j, column])
         slope += weights[base + j] * ((b if b == b else 0.0) - (a if a == a else 0.0))
     return slope
 
