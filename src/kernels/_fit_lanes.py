@@ -2,7 +2,7 @@
 
 Here every flagged ramp of an integration is a *lane*: copies of them lie densely, and what is done to all groups or all
 segments is a loop over lanes. Against one pixel after the other (`upramp.kernels._segments`, which keeps what is rare:
-NaN, bad references, lone groups as a user may ask for them) the same numbers take a third of the time. Symbols are
+NaN, bad references, lone groups as a user may ask for them) the same numbers take half of the time. Symbols are
 those of `ramp_fit`.
 """
 

@@ -292,8 +292,8 @@ def helper(function=None, *, counted=True):
     their code in its own, all that is thrown away: without it the kernels compile in two thirds of the time.
 
     One that makes no arrays, nor gets them from what it calls, can do without the counts of references, which every
-    slice of an array changes in atomic steps: ``counted=False``. That took 15 to 20 % of the time of the ramp fit
-    and of the search for jumps.
+    slice of an array changes in atomic steps: ``counted=False``. Without it the ramp fit took
+    6 % more time and the search for jumps up to 15 %.
     """
     if function is None:
         return functools.partial(helper, counted=counted)
