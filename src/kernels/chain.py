@@ -236,6 +236,8 @@ def measure_reference_pixels(raw, chain, shape, threads=None, after_block=None):
         return correct_before_fusing(raw, chain, shape, threads)
     if not isinstance(op, c.ReferenceMeasurement):
         return c.ReferencePixels()
+    if op.side_kernels is not None:
+        raise WholeFrameRule("side reference pixels are convolved (SIRS), for each amplifier apart")
     fast, slow = ORIENTATION[op.detector]
     ny, nx = shape[-2:]
     read = _ReferenceReader(raw, chain, shape)

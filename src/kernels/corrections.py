@@ -162,7 +162,11 @@ class PixelCapacitance(NamedTuple):
 
 
 class ReferenceMeasurement(NamedTuple):
-    """How reference pixels are to be measured: detector, place of the exposure in it, parameters of the step."""
+    """How reference pixels are to be measured: detector, place of the exposure in it, parameters of the step.
+
+    With ``side_kernels`` (see `upramp.kernels.sirs`) side pixels are convolved, and outliers among them are those
+    beyond ``sigreject`` standard deviations.
+    """
 
     detector: str
     row0: int
@@ -171,6 +175,8 @@ class ReferenceMeasurement(NamedTuple):
     subarray: str
     parameters: dict
     striped: bool = False  # stripes of the detector, see `upramp.kernels.stripes`
+    side_kernels: np.ndarray | None = None
+    sigreject: float = 4.0
 
 
 class ReferencePixels(NamedTuple):

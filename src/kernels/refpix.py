@@ -24,7 +24,7 @@ so only exchanging the axes is left of the eight orientations.
 
 Source: reference behaviour. Differs from it: means are float64 throughout, where the reference takes those of the first
 group of an exposure, and all of a single-amplifier subarray, in float32. Not done here: IRS2 readout,
-the SIRS kernels, MIRI (`upramp.kernels.side_pixels`).
+the SIRS kernels (`upramp.kernels.sirs`), MIRI (`upramp.kernels.side_pixels`).
 """
 
 from typing import NamedTuple

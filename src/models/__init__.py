@@ -37,6 +37,7 @@ from upramp.models.classes import (
     NisImgPhotomModel,
     NrcImgPhotomModel,
     PersistenceSatModel,
+    PictureFrameModel,
     PixelAreaModel,
     QuadModel,
     RampFitOutputModel,
@@ -59,6 +60,7 @@ from upramp.models.emi import EmiModel
 from upramp.models.model import DataModel
 from upramp.models.opening import NoTypeWarning, open, ramp_class
 from upramp.models.product import create_product
+from upramp.models.sirskernel import SIRSKernelModel
 from upramp.models.subarray import cutout
 
 # Its name in code that was written for the reference pipeline.
@@ -92,6 +94,7 @@ __all__ = [
     "NoTypeWarning",
     "NrcImgPhotomModel",
     "PersistenceSatModel",
+    "PictureFrameModel",
     "PixelAreaModel",
     "QuadModel",
     "RSCDModel",
@@ -103,6 +106,7 @@ __all__ = [
     "ReferenceModel",
     "ReferenceQuadModel",
     "ResetModel",
+    "SIRSKernelModel",
     "SaturationModel",
     "SuperBiasModel",
     "SuperstripeRampModel",

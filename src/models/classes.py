@@ -26,6 +26,7 @@ __all__ = [
     "NisImgPhotomModel",
     "NrcImgPhotomModel",
     "PersistenceSatModel",
+    "PictureFrameModel",
     "PixelAreaModel",
     "QuadModel",
     "RSCDModel",
@@ -212,6 +213,12 @@ class FlatModel(ReferenceModel):
     """Flat field: response of every pixel relative to the others."""
 
     schema_name = "flat"
+
+
+class PictureFrameModel(ReferenceModel):
+    """Thermal pattern of NIRSpec, brightest at the edges of the detector."""
+
+    schema_name = "pictureframe"
 
 
 class GainModel(ReferenceModel):

@@ -6,7 +6,8 @@ from upramp.errors import ReferenceFileError, UnsupportedModeError
 from upramp.kernels._irs2_layout import LINES, SLOTS, is_interleaved
 from upramp.kernels.corrections import InterleavedReference, ReferenceMeasurement, SideMeasurement
 from upramp.kernels.refpix import ORIENTATION, SIZE
-from upramp.models import IRS2Model, SuperstripeRampModel
+from upramp.kernels.sirs import side_kernels
+from upramp.models import IRS2Model, SIRSKernelModel, SuperstripeRampModel
 from upramp.models.stripes import is_striped
 from upramp.models.subarray import is_full_frame
 from upramp.steps._reassembly import reassembled
@@ -40,8 +41,12 @@ class RefPixStep(RampStep):
     """
 
     def wanted_reference_types(self):
-        """Only IRS2 readouts need one."""
-        return ["refpix"] if "IRS2" in str(self.exposure.get("meta.exposure.readpatt")) else []
+        """IRS2 readouts need one, and SIRS another for other full frames of the near infrared."""
+        if "IRS2" in str(self.exposure.get("meta.exposure.readpatt")):
+            return ["refpix"]
+        full = "FULL" in str(self.exposure.get("meta.subarray.name"))
+        miri = self.exposure.get("meta.instrument.name") == "MIRI"
+        return ["sirskernel"] if self.refpix_algorithm == "sirs" and full and not miri else []
 
     def correction(self, ramp):
         """Amplifiers and side pixels follow from the detector and from the place of the exposure on it."""
@@ -49,8 +54,6 @@ class RefPixStep(RampStep):
             return self._miri_correction(ramp)
         if is_interleaved(ramp.shape):
             return self._interleaved(ramp)
-        if self.refpix_algorithm == "sirs":
-            raise UnsupportedModeError("refpix_algorithm='sirs' is not implemented; use refpix_algorithm='median'")
         detector, xstart, ystart = require(
             ramp,
             DETECTOR="meta.instrument.detector",
@@ -83,7 +86,32 @@ class RefPixStep(RampStep):
                 "siglimit": self.siglimit,
             },
             striped=striped,
+            side_kernels=None if striped else self._side_kernels(ramp),
+            sigreject=self.sigreject,
         )
+
+    def _side_kernels(self, ramp):
+        """Kernels of SIRS for the detector; None where side pixels go through the running median."""
+        if self.refpix_algorithm != "sirs":
+            return None
+        if "FULL" not in (ramp.meta.subarray.name or "") or not is_full_frame(ramp):
+            self.log.info("SIRS is for full frames: subarrays go through the running median")
+            return None
+        reference = self.find_reference(ramp, "sirskernel", SIRSKernelModel)
+        if reference is None:
+            self.log.warning("There is no SIRSKERNEL reference for this exposure: side pixels get the running median")
+            return None
+        detector = ramp.meta.instrument.detector
+        found = reference.coefficients.get(detector.lower())
+        if found is None:
+            self.log.warning(
+                "SIRSKERNEL reference %s has no kernels for %s: side pixels get the running median",
+                reference.meta.filename, detector,
+            )  # fmt: skip
+            return None
+        if not self.use_side_ref_pixels:
+            return None
+        return side_kernels(found["gamma"], found["zeta"], self.gaussmooth, self.halfwidth)
 
     def process(self, data):
         """Correct a ramp; the stripes of a superstripe readout are then put together to an ordinary one."""

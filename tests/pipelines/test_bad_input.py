@@ -170,11 +170,6 @@ def test_steps_that_are_not_there_are_refused_by_name(refused, small, step):
     assert f"{step}: this step is not implemented" in refused(small.path, f"--steps.{step}.skip=false")
 
 
-@pytest.mark.parametrize("option", ["--steps.refpix.refpix_algorithm=sirs"])
-def test_modes_that_are_not_there_are_refused(refused, small, option):
-    assert "not implemented" in refused(small.path, option)
-
-
 def test_a_failure_while_writing_leaves_nothing(small, workdir, monkeypatch, capsys):
     """The disk is full when the products are laid out."""
     import errno
