@@ -48,6 +48,7 @@ class Mode:
     @property
     def config(self):
         """Configuration of the simulator."""
+        interference = {"emi": self.emi, "emi_frequency": EMI_FREQUENCY} if self.emi else {}
         config = SimulationConfig(
             detector=self.detector,
             subarray=self.subarray,
@@ -55,9 +56,8 @@ class Mode:
             nints=self.nints,
             ngroups=self.ngroups,
             snowballs=self.snowballs,
-            emi=self.emi,
-            emi_frequency=EMI_FREQUENCY,
             star_count=40,
+            **interference,
         )
         if self.ramps_hit is None:
             return config

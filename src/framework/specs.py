@@ -203,6 +203,10 @@ def validate(values, spec):
     ConfigError
         Names every parameter that is unknown, missing or of a bad value.
     """
+    found = _no_sections(values, spec)
+    misplaced = [f"{where!r} is {value!r}; expected a section of parameters" for where, value in found]
+    if misplaced:
+        raise ConfigError("\n".join(misplaced))
     config = ConfigObj(values, configspec=spec, interpolation=False)
     outcome = config.validate(_validator, preserve_errors=True)
     problems = []
@@ -218,6 +222,16 @@ def validate(values, spec):
     if problems:
         raise ConfigError("\n".join(problems))
     return config.dict()
+
+
+def _no_sections(values, spec, above=""):
+    """Where the spec has a section and the values have something else: (path, value)."""
+    for name in spec.sections:
+        value, where = values.get(name, {}), f"{above}{name}"
+        if isinstance(value, dict):
+            yield from _no_sections(value, spec[name], f"{where}/")
+        else:
+            yield where, value
 
 
 def _is_hooks(key):

@@ -106,6 +106,11 @@ def test_bad_values_are_named(tiny, pars, message):
     assert message in str(caught.value)
 
 
+def test_a_section_that_is_none_is_named(tiny):
+    with pytest.raises(ConfigError, match="'steps/one' is None; expected a section of parameters"):
+        tiny.TinyPipeline(steps={"one": None})
+
+
 def test_all_problems_are_listed_with_their_path(tiny):
     with pytest.raises(ConfigError) as caught:
         tiny.TinyPipeline(steps={"one": {"n": 9, "zz": 1}, "two": {"val": "x"}})
