@@ -28,6 +28,7 @@ DOCUMENTS = (
     "docs/simulate.md",
     "docs/kernels.md",
     "docs/large_events.md",
+    "docs/models.md",
     "docs/optional_steps.md",
     "docs/pipelines.md",
 )

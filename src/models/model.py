@@ -345,7 +345,7 @@ class DataModel(Metadata, Checking, Inspecting):
         if self.shape is None:
             return (0,) * (spec.ndim or 1)
         lengths = dict(zip(self._primary_spec().axes, self.shape, strict=False))
-        if all(axis in lengths for axis in spec.axes):
+        if spec.axes and all(axis in lengths for axis in spec.axes):
             return tuple(lengths[axis] for axis in spec.axes)
         return self.shape[-spec.ndim :] if spec.ndim else self.shape
 
