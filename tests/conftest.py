@@ -6,6 +6,7 @@ import pytest
 SHARED_RUNS = ("small_runs", "full_runs", "miri_runs", "snowball_runs")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist looks at the groups in the same hook
 def pytest_collection_modifyitems(items):
     """Tests that share runs stay in one process, and so do those of a file, which share its fixtures."""
     for item in items:

@@ -162,6 +162,8 @@ def _gathered(array, name, reference, rows, columns):
 
 def is_gathered(reference, ramp):
     """Whether the lines of a striped exposure have to be gathered from a larger reference."""
+    if is_interleaved(ramp.shape):
+        return False  # its references have science pixels only, or all lines
     return not all(isinstance(part, slice) for part in cutout(reference, ramp))
 
 

@@ -34,7 +34,9 @@ def make_ramp(model_class, instrument, detector, axes):
     dq[4:-4, 4:-4] = 0
     ramp = model_class(data)
     ramp.pixeldq, ramp.groupdq = dq, np.zeros(SHAPE, np.uint8)
-    ramp.zeroframe = np.where(rng.random(data[:, 0].shape) < 0.01, 0, data[:, 0]).astype(np.float32)
+    # Zeros are reads that were saturated, which reference pixels never are.
+    saturated = (rng.random(data[:, 0].shape) < 0.01) & (dq == 0)
+    ramp.zeroframe = np.where(saturated, 0, data[:, 0]).astype(np.float32)
     ramp.meta.instrument.name, ramp.meta.instrument.detector = instrument, detector
     ramp.meta.subarray.name = "FULL"
     for name, value in {"xstart": 1, "ystart": 1, "xsize": 2048, "ysize": 2048}.items():

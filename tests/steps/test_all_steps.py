@@ -109,7 +109,6 @@ def test_missing_keywords_are_named(small, ramp, key, path, keyword):
 @pytest.mark.parametrize(
     ("key", "pars"),
     [
-        ("refpix", {"refpix_algorithm": "sirs"}),
     ],
 )
 def test_modes_that_are_not_there_are_refused_by_name(small, ramp, key, pars):
