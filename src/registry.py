@@ -25,6 +25,7 @@ _STEPS = {
     "dark_current": "DarkCurrentStep",
     "charge_migration": "ChargeMigrationStep",
     "jump": "JumpStep",
+    "picture_frame": "PictureFrameStep",
     "clean_flicker_noise": "CleanFlickerNoiseStep",
     "persistence": "PersistenceStep",
     "ramp_fit": "RampFitStep",

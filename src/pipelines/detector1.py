@@ -21,10 +21,8 @@ from upramp.steps.ipc import IPCStep
 from upramp.steps.jump import JumpStep
 from upramp.steps.lastframe import LastFrameStep
 from upramp.steps.linearity import LinearityStep
-from upramp.steps.not_available import (
-    PictureFrameStep,
-)
 from upramp.steps.persistence import PersistenceStep
+from upramp.steps.picture_frame import PictureFrameStep
 from upramp.steps.ramp_fit import RampFitStep
 from upramp.steps.ramp_step import prepare_ramp, science_frame
 from upramp.steps.refpix import RefPixStep

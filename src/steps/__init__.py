@@ -19,6 +19,7 @@ _MODULES = {
     "LastFrameStep": "lastframe",
     "LinearityStep": "linearity",
     "PersistenceStep": "persistence",
+    "PictureFrameStep": "picture_frame",
     "PhotomStep": "photom",
     "RampFitStep": "ramp_fit",
     "RefPixStep": "refpix",

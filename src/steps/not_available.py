@@ -1,4 +1,4 @@
-"""Steps of stages 1 and 2 that are not implemented: their parameters are accepted, asking them to run is not.
+"""Steps of stage 2 that are not implemented: their parameters are accepted, asking them to run is not.
 
 Parameter files written for the whole pipeline name these steps, nearly always to skip them.
 """
@@ -9,7 +9,6 @@ from upramp.framework import Step
 __all__ = [
     "BackgroundStep",
     "NotAvailableStep",
-    "PictureFrameStep",
     "ResampleStep",
 ]
 
@@ -38,19 +37,6 @@ class NotAvailableStep(Step):
     def process(self, data):
         """Refuse to run, as `check_supported` does."""
         self.check_supported(data)
-
-
-class PictureFrameStep(NotAvailableStep):
-    """Subtract the thermal pattern at the edges of the detector."""
-
-    class_alias = "picture_frame"
-    reference_file_types = ("pictureframe",)
-    spec = """
-    mask_science_regions = boolean(default=True)   # Leave out regions with spectra
-    n_sigma              = float(default=2.0)      # Limit of the background, sigma
-    save_mask            = boolean(default=False)  # Save the mask of the background
-    save_correction      = boolean(default=False)  # Save what is subtracted
-    """
 
 
 class BackgroundStep(NotAvailableStep):

@@ -165,11 +165,6 @@ def test_references_of_another_instrument_are_refused(refused, changed):
     assert "is for the instrument NIRCAM; the exposure is from MIRI" in refused(changed(change))
 
 
-@pytest.mark.parametrize("step", ["picture_frame"])
-def test_steps_that_are_not_there_are_refused_by_name(refused, small, step):
-    assert f"{step}: this step is not implemented" in refused(small.path, f"--steps.{step}.skip=false")
-
-
 def test_a_failure_while_writing_leaves_nothing(small, workdir, monkeypatch, capsys):
     """The disk is full when the products are laid out."""
     import errno
