@@ -5,7 +5,6 @@ import numpy as np
 from upramp.errors import UnsupportedModeError
 from upramp.models import CubeModel, ImageModel, PictureFrameModel, RampModel
 from upramp.steps.draft_rate import draft_rates
-from upramp.steps.ramp_step import plane
 from upramp.steps.reference_step import ReferenceStep
 
 __all__ = ["PictureFrameStep"]
@@ -25,8 +24,9 @@ class PictureFrameStep(ReferenceStep):
     """
 
     def wanted_reference_types(self):
-        """The pattern; gain and read noise for the draft slopes."""
-        return ["pictureframe", "gain", "readnoise"]
+        """The pattern; gain and read noise for the draft slopes of a ramp."""
+        rates = self.exposure.get("meta.model_type") in ("ImageModel", "CubeModel")
+        return ["pictureframe"] if rates else ["pictureframe", "gain", "readnoise"]
 
     def check_supported(self, exposure):
         """Refuse what needs positions of spectra, before any work.
@@ -71,7 +71,6 @@ class PictureFrameStep(ReferenceStep):
     def _correct(self, exposure, reference):
         from upramp.kernels.flicker_noise import background_mask
         from upramp.kernels.picture_frame import regions, subtract_picture_frame_in_place
-        from upramp.kernels.stepwise import native_plane
 
         scene = draft_rates(self, exposure)[0] if isinstance(exposure, RampModel) else exposure
         if scene is None:
@@ -81,10 +80,9 @@ class PictureFrameStep(ReferenceStep):
         middle, edge = regions(mask)
         if not middle.any() or not edge.any():
             return self.record_skip(exposure, "there is no pixel of the background in the middle or at the edges")
-        pattern = native_plane(plane(reference, "data", exposure, np.float32), np.float32, exposure.shape[-2:])
         original = exposure.data.copy() if self.save_correction else None
         images = exposure.data if exposure.data.ndim > 2 else exposure.data[np.newaxis]
-        subtract_picture_frame_in_place(images, middle, edge, pattern)
+        subtract_picture_frame_in_place(images, middle, edge, reference.data)
         if self.save_mask:
             self._save(scene, mask.astype(np.float32), "pctfrm_mask", exposure)
         if self.save_correction:

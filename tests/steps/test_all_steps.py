@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from upramp import steps
-from upramp.errors import MissingKeywordError, ReferenceFileError, ReferenceNotFoundError, UnsupportedModeError
+from upramp.errors import MissingKeywordError, ReferenceFileError, ReferenceNotFoundError
 from upramp.models import Level1bModel, RampModel
 
 NAMES = {
@@ -104,14 +104,3 @@ def test_missing_keywords_are_named(small, ramp, key, path, keyword):
     ramp[f"meta.{path}"] = None
     with pytest.raises((MissingKeywordError, ReferenceFileError), match=keyword):
         step_class(key).call(ramp, **small.of(key))
-
-
-@pytest.mark.parametrize(
-    ("key", "pars"),
-    [
-    ],
-)
-def test_modes_that_are_not_there_are_refused_by_name(small, ramp, key, pars):
-    (name,) = pars
-    with pytest.raises(UnsupportedModeError, match=name):
-        step_class(key).call(ramp, **small.of(key), **pars)
