@@ -15,6 +15,7 @@ __all__ = [
     "GainModel",
     "GuiderCalModel",
     "GuiderRawModel",
+    "IFUImageModel",
     "IPCModel",
     "IRS2Model",
     "ImageModel",
@@ -114,6 +115,12 @@ class ImageModel(DataModel):
     """An image of count rates (``_rate``)."""
 
     schema_name = "image"
+
+
+class IFUImageModel(DataModel):
+    """An image of count rates of an integral-field unit (``_rate`` of NIRSpec IFU and MIRI MRS)."""
+
+    schema_name = "ifuimage"
 
 
 class CubeModel(DataModel):

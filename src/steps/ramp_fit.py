@@ -4,7 +4,7 @@ import numpy as np
 
 from upramp.kernels._bits import as_bits
 from upramp.kernels.corrections import NO_PLANE, RampFitting
-from upramp.models import CubeModel, GainModel, ImageModel, RampFitOutputModel, ReadnoiseModel
+from upramp.models import CubeModel, GainModel, IFUImageModel, ImageModel, RampFitOutputModel, ReadnoiseModel
 from upramp.steps.ramp_step import RampStep, is_miri, plane, require
 
 __all__ = ["RampFitStep"]
@@ -82,7 +82,7 @@ class RampFitStep(RampStep):
 
     def products(self, ramp):
         """The two models of the result with the metadata of the ramp and no arrays: exposure, integrations."""
-        rate, rateints = ImageModel(), CubeModel()
+        rate, rateints = (IFUImageModel if _of_ifu(ramp) else ImageModel)(), CubeModel()
         for product in (rate, rateints):
             product.update(ramp)
             product.meta.bunit_data = product.meta.bunit_err = UNITS
@@ -139,3 +139,10 @@ class RampFitStep(RampStep):
             product.dq = slopes.dq
             product.var_poisson, product.var_rnoise = slopes.var_poisson, slopes.var_rnoise
         return products
+
+
+def _of_ifu(ramp):
+    """Whether a ramp is of an integral-field unit."""
+    kind = ramp.meta.exposure.type
+    lamp = kind in ("NRS_AUTOWAVE", "NRS_LAMP") and ramp.meta.instrument.lamp_mode == "IFU"
+    return lamp or kind in ("NRS_IFU", "MIR_MRS")

@@ -230,3 +230,15 @@ def test_missing_keywords_are_named(miri, exposure, key, path, keyword):
     exposure[f"meta.{path}"] = None
     with pytest.raises(MissingKeywordError, match=keyword):
         getattr(steps, STEPS[key]).call(exposure, **miri.of(key))
+
+
+@pytest.mark.parametrize(
+    ("kind", "lamp"), [("MIR_MRS", None), ("NRS_IFU", None), ("NRS_LAMP", "IFU"), ("MIR_IMAGE", None)]
+)
+def test_rates_of_integral_field_units_have_their_own_model(miri, exposure, kind, lamp):
+    exposure.meta.exposure.type = kind
+    if lamp is not None:
+        exposure.meta.instrument.lamp_mode = lamp
+    rate, rateints = steps.RampFitStep.call(exposure, **miri.of("ramp_fit"))
+    assert type(rate).__name__ == ("ImageModel" if kind == "MIR_IMAGE" else "IFUImageModel")
+    assert type(rateints).__name__ == "CubeModel"
