@@ -266,6 +266,27 @@ def emicorr_call(case):
     return KernelCall("emicorr", run, restore, [saved, ramp.pixeldq], [np.empty_like(saved)])
 
 
+def noise_call(case, key):
+    """A step that takes noise from the frames of a ramp, with its draft slopes and the references that it reads."""
+    with environment(**case.environment):
+        pipeline = Detector1Pipeline(steps=case.steps)
+        ramp = RampModel(str(case.raw))
+        for before in pipeline._chain_of(ramp):
+            if before == key:
+                break
+            ramp = getattr(pipeline, before).run(ramp)
+    saved = ramp.data.copy()
+
+    def run():
+        with environment(**case.environment):
+            getattr(pipeline, key).process(ramp)
+
+    def restore():
+        ramp.data[...] = saved
+
+    return KernelCall(key, run, restore, [saved, ramp.groupdq, ramp.pixeldq], [np.empty_like(saved)])
+
+
 def resultants(case):
     """The corrected ramp of a case as the Casertano fit takes it: the arguments in their order and by name.
 

@@ -29,6 +29,8 @@ FUNCTIONS = {
     "emicorr": ("jwst.emicorr.emicorr", "apply_emicorr"),
     "charge_migration": ("jwst.charge_migration.charge_migration", "charge_migration"),
     "persistence": ("jwst.persistence.persistence", "DataSet.do_all"),
+    "clean_flicker_noise": ("jwst.clean_flicker_noise.clean_flicker_noise", "do_correction"),
+    "picture_frame": ("jwst.picture_frame.picture_frame_step", "correct_picture_frame"),
     "refpix, IRS2": ("jwst.refpix.irs2_subtract_reference", "correct_model"),
 }
 _STRUN = "import sys; from stpipe._cli.strun import main; sys.exit(main())"

@@ -18,6 +18,7 @@ FULL, SMALL, SERIES = "nircam_full_2x10", "nircam_sub160_4x7", "nircam_tso_120x5
 EIGHT, STRIPE = "nircam_full_8x10", "nircam_tso_4x5"
 SNOWBALLS = "nircam_snowballs_2x10", "nircam_snowballs_8x10"
 EMI, BRIGHT = ("miri_emi_full_2x20", "miri_emi_mask1065_4x20"), "nircam_sub640_2x10_hit1%"
+NOISE = "nirspec_allslits_2x10", "nirspec_full_1x4"
 MIRI, IRS2 = "miri_full_3x20", "nirspec_irs2_full_1x10"
 DATA_LIMIT = 1_500_000  # kB of private memory for the exposure that is larger
 
@@ -234,7 +235,7 @@ def fits(session, mode=FULL):
         yield _call_row(session, f"Casertano fit, {what}", mode, call, theirs and theirs[what])
 
 
-def optional_steps(session, emi=EMI, bright=BRIGHT):
+def optional_steps(session, emi=EMI, bright=BRIGHT, noise=NOISE):
     """Steps that are off by default, on the arrays that they meet in the chain."""
     wanted = [(mode, "emicorr") for mode in emi] + [(emi[-1], "emicorr, sequential")]
     for mode, variant in wanted:
@@ -247,6 +248,26 @@ def optional_steps(session, emi=EMI, bright=BRIGHT):
         theirs = session.peers.functions_and_pipeline(case)
         call = ours.stepwise_call(case, name)
         yield _call_row(session, f"step {name}", bright, call, theirs and theirs["kernels"][name])
+    yield from noise_of_frames(session, bright, *noise)
+
+
+def noise_of_frames(session, bright, slits, full=None):
+    """1/f noise by medians and by frequencies; with a full frame thermal pattern and side pixels by convolution."""
+    cleaning, whole = "clean_flicker_noise", "noise of full frames"
+    wanted = (
+        (f"{cleaning}, median", bright, "medians of lines", cleaning),
+        (f"{cleaning}, fft", slits, "frequencies", cleaning),
+        (f"{cleaning}, fft", full, whole, cleaning),
+        ("picture_frame", full, whole, "picture_frame"),
+        ("refpix, sirs", full, whole, "refpix"),
+    )
+    for label, mode, variant, key in wanted:
+        if mode is None:
+            continue
+        case = session.case(mode, variant)
+        theirs = session.peers.functions_and_pipeline(case)
+        call = ours.noise_call(case, key)
+        yield _call_row(session, f"step {label}", mode, call, theirs and theirs["kernels"][key])
 
 
 def interleaved_reference(session, mode):
@@ -361,7 +382,7 @@ SECTIONS = {
     "cosmic-rays": Section("Time against cosmic rays (part of the ramps hit)", _HITS, cosmic_rays),
     "large-events": Section("Snowballs and showers", (*SNOWBALLS, MIRI), large_events),
     "fits": Section("Other fits than least squares, arrays to arrays", (FULL,), fits),
-    "optional": Section("Steps that are off by default", (*EMI, BRIGHT), optional_steps),
+    "optional": Section("Steps that are off by default", (*EMI, BRIGHT, *NOISE), optional_steps),
     "instruments": Section("MIRI and NIRSpec IRS2", (MIRI, IRS2), instruments),
     "threads": Section("One thread and two", (FULL,), threads),
     "first-run": Section("First run, empty kernel cache", (FULL,), first_run),

@@ -7,9 +7,11 @@ import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import asdf
 import numpy as np
 from astropy.io import fits
 
+from upramp.models import PictureFrameModel
 from upramp.simulate import (
     Exposure,
     SimulationConfig,
@@ -96,11 +98,39 @@ MODES = {
         Mode("miri_full_3x20", "FULL", 3, 20, detector="MIRIMAGE", showers=SHOWERS),
         Mode("miri_emi_full_2x20", "FULL", 2, 20, detector="MIRIMAGE", emi=8.0),
         Mode("miri_emi_mask1065_4x20", "MASK1065", 4, 20, detector="MIRIMAGE", emi=8.0),
+        Mode("nirspec_allslits_2x10", "ALLSLITS", 2, 10, detector="NRS1"),
+        Mode("nirspec_full_1x4", "FULL", 1, 4, detector="NRS1", readpatt="NRSRAPID"),
         Mode("nirspec_irs2_full_1x10", "FULL", 1, 10, detector="NRS1", readpatt="NRSIRS2RAPID"),
     )
 }
 
-# Parameters of steps that differ from the defaults, by name of the variant.
+
+def _thermal_pattern(case):
+    """A reference of picture_frame: brighter towards the edges."""
+    path = case.raw.parent / "pictureframe.fits"
+    if not path.exists():
+        edge = np.minimum(np.arange(2048), np.arange(2048)[::-1])
+        distance = np.minimum(edge[:, np.newaxis], edge)
+        model = PictureFrameModel((0.2 * np.exp(-distance / 120)).astype(np.float32))
+        model.meta.instrument.name = "NIRSPEC"
+        model.save(path)
+    return str(path)
+
+
+def _side_kernels(case):
+    """A reference of SIRS: coefficients that fall off with frequency."""
+    path = case.raw.parent / "sirskernel.asdf"
+    if not path.exists():
+        coefficients = np.tile(0.5 / (1 + np.arange(2049) / 60) + 0j, (4, 1))
+        meta = {"reftype": "sirskernel", "telescope": "JWST", "instrument": {"name": "NIRSPEC"}}
+        meta |= dict.fromkeys(("author", "description"), "benchmarks") | {"pedigree": "DUMMY"}
+        meta["useafter"] = "2022-01-01T00:00:00"
+        of_detector = {"gamma": coefficients, "zeta": coefficients}
+        asdf.AsdfFile({"meta": meta, case.mode.detector.lower(): of_detector}).write_to(path)
+    return str(path)
+
+
+# Parameters of steps that differ from the defaults, by name of the variant; a function of the case makes a file.
 VARIANTS = {
     "snowballs": {"jump": {"expand_large_events": True}},
     "showers": {"jump": {"find_showers": True}},
@@ -108,6 +138,13 @@ VARIANTS = {
     "emicorr, sequential": {"emicorr": {"skip": False, "algorithm": "sequential"}},
     "charge migration": {"charge_migration": {"skip": False}},
     "persistence": {"persistence": {"skip": False, "persistence_time": 60, "dn_threshold": 30000.0}},
+    "medians of lines": {"clean_flicker_noise": {"skip": False}},
+    "frequencies": {"clean_flicker_noise": {"skip": False, "fit_method": "fft"}},
+    "noise of full frames": {
+        "refpix": {"refpix_algorithm": "sirs", "override_sirskernel": _side_kernels},
+        "picture_frame": {"skip": False, "mask_science_regions": False, "override_pictureframe": _thermal_pattern},
+        "clean_flicker_noise": {"skip": False, "fit_method": "fft"},
+    },
     "likelihood": {"jump": {"skip": True}, "ramp_fit": {"algorithm": "LIKELY"}},
 }
 
@@ -135,7 +172,11 @@ class Case:
 
     def as_variant(self, name):
         """The same exposure with the parameters of one of `VARIANTS`."""
-        return replace(self, variant=name, steps=VARIANTS[name])
+        steps = {
+            step: {key: value(self) if callable(value) else value for key, value in pars.items()}
+            for step, pars in VARIANTS[name].items()
+        }
+        return replace(self, variant=name, steps=steps)
 
 
 def prepare(names, root=DEFAULT_CACHE):

@@ -98,6 +98,7 @@ def further(tmp_path_factory):
             shapes.Mode("many", "SUB160", 4, 6, simulated=2, snowballs=3),
             shapes.Mode("mid", "SUB64", 3, 12, detector="MIRIMAGE", showers=1),
             shapes.Mode("waves", "SUB64", 2, 10, detector="MIRIMAGE", emi=8.0),
+            shapes.Mode("slits", "SUB512", 1, 4, detector="NRS1"),
         )
         for mode in small:
             patch.setitem(shapes.MODES, mode.name, mode)
@@ -134,9 +135,10 @@ def test_instruments(further):
 
 
 def test_optional_steps(further):
-    rows = further("optional_steps", ("waves",), "few")
+    rows = further("optional_steps", ("waves",), "few", ("slits",))
     assert [row.measure for row in rows] == [
         "step emicorr", "step emicorr, sequential", "step charge_migration", "step persistence",
+        "step clean_flicker_noise, median", "step clean_flicker_noise, fft",
     ]  # fmt: skip
     assert all(row.seconds > 0 and row.floor > 0 and row.peer is None for row in rows)
 
