@@ -100,7 +100,7 @@ def array_of(fields, blocks, origin):
         return np.ndarray(
             tuple(fields["shape"]), dtype, blocks[fields["source"]], fields.get("offset", 0), fields.get("strides")
         )
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise FileFormatError(f"{origin}: the ASDF document describes an array that is not there ({error})") from error
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from upramp.models._fits_cards import Header, format_card, format_header
-from upramp.models._fits_header import readable_cards
+from upramp.models._fits_cards import Header, format_header
+from upramp.models._fits_header import append_card, readable_cards
 from upramp.models._tables import encode_table, native_rows, table_cards
 
 __all__ = ["ExtraFits", "ExtraHdu", "MadeHdu", "image_cards"]
@@ -145,7 +145,9 @@ def _made_hdu(name, cards, array):
     else:
         kind = array.dtype.str[1:]
         structure, data = image_cards(array.shape, kind), encode(array, kind).tobytes()
-    texts = [format_card(*card) for card in (*structure, ("EXTNAME", name, "Name of the HDU"), *cards)]
+    texts = []
+    for card in (*structure, ("EXTNAME", name, "Name of the HDU"), *cards):
+        append_card(texts, *card)
     header = format_header(texts)
     data += bytes(-len(data) % 2880)
     own = [card for card in Header(header).cards if card.keyword in {c[0] for c in cards}]

@@ -89,7 +89,7 @@ def _parsed(image):
         if image[:8].rstrip() in _COMMENTARY:
             return Card(image[:8].rstrip(), image[8:].rstrip(), "")
         found = _PLAIN_CARD.fullmatch(image)
-        if found:
+        if found and found[1] != "END":
             keyword, string, logical, integer, real, comment = found.groups()
             comment = comment.rstrip() if comment else ""
             if integer:
@@ -108,10 +108,12 @@ def _parsed_by_astropy(image):
 
     card = fits.Card.fromstring(image)
     try:
-        value = card.value
+        value, comment = card.value, card.comment
     except fits.VerifyError:
+        value, comment = Unreadable(image.strip()), ""
+    if card.keyword == "END" or not _PRINTABLE.fullmatch(card.keyword):
         value = Unreadable(image.strip())
-    return Card(card.keyword, None if isinstance(value, fits.card.Undefined) else value, card.comment)
+    return Card(card.keyword, None if isinstance(value, fits.card.Undefined) else value, comment)
 
 
 def format_card(keyword, value, comment):

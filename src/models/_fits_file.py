@@ -47,7 +47,7 @@ class Hdu:
     @property
     def is_table(self):
         """Whether this is a binary table that is not a compressed image."""
-        return self.header.get("XTENSION", "").strip() == "BINTABLE" and not self.header.get("ZIMAGE", False)
+        return str(self.header.get("XTENSION", "")).strip() == "BINTABLE" and not self.header.get("ZIMAGE", False)
 
     @property
     def shape(self):
@@ -81,13 +81,30 @@ class Hdu:
         kind = _UNSIGNED.get((kind, self.header.get("BZERO", 0)), kind)
         return BitsArray(self.file.buffer, self.data_start, self.shape, kind)
 
-    def read_by_astropy(self):
-        """The image as a native array, unpacked and scaled."""
+    def read_by_astropy(self, convert=None):
+        """The data as a native array, unpacked and scaled.
+
+        Parameters
+        ----------
+        convert : callable, optional
+            What to make of the data instead, as long as the file is open.
+
+        Raises
+        ------
+        FileFormatError
+            The HDU is damaged; whatever astropy, or what it unpacks with, stumbles over is one of its causes.
+        """
         from astropy.io import fits  # takes 0.5 s to import
 
-        with fits.open(self.file.for_astropy(), memmap=False) as hdus:
-            data = hdus[self.index].data
-            return data.astype(data.dtype.newbyteorder("="))
+        try:
+            with fits.open(self.file.for_astropy(), memmap=False) as hdus:
+                data = hdus[self.index].data
+                return convert(data) if convert else data.astype(data.dtype.newbyteorder("="))
+        except Exception as error:
+            raise FileFormatError(
+                f"{self.file.path}, HDU {self.index} ({self.name}): the data cannot be read, for the header does not "
+                f"describe them, or they are damaged ({type(error).__name__}: {error})"
+            ) from error
 
 
 class FitsFile:

@@ -16,6 +16,7 @@ _STRUCTURAL = re.compile(
     r"(SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|P(TYPE|SCAL|ZERO)\d+|BSCALE|BZERO|BLANK|DATAM(AX|IN)"
     r"|EXTNAME|EXTVER|EXTLEVEL|TFIELDS|THEAP|T(TYPE|FORM|UNIT|SCAL|ZERO|NULL|DISP|BCOL|DIM)\d+|HISTORY|CHECKSUM|DATASUM|)"
 )
+_UNPRINTABLE = re.compile(r"[^ -~]")
 
 
 def _is_structural(card):
@@ -73,7 +74,7 @@ def append_card(header, keyword, value, comment):
     if isinstance(value, float) and not math.isfinite(value):
         log.warning("Card %s is left out: FITS has no cards with the value %s", keyword, value)
         return
-    if isinstance(value, str) and not value.isascii():
+    if isinstance(value, str) and _UNPRINTABLE.search(value):
         log.warning("Card %s is written with '?' for characters that FITS does not have: %r", keyword, value)
-        value = value.encode("ascii", "replace").decode()
+        value = _UNPRINTABLE.sub("?", value)
     header.append(format_card(keyword, value, comment))

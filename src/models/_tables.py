@@ -32,12 +32,32 @@ def read_table(hdu, spec):
 
 
 def native_rows(hdu):
-    """Rows of a table HDU as a native structured array with the columns of the file."""
+    """Rows of a table HDU as a native structured array with the columns of the file.
+
+    Raises
+    ------
+    FileFormatError
+        The header does not describe a table.
+    """
+    try:
+        return _native_rows(hdu)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, FileFormatError):
+            raise
+        raise FileFormatError(
+            f"{hdu.file.path}, HDU {hdu.index} ({hdu.name}): the header does not describe a table ({error})"
+        ) from error
+
+
+def _native_rows(hdu):
     header = hdu.header
     layout, offsets, logicals = [], {}, set()
     for number in range(1, header["TFIELDS"] + 1):
         name = str(header.get(f"TTYPE{number}", f"col{number}")).strip()
-        repeat, code = re.match(r"\s*(\d*)([A-Z])", header[f"TFORM{number}"]).groups()
+        form = re.match(r"\s*(\d*)([A-Z])", str(header[f"TFORM{number}"]))
+        if form is None:
+            raise ValueError(f"TFORM{number} is {header[f'TFORM{number}']!r}")
+        repeat, code = form.groups()
         zero = header.get(f"TZERO{number}", 0)
         if code not in _CODES or header.get(f"TSCAL{number}", 1) != 1 or zero not in (0, _OFFSETS.get(code)):
             return _rows_by_astropy(hdu)
@@ -81,11 +101,7 @@ def _native_column(column, offset):
 
 
 def _rows_by_astropy(hdu):
-    from astropy.io import fits  # takes 0.5 s to import
-
-    with fits.open(hdu.file.for_astropy(), memmap=False) as hdus:
-        rows = hdus[hdu.index].data
-        return _convert(rows, {name: np.asarray(rows[name]) for name in rows.names})
+    return hdu.read_by_astropy(lambda rows: _convert(rows, {name: np.asarray(rows[name]) for name in rows.names}))
 
 
 def _convert(rows, columns):
