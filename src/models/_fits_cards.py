@@ -108,8 +108,12 @@ def _parsed_by_astropy(image):
 
     card = fits.Card.fromstring(image)
     try:
-        value, comment = card.value, card.comment
+        value = card.value
     except fits.VerifyError:
+        value = Unreadable(image.strip())
+    try:
+        comment = card.comment
+    except fits.VerifyError:  # pieces of a long string that are none
         value, comment = Unreadable(image.strip()), ""
     if card.keyword == "END" or not _PRINTABLE.fullmatch(card.keyword):
         value = Unreadable(image.strip())

@@ -6,11 +6,10 @@ then treated the same way. astropy reads what is not stored plainly (tile-compre
 
 import gzip
 import io
+import math
 import mmap
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
 
 from upramp.errors import FileFormatError
 from upramp.models._fits_cards import BLOCK, CARD, Header
@@ -20,6 +19,7 @@ __all__ = ["FitsFile", "Hdu"]
 
 _KINDS = {8: "u1", 16: "i2", 32: "i4", 64: "i8", -32: "f4", -64: "f8"}
 _UNSIGNED = {("i2", 2**15): "u2", ("i4", 2**31): "u4"}
+_MOST_AXES = 999
 _END = b"END" + b" " * (CARD - 3)
 
 
@@ -205,12 +205,17 @@ def _data_size(header):
     bitpix = header["BITPIX"]
     if bitpix not in _KINDS:
         raise ValueError(f"BITPIX is {bitpix}; FITS knows {sorted(_KINDS)}")
-    lengths = [header[f"NAXIS{i}"] for i in range(1, header["NAXIS"] + 1)]
+    axes, groups, besides = header["NAXIS"], header.get("GCOUNT", 1), header.get("PCOUNT", 0)
+    for name, count in {"NAXIS": axes, "GCOUNT": groups, "PCOUNT": besides}.items():
+        if not isinstance(count, int) or count < 0:
+            raise ValueError(f"{name} is {count!r}")
+    if axes > _MOST_AXES:
+        raise ValueError(f"NAXIS is {axes}; FITS has up to {_MOST_AXES} axes")
+    lengths = [header[f"NAXIS{i}"] for i in range(1, axes + 1)]
     if any(not isinstance(n, int) or n < 0 for n in lengths):
         raise ValueError(f"the lengths of the axes are {lengths}")
     if not lengths:
         return 0
     if lengths[0] == 0 and header.get("GROUPS", False):
         lengths = lengths[1:]
-    elements = header.get("GCOUNT", 1) * (header.get("PCOUNT", 0) + int(np.prod(lengths, dtype=np.int64)))
-    return abs(bitpix) // 8 * elements
+    return abs(bitpix) // 8 * groups * (besides + math.prod(lengths))

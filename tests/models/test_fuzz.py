@@ -296,3 +296,13 @@ def test_saving_over_a_sound_file_fails_without_a_trace(tmp_path):
         broken.save(tmp_path / "x.fits")
     assert [file.name for file in tmp_path.iterdir()] == ["x.fits"]
     assert (tmp_path / "x.fits").read_bytes() == before
+
+
+@pytest.mark.parametrize(("keyword", "value"), [("PCOUNT", -2880), ("GCOUNT", -1), ("NAXIS", -1), ("NAXIS", 10**9)])
+def test_negative_sizes_do_not_lead_back_into_the_file(sources, tmp_path, keyword, value):
+    hdus = split(sources[0])
+    cards = [hdus[1][0][i : i + CARD] for i in range(0, len(hdus[1][0]), CARD)]
+    hdus[1][0] = b"".join(make_card(keyword, value) if c[:8].rstrip() == keyword.encode() else c for c in cards)
+    (tmp_path / "back.fits").write_bytes(joined(hdus))
+    with pytest.raises(FileFormatError, match=rf"HDU 1: the header does not say.*{keyword} is {value}"):
+        models.open(tmp_path / "back.fits")
