@@ -14,6 +14,8 @@ that measures the density of pixels, whose result lies one pixel and one line la
 the reference has complex64.
 """
 
+from bisect import bisect_right
+
 import numpy as np
 
 from upramp.kernels._jit import kernel
@@ -176,11 +178,29 @@ def _bandpass(n, cutoffs):
     return gain
 
 
+@kernel
+def _middle_and_spread(lines, use):
+    """Median of the values in use, and the median of their distances from it."""
+    keys, scratch = np.empty(lines.size + 1, np.uint32), np.empty(lines.size + 1, np.uint32)
+    counts = np.empty(256, np.int64)
+    n = 0
+    for r in range(lines.shape[0]):
+        for x in range(lines.shape[1]):
+            keys[n] = _key(lines[r, x])
+            n += use[r, x]
+    middle = _median(keys, n, scratch, counts)
+    n = 0
+    for r in range(lines.shape[0]):
+        for x in range(lines.shape[1]):
+            keys[n] = _key(abs(lines[r, x] - middle))
+            n += use[r, x]
+    return middle, _median(keys, n, scratch, counts)
+
+
 def _without_outliers(lines, use):
     """The mask without values far from the median, and without their four neighbours."""
-    values = lines[use]
-    middle = np.median(values)
-    reach = WINDOW_CLIP * (1.4825 * np.median(np.abs(values - middle)))
+    middle, spread = (np.float32(value) for value in _middle_and_spread(lines, use))
+    reach = WINDOW_CLIP * (1.4825 * spread)
     bad = use & (np.abs(lines - middle) > reach)
     grown = np.pad(bad, 1)
     return use & ~(bad | grown[2:, 1:-1] | grown[:-2, 1:-1] | grown[1:-1, 2:] | grown[1:-1, :-2])
@@ -188,7 +208,7 @@ def _without_outliers(lines, use):
 
 def _windows(use):
     """First and last line (exclusive) of the windows, and their number of background pixels."""
-    count = np.concatenate([[0], np.cumsum(use.sum(axis=1))])
+    count = [0, *np.cumsum(use.sum(axis=1)).tolist()]
     found = np.flatnonzero(use.any(axis=1))
     if found.size == 0:
         raise np.linalg.LinAlgError("no pixel of the background is left")
@@ -197,11 +217,11 @@ def _windows(use):
     while True:
         stop = end
         if count[-1] - count[first] > 1.5 * WINDOW_PIXELS:
-            stop = min(int(np.searchsorted(count, count[first] + WINDOW_PIXELS, side="right")), end)
+            stop = min(bisect_right(count, count[first] + WINDOW_PIXELS), end)
         windows.append((first, stop, count[stop] - count[first]))
         if stop == end:
             return windows
-        first += max(int(np.round((stop - first) / 2)), 1)
+        first += max(round((stop - first) / 2), 1)
 
 
 class _Filters:
@@ -236,27 +256,31 @@ def _fit_windows(lines, use, filters):
     return np.fft.irfft(coefficients, n).reshape(streams.shape[1:])[..., :nx]
 
 
+@kernel
+def _add_windows(total, windows, starts, blend):
+    """Add windows (number, lines, columns) to the lines from ``starts`` on, each line times its ``blend``."""
+    for k in range(starts.size):
+        for r in range(blend.size):
+            for x in range(total.shape[1]):
+                total[starts[k] + r, x] += windows[k, r, x] * blend[r]
+
+
 def _subarray(lines, use, cutoffs):
     """Noise of a subarray, in the orientation of the readout."""
     use = _without_outliers(lines, use)
     filters = _Filters(cutoffs)
-    windows = _windows(use)
-    # A window counts for most in its middle, and for something everywhere.
-    blends = {size: 1.001 - np.abs(np.linspace(-1, 1, size))[:, None] for size in {b - a for a, b, _ in windows}}
     by_size = {}
-    for first, stop, pixels in windows:
-        if pixels > LEAST_PART * (stop - first) * lines.shape[1]:
-            by_size.setdefault(stop - first, []).append(first)
-    models = {}
-    for size, starts in by_size.items():
-        for k in range(0, len(starts), TOGETHER):
-            some = starts[k : k + TOGETHER]
-            rows = np.add.outer(some, np.arange(size))
-            fitted = _fit_windows(lines[rows], use[rows], filters) * blends[size]
-            models |= dict(zip(some, fitted, strict=True))
+    for first, stop, pixels in _windows(use):
+        enough = pixels > LEAST_PART * (stop - first) * lines.shape[1]
+        by_size.setdefault(stop - first, ([], []))[enough].append(first)
     model, total = np.zeros(lines.shape), np.zeros((len(lines), 1))
-    for first, stop, _ in windows:
-        total[first:stop] += blends[stop - first]
-        if first in models:
-            model[first:stop] += models[first]
+    for size, (left_out, fitted) in by_size.items():
+        # A window counts for most in its middle, and for something everywhere.
+        blend = 1.001 - np.abs(np.linspace(-1, 1, size))
+        starts = np.array(left_out + fitted)
+        _add_windows(total, np.ones((starts.size, size, 1)), starts, blend)
+        for k in range(0, len(fitted), TOGETHER):
+            starts = np.array(fitted[k : k + TOGETHER])
+            rows = np.add.outer(starts, np.arange(size))
+            _add_windows(model, _fit_windows(lines[rows], use[rows], filters), starts, blend)
     return np.divide(model, total, out=model, where=total != 0)
