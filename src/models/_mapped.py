@@ -55,6 +55,38 @@ class MappedArray:
         begin = self.start + index * self.bits[0].nbytes
         return MappedArray(self.bits[index], self.kind, self.swapped, self.offset, self.source, begin)
 
+    def pixel(self, y, x):
+        """The values of one pixel in every plane, such as its ramp, without touching the others.
+
+        Parameters
+        ----------
+        y, x : int
+            Indices, from 0; negative ones count from the end.
+
+        Returns
+        -------
+        ndarray
+            New, native; the shape is that of the array without its last two axes, ``(integrations, groups)`` of a ramp.
+
+        Raises
+        ------
+        IndexError
+            There is no such pixel.
+        """
+        if self.source is None:
+            bits = self.bits[..., y, x].copy()
+        else:
+            page = self.start - self.start % mmap.PAGESIZE
+            stretch = (page, self.start + self.bits.nbytes - page)
+            self.source.madvise(mmap.MADV_RANDOM, *stretch)  # else every sample brings its neighbours along
+            try:
+                bits = self.bits[..., y, x].copy()
+            finally:
+                self.source.madvise(mmap.MADV_NORMAL, *stretch)
+        if self.swapped:
+            bits = bits.byteswap()
+        return (bits + bits.dtype.type(self.offset)).view(self.kind)
+
     def release(self, first_row, last_row):
         """Drop the pages of rows ``first_row <= y < last_row`` of every plane from resident memory.
 

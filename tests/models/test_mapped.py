@@ -1,10 +1,14 @@
 """Arrays as bits and as values."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from astropy.io import fits
 
 from upramp import models
+from upramp.models._fits_file import FitsFile
 from upramp.models._mapped import decode, encode, temporary_bytes
 
 
@@ -122,3 +126,39 @@ def test_temporary_bytes_go_with_the_array(tmp_path):
     np.testing.assert_array_equal(array.bits, expected)
     with pytest.raises(OSError):
         temporary_bytes((2, 2), tmp_path / "missing")
+
+
+def test_one_pixel_of_every_plane(uncal, tmp_path):
+    raw, ramp = models.Level1bModel(uncal), models.RampModel(np.arange(24.0).reshape(1, 2, 3, 4) - 3.5)
+    read = models.RampModel(ramp.save(tmp_path / "ramp.fits"))
+    for model in (raw, ramp, read):
+        found = [model.mapped("data").pixel(y, x) for y, x in ((1, 2), (-1, 0))]
+        for values, (y, x) in zip(found, ((1, 2), (-1, 0)), strict=True):
+            assert values.dtype == model.data.dtype
+            np.testing.assert_array_equal(values, model.data[..., y, x])
+    with pytest.raises(IndexError):
+        read.mapped("data").pixel(3, 0)
+
+
+def test_the_ramp_of_one_pixel_needs_no_memory_of_the_size_of_the_file(tmp_path):
+    header = models.RampModel(np.zeros((1, 1, 1, 1), "f4")).save(tmp_path / "small.fits").read_bytes()
+    for axis, length in ((1, 1024), (2, 1024), (3, 100), (4, 1)):
+        header = header.replace(
+            f"NAXIS{axis}  =                    1".encode(), f"NAXIS{axis}  = {length:>20}".encode()
+        )
+    file = FitsFile("x.fits", (tmp_path / "small.fits").read_bytes())
+    path, sci = tmp_path / "large.fits", file.find("SCI")
+    with path.open("wb") as handle:  # sparse: 400 MiB of zeros
+        handle.write(header[: sci.data_start])
+        handle.truncate(sci.data_start + -(-4 * 100 * 1024**2 // 2880) * 2880)
+    code = f"""
+import resource
+from upramp import models
+model = models.RampModel({str(path)!r})
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+values = model.mapped("data").pixel(500, 700)
+assert values.shape == (1, 100) and not values.any()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert int(out) < 50  # MiB
