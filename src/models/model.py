@@ -371,7 +371,8 @@ class DataModel(Metadata, Checking, Inspecting):
         Parameters
         ----------
         other : DataModel or dict
-            Of a model, the values that have a card in an HDU that this model knows. Of a dict, every leaf.
+            Of a model (one of the reference pipeline too), the values that have a card in an HDU that this model knows.
+            Of a dict, every leaf.
         only : str or sequence of str, optional
             Restrict to the cards of these HDUs.
         extra_fits : bool
@@ -384,6 +385,10 @@ class DataModel(Metadata, Checking, Inspecting):
                 if path not in _NOT_UPDATED and not isinstance(value, np.ndarray):
                     self._set(path, value)
             return
+        if not isinstance(other, DataModel):
+            from upramp.models.peer import from_peer
+
+            other = from_peer(other)
         allowed = self._schema.known_hdus
         if only is not None:
             allowed &= {only} if isinstance(only, str) else set(only)

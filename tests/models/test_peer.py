@@ -218,3 +218,14 @@ def test_their_next_step_continues_from_our_file(tmp_path):
     run = [sys.executable, "-c", NEXT_STEP, *files]
     done = subprocess.run(run, env=environment, capture_output=True, text=True, timeout=120, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_metadata_are_taken_over_from_a_model_of_the_peer():
+    theirs = peer.ImageModel((2, 2))
+    theirs.meta.instrument.name = "MIRI"
+    ours = models.RampModel((1, 2, 2, 2))
+    ours.update(theirs)
+    assert ours.meta.instrument.name == "MIRI"
+    assert ours.meta.model_type == "RampModel"
+    with pytest.raises(TypeError, match="there is no model int"):
+        ours.update(3)
