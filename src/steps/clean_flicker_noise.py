@@ -1,5 +1,7 @@
 """clean_flicker_noise: subtract 1/f noise that is measured on the background."""
 
+import warnings
+
 import numpy as np
 
 from upramp import models
@@ -13,7 +15,7 @@ from upramp.steps.reference_step import ReferenceStep
 __all__ = ["CleanFlickerNoiseStep"]
 
 FREQUENCY_TYPES = ("NRS_MSASPEC", "NRS_IFU", "NRS_FIXEDSLIT", "NRS_BRIGHTOBJ")
-AUTOMATIC_TYPES = ("NIS_IMAGE", "NRC_IMAGE")
+AUTOMATIC = {"NIS_IMAGE": "NIRISS", "NRC_IMAGE": "NIRCAM"}  # rules of upramp.kernels.flicker_parameters
 LIGHT_CURVE_TYPES = ("NIS_SOSS", "NRS_BRIGHTOBJ", "NRC_TSGRISM", "NRC_TSIMAGE")
 CUTOFFS = {"ALLSLITS": (150, 200, 49943, 49957)}
 DEFAULT_CUTOFFS = (1061, 1211, 49943, 49957)
@@ -44,7 +46,8 @@ class CleanFlickerNoiseStep(ReferenceStep):
 
     def wanted_reference_types(self):
         """The flat if it is used; gain and read noise for the draft slopes."""
-        wanted = [] if self._mask_file and self._background != "median_image" else ["gain", "readnoise"]
+        without_slopes = self._mask_file and self._background != "median_image" and not self.autoparam
+        wanted = [] if without_slopes else ["gain", "readnoise"]
         return [*wanted, "flat"] if self.apply_flat_field or self.autoparam else wanted
 
     @property
@@ -100,18 +103,19 @@ class CleanFlickerNoiseStep(ReferenceStep):
                 f"{self.name} got a {type(exposure).__name__}; it takes ramps, rates, and rates of integrations"
             )
         self.check_supported(exposure)
-        chosen = self._chosen_automatically(exposure) if self.autoparam else {}
-        use_flat = chosen.get("apply_flat_field", self.apply_flat_field)
-        background = chosen.get("background_method", self._background)
-        by_channel = chosen.get("fit_by_channel", self.fit_by_channel)
-        flat = self._flat(exposure) if use_flat else None
+        automatic = self.autoparam and self._is_automatic(exposure)
+        flat = self._flat(exposure) if automatic or self.apply_flat_field else None
+        background, by_channel, drafts = self._background, self.fit_by_channel, None
+        if automatic:
+            drafts = self._drafts(exposure)
+            background, by_channel = self._choose(exposure, drafts, flat)
         if exposure.meta.exposure.type == "NIS_SOSS":
             self.get_reference_file(exposure, "pastasoss")  # noted in the header, as the reference pipeline does
         reason = self._hopeless(exposure)
         if reason:
             return self.record_failure(exposure, reason)
         fit = self._fit(exposure, background, by_channel)
-        found = self._find_mask(exposure, flat, background)
+        found = self._find_mask(exposure, flat, background, drafts)
         if isinstance(found, str):
             return self.record_failure(exposure, found)
         mask, rates, scene = found
@@ -148,7 +152,11 @@ class CleanFlickerNoiseStep(ReferenceStep):
             return None
         return restore_flat(_native(reference, "data", exposure, np.float32))
 
-    def _find_mask(self, exposure, flat, background):
+    def _drafts(self, exposure):
+        """Draft slopes of the exposure and of its integrations; of rates there is nothing to fit."""
+        return draft_rates(self, exposure) if isinstance(exposure, RampModel) else None
+
+    def _find_mask(self, exposure, flat, background, drafts):
         """Mask of the background, rates of the integrations or None, and the model that the mask belongs to.
 
         Returns the reason, a string, when there is none.
@@ -156,8 +164,8 @@ class CleanFlickerNoiseStep(ReferenceStep):
         rates, scene = None, exposure
         by_integration = not self.single_mask or background == "median_image"
         if self._mask_file is None or background == "median_image":
-            if isinstance(exposure, RampModel):
-                drafts = draft_rates(self, exposure)
+            drafts = drafts or self._drafts(exposure)
+            if drafts is not None:
                 scene = drafts[1 if by_integration else 0]
                 if scene is None:
                     return "no slopes can be fitted to find the background"
@@ -240,13 +248,37 @@ class CleanFlickerNoiseStep(ReferenceStep):
         product.update(metadata)
         self.save_model(product, suffix, output_file=exposure.meta.filename, force=True)
 
-    def _chosen_automatically(self, exposure):
-        """Parameters that suit an image of NIRCam or NIRISS; nothing for other exposures."""
+    def _is_automatic(self, exposure):
+        """Whether parameters can be chosen after this exposure."""
         kind = exposure.meta.exposure.type
-        if kind not in AUTOMATIC_TYPES:
-            self.log.warning("autoparam=True is for %s, not for %s: taking parameters as given", AUTOMATIC_TYPES, kind)
-            return {}
-        raise UnsupportedModeError(f"{self.name}: autoparam")
+        if kind not in AUTOMATIC:
+            known = " and ".join(AUTOMATIC)
+            self.log.warning("autoparam=True is for %s, not for %s: taking parameters as given", known, kind)
+        return kind in AUTOMATIC
+
+    def _choose(self, exposure, drafts, flat):
+        """Background and whether channels are fitted apart, as suits the image, whatever the user asked for."""
+        from upramp.kernels import flicker_parameters
+
+        rate = exposure.data if drafts is None else None if drafts[0] is None else drafts[0].data
+        if rate is None:
+            return self._background, self.fit_by_channel  # the search for the background says why it cannot go on
+        if rate.ndim == 3:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # pixels without any rate
+                rate = np.nanmean(rate, axis=0)
+        rules = getattr(flicker_parameters, AUTOMATIC[exposure.meta.exposure.type])
+        statistics = flicker_parameters.image_statistics(rate if flat is None else rate / flat, rules)
+        if statistics is None:
+            self.log.warning("autoparam=True: no pixel has a rate: taking parameters as given")
+            return self._background, self.fit_by_channel
+        background, by_channel = flicker_parameters.choose_fit(statistics, rules)
+        self.log.debug("autoparam=True found %s", statistics)
+        self.log.info(
+            "autoparam=True chose: apply_flat_field=%s, background_method=%s, fit_by_channel=%s",
+            flat is not None, background, by_channel,
+        )  # fmt: skip
+        return background, by_channel
 
 
 def _native(reference, name, exposure, dtype):

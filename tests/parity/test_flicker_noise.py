@@ -22,15 +22,13 @@ pytest.importorskip("jwst", reason="the peer is not installed")
 pytestmark = pytest.mark.parity
 
 BRIGHT = {"cosmic_ray_rate": 5e-5, "star_flux": (5000.0, 2e6), "nints": 2, "ngroups": 5, "one_over_f": 8.0}
+# Boxes of the background model that hold sources are filled in another order, see docs/deviations.md.
+SKY = BRIGHT | {"star_count": 0, "cosmic_ray_rate": 0, "one_over_f": 1.0}
 EXPOSURES = {
     "nircam": SimulationConfig(**BRIGHT, detector="NRCBLONG", subarray="SUB160"),
     "niriss": SimulationConfig(**BRIGHT, detector="NIS", subarray="SUB64"),
-    # Boxes of the background model that hold sources are filled in another order, see docs/deviations.md.
-    "sky": SimulationConfig(
-        **(BRIGHT | {"star_count": 0, "cosmic_ray_rate": 0, "one_over_f": 1.0}),
-        detector="GUIDER1",
-        subarray="SUB128CNTR",
-    ),
+    "sky": SimulationConfig(**SKY, detector="GUIDER1", subarray="SUB128CNTR"),
+    "nircam-sky": SimulationConfig(**SKY, detector="NRCA3", subarray="SUB160"),
     "miri": SimulationConfig(**BRIGHT, detector="MIRIMAGE", subarray="SUB64"),
     "slit": SimulationConfig(**BRIGHT, detector="NRS1", subarray="SUB512"),
     "slits": SimulationConfig(**(BRIGHT | {"nints": 1, "ngroups": 4}), detector="NRS2", subarray="SUB2048"),
@@ -46,6 +44,10 @@ RUNS = {
     "nircam-fft": ("nircam", {"fit_method": "fft"}),
     "niriss-median": ("niriss", {"save_mask": True, "save_background": True, "save_noise": True}),
     "niriss-flat": ("niriss", {"apply_flat_field": True}),
+    # Parameters chosen override these; nothing is chosen for guiders.
+    "nircam-auto": ("nircam-sky", {"autoparam": True, "background_method": None, "apply_flat_field": True}),
+    "niriss-auto": ("niriss", {"autoparam": True, "single_mask": False}),
+    "sky-auto": ("sky", {"autoparam": True, "n_sigma": 3.0}),
     "sky-model": ("sky", {"background_method": "model", "background_box_size": [32, 64], "save_background": True}),
     "miri-median": ("miri", {"mask_science_regions": True}),
     "slit-median": ("slit", {"background_method": None}),
@@ -53,6 +55,7 @@ RUNS = {
     "slits-fft": ("slits", {"fit_method": "fft", "save_background": True}),
 }  # fmt: skip
 FAILED = ("nircam-wrong", "nircam-fft")
+AUTOMATIC = ("nircam-auto", "niriss-auto", "sky-auto")
 EXTRA = {
     "nircam-mask": ("mask",),
     "nircam-cube": ("flicker_noise",),
@@ -159,6 +162,14 @@ def test_what_was_asked_for_is_saved(runs, name):
         assert ours["SCI"].shape == theirs["SCI"].shape
         np.testing.assert_allclose(ours["SCI"], theirs["SCI"], rtol=1e-5, atol=1e-3, err_msg=suffix)
         check_headers(*products)
+
+
+def test_flat_is_used_where_there_is_one(runs):
+    """The choice overrides the parameters, and notes the flat field in the header."""
+    flats = {name: fits.getheader(runs.product("upramp", name, "rate")).get("R_FLAT") for name in AUTOMATIC}
+    assert "niriss_flat" in flats["niriss-auto"]
+    assert flats["nircam-auto"] in (None, "N/A")
+    assert flats["sky-auto"] is None
 
 
 def test_cleaning_makes_a_difference(runs):
