@@ -124,3 +124,40 @@ def test_channels(instrument, name, monkeypatch, tmp_path):
     _, by_channel = _compare(instrument, (48, 2048), LONG[name], monkeypatch, tmp_path)
     if name == "offset":
         assert by_channel
+
+
+@pytest.mark.parametrize("shape", [(64, 96), (2, 64, 96)])
+@pytest.mark.parametrize("field", ["sky", "gradient"])
+def test_rates(shape, field, tmp_path):
+    """The step on rates, those of integrations averaged for the choice."""
+    from jwst.clean_flicker_noise import CleanFlickerNoiseStep as PeerStep
+    from stdatamodels.jwst import datamodels
+
+    from upramp import models
+    from upramp.steps.clean_flicker_noise import CleanFlickerNoiseStep
+
+    rate = _image((64, 96), **FIELDS[field])
+    if len(shape) == 3:
+        rate = np.stack([rate, rate[::-1]])
+    model = (datamodels.ImageModel if rate.ndim == 2 else datamodels.CubeModel)(rate)
+    model.dq = np.zeros(rate.shape, np.uint32)
+    model.meta.instrument.name, model.meta.instrument.detector = "NIRCAM", "NRCA1"
+    model.meta.exposure.type, model.meta.subarray.name = "NRC_IMAGE", "SUB64"
+    model.meta.subarray.slowaxis, model.meta.subarray.fastaxis = -2, 1
+    model.meta.subarray.xstart = model.meta.subarray.ystart = 1
+    model.meta.subarray.ysize, model.meta.subarray.xsize = rate.shape[-2:]
+    model.save(tmp_path / "x_rate.fits")
+    reference = datamodels.FlatModel(np.full(rate.shape[-2:], 1.5, np.float32))
+    reference.update({"meta": {"subarray": model.meta.subarray.instance}})
+    reference.save(tmp_path / "flat.fits")
+    parameters = {
+        "skip": False,
+        "autoparam": True,
+        "background_method": None,
+        "override_flat": str(tmp_path / "flat.fits"),
+    }
+    theirs = PeerStep(**parameters).process(model)
+    ours = CleanFlickerNoiseStep(**parameters).process(models.open(tmp_path / "x_rate.fits"))
+    assert ours.meta.cal_step.clean_flicker_noise == theirs.meta.cal_step.clean_flicker_noise == "COMPLETE"
+    np.testing.assert_allclose(ours.data, theirs.data, rtol=1e-5, atol=1e-6)
+    assert not np.array_equal(ours.data, rate, equal_nan=True)
