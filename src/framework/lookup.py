@@ -74,6 +74,11 @@ class Lookup:
         owner = self.override_owner(reftype)
         return None if owner is None else getattr(owner, override_name(reftype))
 
+    def get_ref_override(self, reftype):
+        """The same as `get_override`, with file names in full."""
+        override = self.get_override(reftype)
+        return override if override is None or is_model(override) else _absolute(override)
+
     def override_owner(self, reftype):
         """The step whose ``override_<reftype>`` counts for this one; None without any."""
         name = override_name(reftype)

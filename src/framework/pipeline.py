@@ -100,9 +100,9 @@ class Pipeline(Step):
         return super().export_tree() | {"steps": [step.export_tree() for step in self.sub_steps.values()]}
 
     @classmethod
-    def logger_names(cls):
-        below = (name for step_class in cls.step_defs.values() for name in step_class.logger_names())
-        return list(dict.fromkeys([*super().logger_names(), *below]))
+    def get_stpipe_loggers(cls):
+        below = (name for step_class in cls.step_defs.values() for name in step_class.get_stpipe_loggers())
+        return list(dict.fromkeys([*super().get_stpipe_loggers(), *below]))
 
 
 _SECTION_EXTRAS = {

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from upramp.errors import ConfigError
-from upramp.framework.output_names import output_name
+from upramp.framework.output_names import output_name, split_known_suffix
 from upramp.framework.specs import is_model
 
 __all__ = ["Saving", "as_list", "make_folder", "product_name"]
@@ -47,6 +47,15 @@ class Saving:
         while owner.input_dir is None:
             owner = owner.parent
         return path if owner._input_dir_is_derived and path.exists() else _expanded(folder) / path
+
+    def default_suffix(self):
+        """Suffix of output files when none is given."""
+        return self.name.lower()
+
+    @staticmethod
+    def remove_suffix(name):
+        """Split a known suffix off a name without extension: the rest, and the separator before it."""
+        return split_known_suffix(name)
 
     @property
     def output_folder(self):

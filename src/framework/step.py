@@ -143,14 +143,14 @@ class Step(Configurable, Lookup, Saving):
         with contextlib.ExitStack() as stack:
             if configure_log:
                 options = logs.LogOptions.from_file(logcfg) if logcfg else logs.LogOptions()
-                stack.enter_context(logs.shared(options, cls.logger_names()))
+                stack.enter_context(logs.shared(options, cls.get_stpipe_loggers()))
             dataset = args[0] if args else None
             step = cls.configure(dataset, config_file=config_file, name=name, pars=pars)
             return step.run(*args)
 
     @classmethod
-    def logger_names(cls):
-        """Loggers of the package that brought this class."""
+    def get_stpipe_loggers(cls):
+        """Loggers that belong to the log of a run: that of the package that brought this class."""
         return [cls.__module__.split(".")[0]]
 
     def run(self, *args):
@@ -173,7 +173,7 @@ class Step(Configurable, Lookup, Saving):
             from upramp.models import peer
 
             return peer.theirs(self.run(*peer.ours(args)))
-        with logs.recording(self.logger_names()) as recorder:
+        with logs.recording(self.get_stpipe_loggers()) as recorder:
             root._recorder, root.log_records, root.run_record = recorder, recorder.lines, RunRecord(self, args)
             try:
                 return self._run(args)

@@ -290,7 +290,7 @@ def configured(arguments):
     step_class, file, options, parser, log_options = _parse(arguments)
     with (
         _environment("UPRAMP_THREADS", options.threads),
-        logs.configured(log_options, step_class.logger_names()),
+        logs.configured(log_options, step_class.get_stpipe_loggers()),
         _compile_notice(),
         progress.display(log_options.stream),
     ):

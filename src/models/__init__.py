@@ -59,13 +59,14 @@ from upramp.models.classes import (
 )
 from upramp.models.emi import EmiModel
 from upramp.models.model import DataModel
-from upramp.models.opening import NoTypeWarning, open, ramp_class
+from upramp.models.opening import NoTypeWarning, open, ramp_class, read_metadata
 from upramp.models.product import create_product
 from upramp.models.sirskernel import SIRSKernelModel
 from upramp.models.subarray import cutout
 
-# Its name in code that was written for the reference pipeline.
+# Their names in code that was written for the reference pipeline.
 JwstDataModel = DataModel
+ReferenceFileModel = ReferenceModel
 
 __all__ = [
     "CubeModel",
@@ -104,6 +105,7 @@ __all__ = [
     "RampModel",
     "ReadnoiseModel",
     "ReferenceCubeModel",
+    "ReferenceFileModel",
     "ReferenceImageModel",
     "ReferenceModel",
     "ReferenceQuadModel",
@@ -122,6 +124,7 @@ __all__ = [
     "open",
     "ramp_class",
     "read_asdf_tree",
+    "read_metadata",
     "replacing",
     "temporary_bytes",
     "write_asdf_tree",

@@ -213,7 +213,7 @@ def compose_document(tree, arrays=None, history=(), headers=None, blocks=None):
     document = {
         "asdf_library": TaggedValue(_PREFIX + "core/software-1.0.0", {"name": "upramp", "version": __version__}),
         "history": {
-            "entries": [TaggedValue(_PREFIX + "core/history_entry-1.0.0", {"description": t}) for t in history]
+            "entries": [TaggedValue(_PREFIX + "core/history_entry-1.0.0", {"description": str(t)}) for t in history]
         },
     }
     if headers is not None:

@@ -2,8 +2,8 @@
 
 import warnings
 
-from upramp.errors import InvalidMetadataError, MissingKeywordError, ShapeError
-from upramp.models._metadata import ValidationWarning
+from upramp.errors import MissingKeywordError, ShapeError
+from upramp.models._metadata import ValidationWarning, invalid_metadata
 
 __all__ = ["Checking"]
 
@@ -16,14 +16,18 @@ class Checking:
 
         Raises
         ------
-        InvalidMetadataError
-            Values are not what the schema permits (every one is named).
         ShapeError
             Arrays of the model disagree in the length of an axis.
-        MissingKeywordError
-            With `strict_validation`: metadata that the schema requires are missing; else this is a warning.
+        InvalidMetadataError, MissingKeywordError
+            With `strict_validation`: values are not what the schema permits (every one is named); metadata that it
+            requires are missing. Else these are warnings.
         """
-        self.check_contents()
+        problem = self._invalid_values()
+        if problem and self._switches.strict_validation:
+            raise invalid_metadata(problem)
+        if problem:
+            warnings.warn(problem, ValidationWarning, stacklevel=2)
+        self.check_shapes({})
         self._check_required()
 
     def _check_required(self):
@@ -38,7 +42,7 @@ class Checking:
         """Raise InvalidMetadataError or ShapeError unless values and shapes are what the schema permits."""
         problem = self._invalid_values()
         if problem:
-            raise InvalidMetadataError(problem)
+            raise invalid_metadata(problem)
         self.check_shapes({})
 
     def _invalid_values(self):
@@ -48,6 +52,9 @@ class Checking:
             problem = spec and spec.problem(value)
             if problem:
                 problems.append(f"{path}: {problem}")
+        for group, name in self._schema.obligatory:
+            if not self._is_stored(f"{group}.{name}"):
+                problems.append(f"{group}: {name!r} is a required property")
         return f"{self!r} has invalid metadata: " + "; ".join(problems) if problems else None
 
     def check_shapes(self, shapes):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from upramp.models._metadata import nested
+from upramp.models._schema import load_schema
 
 __all__ = ["Inspecting"]
 
@@ -24,9 +25,27 @@ class Inspecting:
         """Name of the array whose shape is that of the model; empty when there is none."""
         return self._schema.primary
 
+    def __contains__(self, path):
+        return path in self._slots or self._is_stored(path)
+
+    def __iter__(self):
+        return iter(self.keys())
+
+    def __eq__(self, other):
+        if not hasattr(other, "keys"):
+            return NotImplemented
+        try:
+            return self.instance == (other.instance if hasattr(other, "instance") else other)
+        except ValueError:  # arrays of the same shape that are not the same arrays
+            if isinstance(other, type(self)) or isinstance(self, type(other)):
+                return False
+            raise
+
+    __hash__ = object.__hash__
+
     def hasattr(self, name):
         """Whether a value or an array of that name is stored (not only known to the schema)."""
-        return name in self._slots or self._is_stored(name)
+        return name in self
 
     def getarray_noinit(self, name):
         """An array that is there; AttributeError when it is not."""
@@ -60,6 +79,30 @@ class Inspecting:
         """
         return [spec.path for spec in self._schema.keywords.values() if spec.card == keyword.upper()]
 
+    def extend_schema(self, schema):
+        """Add the properties of another schema to that of this model, and return the model.
+
+        Parameters
+        ----------
+        schema : dict
+        """
+        self._schema = load_schema({"allOf": [self._schema.tree, schema]})
+        return self
+
+    def add_schema_entry(self, path, entry):
+        """Add one property to the schema of this model, and return the model.
+
+        Parameters
+        ----------
+        path : str
+            Such as ``"meta.mine.limit"``.
+        entry : dict
+            Its schema.
+        """
+        for name in reversed(path.split(".")):
+            entry = {"type": "object", "properties": {name: entry}}
+        return self.extend_schema(entry)
+
     def search_schema(self, substring):
         """Paths whose name, keyword or title contains a text, whatever its case.
 
@@ -69,7 +112,7 @@ class Inspecting:
         """
         wanted, found = substring.lower(), []
         for path, spec in (self._schema.keywords | self._schema.arrays).items():
-            card = getattr(spec, "card", None) or spec.hdu
+            card = getattr(spec, "card", None) or spec.hdu or ""
             if any(wanted in text.lower() for text in (path, card, spec.title)):
                 found.append((path, spec.title))
         return found

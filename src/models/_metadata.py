@@ -1,7 +1,9 @@
 """The metadata of a model: a flat dictionary of values by path, checked against the schema."""
 
 import datetime
+import functools
 import logging
+import sys
 import warnings
 
 import numpy as np
@@ -11,13 +13,33 @@ from upramp.models._asdf_document import TaggedValue
 from upramp.models._asdf_objects import to_object
 from upramp.models._node import Node
 
-__all__ = ["Metadata", "ValidationWarning", "nested", "plain_value"]
+__all__ = ["Metadata", "ValidationWarning", "flattened", "invalid_metadata", "nested", "plain_value"]
 
 log = logging.getLogger(__name__)
 
 
 class ValidationWarning(UserWarning):
     """A value of the metadata is not what the schema permits, and was left out."""
+
+
+def invalid_metadata(message):
+    """An InvalidMetadataError that is also the error of the asdf library, for those who catch that one.
+
+    The models of the reference pipeline raise it. Whoever catches it has imported asdf; nobody else has to.
+    """
+    theirs = getattr(sys.modules.get("asdf.exceptions"), "ValidationError", None)
+    return (InvalidMetadataError if theirs is None else _also(theirs))(message)
+
+
+@functools.cache
+def _also(other):
+    class Both(InvalidMetadataError, other):
+        def __init__(self, message):
+            other.__init__(self, message)
+
+    Both.__name__ = Both.__qualname__ = InvalidMetadataError.__name__
+    Both.__module__ = InvalidMetadataError.__module__
+    return Both
 
 
 class Metadata:
@@ -52,8 +74,8 @@ class Metadata:
             self._delete_below(path)
             return
         if path in self._schema.objects:
-            raise TypeError(f"{path} is a group of metadata; it takes a dict, not {value!r}")
-        if self._accepts(path, value):
+            self._refuse(path, value, "it is a group of metadata and takes a dict")
+        elif self._accepts(path, value):
             self._add_node(path.rpartition(".")[0])
             self._values[path] = value
 
@@ -81,12 +103,20 @@ class Metadata:
         if not problem:
             return True
         kept = self._switches.pass_invalid_values
+        self._refuse(path, value, problem, kept)
+        return kept
+
+    def _refuse(self, path, value, problem, kept=False):
         text = f"{self._described()}: the value {value!r} of {path} is not permitted: {problem[:2000]}"
         if self._switches.strict_validation:
-            raise InvalidMetadataError(text)
+            raise invalid_metadata(text)
         outcome = "It is kept, but cannot be saved to FITS." if kept else f"{path} is left as it was."
-        warnings.warn(f"{text}. {outcome}", ValidationWarning, stacklevel=4)
-        return kept
+        warnings.warn(f"{text}. {outcome}", ValidationWarning, stacklevel=5)
+
+    def _has_place_for(self, path):
+        """Whether the group of a value is known to the schema, or is there."""
+        group = path.rpartition(".")[0]
+        return group in self._schema.objects or group in self._nodes
 
     def _add_node(self, path):
         while path and path not in self._schema.objects and path not in self._nodes:
@@ -130,6 +160,18 @@ def nested(flat, empty_nodes=()):
             node = node.setdefault(part, {})
         node[name] = value
     return tree
+
+
+def flattened(path, value):
+    """Pairs of path and value of everything in a value: lists and dictionaries element by element."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from flattened(f"{path}.{index}", item)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from flattened(f"{path}.{name}", item)
+    else:
+        yield path, value
 
 
 def plain_value(value):

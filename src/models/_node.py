@@ -59,6 +59,16 @@ class Node:
         path = f"{self._path}.{name}"
         return self._model._is_stored(path)
 
+    def get_default(self, name):
+        """The default that the schema has for a value; None when it has none, empty for a group."""
+        path = f"{self._path}.{name}"
+        if path in self._model._schema.objects:
+            return {}
+        spec = self._model._schema.keywords.get(path)
+        if spec is None:
+            raise AttributeError(f'{self._path} has no attribute "{name}"')
+        return spec.default
+
     @property
     def instance(self):
         """The stored values as nested dictionaries."""

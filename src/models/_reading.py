@@ -3,7 +3,7 @@
 from upramp.errors import FileFormatError
 from upramp.models._asdf_document import parse_document
 from upramp.models._fits_header import readable_cards
-from upramp.models._slots import ArraySlot, SourceImage, SourceTable, dq_table
+from upramp.models._slots import ArraySlot, SourceImage, SourceTable, dq_table, native_array
 
 __all__ = ["locate_arrays", "read_into"]
 
@@ -83,8 +83,8 @@ def _locate_array(model, hdu):
     problem = spec.dimension_problem(len(hdu.shape))
     if problem:
         raise FileFormatError(
-            f"{hdu.file.path}, HDU {hdu.name}: the array {problem}; its shape is {hdu.shape}. "
-            f"Is this file really a {type(model).__name__}?"
+            f"Array has wrong number of dimensions: {hdu.file.path}, HDU {hdu.name}: the array {problem}; its shape is "
+            f"{hdu.shape}. Is this file really a {type(model).__name__}?"
         )
     model._slots[spec.name] = ArraySlot(spec, hdu.image() if hdu.is_plain else SourceImage(hdu))
 
@@ -95,5 +95,8 @@ def _read_asdf(model, hdu):
     if not model._history:
         model._history += history
     for name, value in tree.items():
-        if name != "extra_fits":
+        spec = model._schema.arrays.get(name)
+        if spec is not None and spec.hdu is None and value is not None:
+            model._slots[name] = ArraySlot(spec, native_array(value, spec))
+        elif name != "extra_fits":
             model._take(name, value, without_cards=True)

@@ -4,7 +4,7 @@ The vocabulary is that of JSON Schema (type, enum, anyOf, pattern, properties, a
 
 ==============  =====================================================================================
 fits_keyword    the card of a scalar
-fits_hdu        the HDU of a card (default: the primary) or of an array
+fits_hdu        the HDU of a card (default: the primary) or of an array (default: none, it is in the ASDF extension)
 datatype        element type of an array; a list of ``{name, datatype, unit}`` makes it a table, in whose files a column
                 with a ``default`` may be absent; an empty list is a table of any columns
 allow_extra_columns  a table may have further columns
@@ -15,11 +15,12 @@ default         fill value of an array that is asked for before it was set
 automatic       the array exists, filled with its default, as soon as the primary array does
 keywords_of     ``{schema: [paths below meta]}``: keywords that mean the same as in another schema
 alike           ``{"name name ...": {...}}``: properties that differ in their names only, which are their cards too
-required        paths below ``meta`` that a file of the model should have
+required        at the top: paths below ``meta`` that a file of the model should have; elsewhere: names that a group has
+                to have
 ==============  =====================================================================================
 
 An array is a property with a ``datatype``; a keyword is any other property without ``properties``. ``$ref`` names a
-file in the folder of the schema, or one of the schemas here.
+file in the folder of the schema, one of the schemas here, or a resource of the asdf library.
 """
 
 from dataclasses import dataclass, field
@@ -36,6 +37,8 @@ __all__ = ["ArraySpec", "KeywordSpec", "Schema", "load_schema"]
 
 PRIMARY = "PRIMARY"
 _SUFFIXES = (".yaml", ".yml")
+_PEER_SCHEMAS = "http://stsci.edu/schemas/jwst_datamodel/"  # of the reference pipeline; ours mean the same
+_OBJECTS = ("http://stsci.edu/schemas/asdf", "asdf://")  # schemas of what the asdf library makes of its tags
 _OTHER_NAMES = {"referencefile": "reference", "subarray": "reference_subarray"}
 _PYTHON_TYPES = {
     "string": (str,),
@@ -59,6 +62,7 @@ class KeywordSpec:
     title: str
     section: str | None
     fragment: dict = field(repr=False)
+    default: object = None
 
     @cached_property
     def _quick(self):
@@ -91,7 +95,7 @@ class ArraySpec:
     """One array or table of a model; a table has a structured dtype."""
 
     name: str
-    hdu: str
+    hdu: str | None
     dtype: np.dtype
     title: str = ""
     raw_kind: str | None = None
@@ -102,8 +106,15 @@ class ArraySpec:
     ndim: int | None = None
     max_ndim: int | None = None
     axes: tuple = ()
-    default: float | None = None
+    default: float | list | None = None
     automatic: bool = False
+
+    def filled(self, shape):
+        """A new array of that shape filled with the default."""
+        if isinstance(self.default, list):  # one value for each column
+            row = [np.nan if value == "NaN" else value for value in self.default]
+            return np.full(shape, np.array(tuple(row), self.dtype))
+        return np.full(shape, self.default or 0, self.dtype)
 
     @property
     def kind(self):
@@ -147,6 +158,8 @@ class Schema:
         Of all keywords and arrays, in the order of the schema.
     required : tuple of str
         Paths below ``meta`` that a file of the model should have.
+    obligatory : list of (group, name)
+        Names that a group of metadata must have to be valid.
     tree : dict
         The schema as one property tree.
     """
@@ -154,10 +167,10 @@ class Schema:
     def __init__(self, name, tree):
         self.name, self.tree = name, tree
         self.required = tuple(dict.fromkeys(tree.get("required", ())))
-        self.keywords, self.arrays, self.objects, self.paths = {}, {}, {}, []
+        self.keywords, self.arrays, self.objects, self.paths, self.obligatory = {}, {}, {}, [], []
         self._collect(tree, (), None)
         self.cards = {(spec.hdu, spec.card): spec for spec in self.keywords.values() if spec.card}
-        self.hdus = {spec.hdu: spec for spec in self.arrays.values()}
+        self.hdus = {spec.hdu: spec for spec in self.arrays.values() if spec.hdu is not None}
         self.primary = next((n for n in ("data", "coeffs", "phot_table") if n in self.arrays), "")
         if not self.primary and self.arrays.get("dq") is not None:
             self.primary = "dq"
@@ -172,6 +185,7 @@ class Schema:
                 self.arrays[name] = _array_spec(name, child)
             elif "properties" in child:
                 self.objects[dotted] = child.get("title", "")
+                self.obligatory += [(dotted, required) for required in child.get("required", ())]
                 self._collect(child, here, dotted if child.get("title") else section)
             else:
                 self.keywords[dotted] = KeywordSpec(
@@ -181,6 +195,7 @@ class Schema:
                     title=child.get("title", ""),
                     section=section,
                     fragment={k: child[k] for k in ("type", "enum", "anyOf", "pattern", "items") if k in child},
+                    default=child.get("default"),
                 )
 
     @cached_property
@@ -195,7 +210,7 @@ def _array_spec(name, node):
     dtype = np.dtype([_column(c) for c in columns]) if is_table else _element_dtype(node["datatype"])
     return ArraySpec(
         name=name,
-        hdu=node["fits_hdu"].upper(),
+        hdu=node["fits_hdu"].upper() if "fits_hdu" in node else None,
         dtype=dtype,
         title=node.get("title", ""),
         raw_kind=np.dtype(node["raw_datatype"]).str[1:] if "raw_datatype" in node else None,
@@ -229,7 +244,8 @@ def load_schema(source):
     Parameters
     ----------
     source : str, Path or dict
-        Name of a schema of this package ("ramp"); a file of one's own, ending in ``.yaml``; a schema as a dict.
+        Name of a schema of this package ("ramp"); a file of one's own, ending in ``.yaml``; the URI of a resource that
+        is registered with the asdf library; a schema as a dict.
 
     Raises
     ------
@@ -241,6 +257,8 @@ def load_schema(source):
     if isinstance(source, dict):
         return _compiled("a dictionary", partial(_merged, source, None))
     name = str(source)
+    if "://" in name:
+        return _load(_located(name, None))
     return _load(str(Path(name).absolute()) if name.endswith(_SUFFIXES) else f"{name}.yaml")
 
 
@@ -265,22 +283,36 @@ def _compiled(name, tree):
 def _document(location):
     # The C loader parses the keywords ten times faster; it comes with every wheel of PyYAML.
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    path = Path(location) if _is_own(location) else files("upramp.models.schemas") / location
+    if _is_uri(location):
+        content = _resources()[location]
+    else:
+        content = (Path(location) if _is_own(location) else files("upramp.models.schemas") / location).read_bytes()
     try:
-        return yaml.load(path.read_bytes(), Loader=loader)
+        return yaml.load(content, Loader=loader)
     except yaml.YAMLError as error:
         raise SchemaError(f"the schema {location} is not YAML: {error}") from error
 
 
 def _is_own(location):
-    """Whether a schema is a file of a user, and not one of this package."""
-    return Path(location).is_absolute()
+    """Whether a schema is a file or a resource of a user, and not one of this package."""
+    return _is_uri(location) or Path(location).is_absolute()
+
+
+def _is_uri(location):
+    return "://" in location
+
+
+def _resources():
+    """What is registered with the asdf library, by URI."""
+    import asdf
+
+    return asdf.get_config().resource_manager
 
 
 @cache
 def _resolved(location):
     """The document as one property tree: references followed, ``allOf`` and ``keywords_of`` merged in."""
-    return _merged(_document(location), str(Path(location).parent) if _is_own(location) else None)
+    return _merged(_document(location), location.rpartition("/")[0] if _is_own(location) else None)
 
 
 def _merged(document, folder):
@@ -293,7 +325,7 @@ def _merge(target, node, folder):
     for source, paths in node.get("keywords_of", {}).items():
         for path in paths:
             _merge(target, _pick(_resolved(_located(source, folder)), ["meta", *path.split(".")]), folder)
-    if "$ref" in node:
+    if "$ref" in node and not node["$ref"].startswith(_OBJECTS):
         _merge(target, _referred(node["$ref"], folder), folder)
     for part in node.get("allOf", ()):
         _merge(target, part, folder)
@@ -320,8 +352,11 @@ def _located(reference, folder):
     The names that the schemas of this package have in the reference pipeline are understood too
     ("core.schema", "http://stsci.edu/schemas/jwst_datamodel/core.schema").
     """
-    if folder is not None and (Path(folder) / reference).is_file():
+    if folder is not None and not _is_uri(folder) and (Path(folder) / reference).is_file():
         return str(Path(folder) / reference)
+    uri = f"{folder}/{reference}" if folder is not None and _is_uri(folder) and not _is_uri(reference) else reference
+    if _is_uri(uri) and not uri.startswith(_PEER_SCHEMAS) and uri in _resources():
+        return uri
     name = reference.rpartition("/")[2].lower()
     name = name.removesuffix(".yaml").removesuffix(".schema")
     return f"{_OTHER_NAMES.get(name, name)}.yaml"

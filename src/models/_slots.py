@@ -128,7 +128,7 @@ def native_array(value, spec):
     value = np.asarray(value)
     problem = spec.dimension_problem(value.ndim)
     if problem:
-        raise ShapeError(f"{spec.name} {problem}; its shape is {value.shape}")
+        raise ShapeError(f"Array has wrong number of dimensions: {spec.name} {problem}; its shape is {value.shape}")
     if value.dtype.kind == "f" and spec.dtype.kind == "u":
         # By way of a signed integer: a direct cast of a negative number is undefined.
         value = value.astype(np.int64)

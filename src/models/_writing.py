@@ -1,11 +1,13 @@
 """Lay a model out as FITS: the HDUs in their order, their headers, and how their data get written."""
 
+import io
 import logging
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 
+from upramp.models._asdf_blocks import write_block
 from upramp.models._asdf_document import compose_document
 from upramp.models._atomic import replacing
 from upramp.models._extra import image_cards
@@ -102,7 +104,8 @@ def _in_order(model):
     schema, found = model._schema, {}
     for path in schema.paths:
         if path in schema.arrays:
-            found.setdefault(schema.arrays[path].hdu)
+            if schema.arrays[path].hdu is not None:
+                found.setdefault(schema.arrays[path].hdu)
         elif schema.keywords[path].card and path in model._values:
             found.setdefault(schema.keywords[path].hdu)
     return [hdu for hdu in found if hdu != PRIMARY]
@@ -111,13 +114,13 @@ def _in_order(model):
 def _array_parts(model, shapes):
     """The HDUs of the arrays, without headers, in the order of the schema."""
     translation = dq_table(model._slots)
-    for spec in model._schema.arrays.values():
+    for spec in model._schema.hdus.values():
         slot = model._slots.get(spec.name)
         if spec.name in shapes:
             yield _image_part(spec, tuple(shapes[spec.name]), None)
         elif slot is None and spec.automatic and model.shape is not None:
             shape = model._default_shape(spec)
-            yield _image_part(spec, shape, np.broadcast_to(spec.dtype.type(spec.default), shape))
+            yield _image_part(spec, shape, np.broadcast_to(spec.filled(()), shape))
         elif slot is None:
             continue
         elif spec.is_table:
@@ -176,7 +179,12 @@ def asdf_part(model, parts):
     """The ASDF extension that goes with the other HDUs."""
     arrays = {part.name: (part.hdu, _stored_dtype(part), part.shape) for part in parts if part.name}
     headers = b"".join(part.header for part in parts)
-    content = compose_document(model._tree(), arrays, model._history, headers)
+    tree = {name: slot.native() for name, slot in model._slots.items() if slot.spec.hdu is None} | model._tree()
+    blocks, buffer = [], io.BytesIO()
+    buffer.write(compose_document(tree, arrays, model._history, headers, blocks))
+    for block in blocks:
+        write_block(buffer, block)
+    content = buffer.getvalue()
     header = []
     for card in (
         ("XTENSION", "BINTABLE", "Binary table"),

@@ -105,6 +105,11 @@ class SuperstripeRampModel(RampModel):
 
     schema_name = "superstripe_ramp"
 
+    def get_default(self, name):
+        """As for other models; None for what is by stripe as long as SSTR_NST does not say how many there are."""
+        by_stripe = self._array_spec(name).axes[:1] == ("stripe",)
+        return None if by_stripe and not self.meta.subarray.num_superstripe else super().get_default(name)
+
     def _default_shape(self, spec):
         if spec.axes and spec.axes[0] == "stripe" and self.shape is not None:
             return (self.meta.subarray.num_superstripe or 1, *self.shape[-2:])

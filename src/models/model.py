@@ -10,15 +10,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from upramp.errors import InvalidMetadataError, ShapeError
+from upramp.errors import ShapeError
 from upramp.models._asdf_document import TaggedValue
 from upramp.models._asdf_file import AsdfSource, write_asdf_file
 from upramp.models._checking import Checking
 from upramp.models._dq_translation import DQTable
 from upramp.models._extra import ExtraFits
 from upramp.models._fits_file import FitsFile
+from upramp.models._history import History
 from upramp.models._inspecting import Inspecting
-from upramp.models._metadata import Metadata, ValidationWarning
+from upramp.models._metadata import Metadata, ValidationWarning, flattened, invalid_metadata
 from upramp.models._node import Node
 from upramp.models._reading import locate_arrays, read_into
 from upramp.models._schema import load_schema
@@ -71,6 +72,7 @@ class DataModel(Metadata, Checking, Inspecting):
     """
 
     schema_name = "core"
+    schema_url = None  # of a class that was written for the reference pipeline: counts instead of schema_name
     writes_asdf = True
     crds_observatory = "jwst"
     classes: ClassVar[dict] = {}  # every model by its name, which is the value of DATAMODL
@@ -88,17 +90,20 @@ class DataModel(Metadata, Checking, Inspecting):
         validate_on_assignment=None,
         **arrays,
     ):
-        self._schema = load_schema(self.schema_name if schema is None else schema)
+        self._schema = load_schema((self.schema_url or self.schema_name) if schema is None else schema)
         self._switches = Switches.chosen(
             pass_invalid_values=pass_invalid_values,
             strict_validation=strict_validation,
             validate_on_assignment=validate_on_assignment,
         )
         self._values, self._nodes, self._slots = {}, set(), {}
-        self._extra_cards, self._extra_hdus, self._history = {}, [], []
+        self._extra_cards, self._extra_hdus, self._history = {}, [], History()
         self._file = None
         if arrays and isinstance(init, (str, Path, FitsFile, AsdfSource, DataModel, dict)):
-            raise TypeError(f"arrays ({', '.join(arrays)}) cannot be given together with a file or a model")
+            raise TypeError(
+                f"Keyword arguments are not allowed when DataModel init is file-like: {', '.join(arrays)} cannot be "
+                "given together with a file, a dict or a model"
+            )
         self._initialise(init)
         for name, array in arrays.items():
             if name not in self._schema.arrays:
@@ -112,6 +117,25 @@ class DataModel(Metadata, Checking, Inspecting):
             self.dq = DQTable(self.dq_def, type(self).__name__).to_standard(self.dq)
         self._values["meta.model_type"] = self._name_in_files()
         self._values.setdefault("meta.date", _now())
+        self.on_init(init)
+
+    def on_init(self, init):
+        """Called when the model has been made; for subclasses to add to it.
+
+        Parameters
+        ----------
+        init : object
+            What the model was made from.
+        """
+
+    def on_save(self, path=None):
+        """Called before the model is saved; for subclasses to bring metadata up to date.
+
+        Parameters
+        ----------
+        path : Path
+            Where it goes.
+        """
 
     def _initialise(self, init):
         if init is None:
@@ -132,7 +156,7 @@ class DataModel(Metadata, Checking, Inspecting):
             for name, value in init.items():
                 setattr(self, name, value)
         elif isinstance(init, tuple) and all(isinstance(n, (int, np.integer)) for n in init):
-            setattr(self, self._primary_name(), np.full(init, self._primary_spec().default))
+            setattr(self, self._primary_name(), self._primary_spec().filled(init))
         elif isinstance(init, np.ndarray):
             setattr(self, self._primary_name(), init)
         elif (peers := sys.modules.get(_PEER)) is not None and isinstance(init, peers.DataModel):
@@ -161,7 +185,7 @@ class DataModel(Metadata, Checking, Inspecting):
             return
         self._values, self._nodes = dict(other._values), set(other._nodes)
         self._extra_cards, self._extra_hdus = dict(other._extra_cards), list(other._extra_hdus)
-        self._history = list(other._history)
+        self._history = History(other._history)
         for name, slot in other._slots.items():
             spec = self._schema.arrays.get(name)
             if spec is not None:
@@ -171,11 +195,12 @@ class DataModel(Metadata, Checking, Inspecting):
                 self._slots[name] = slot.recast(spec)
 
     def _primary_name(self):
-        if not self._schema.primary:
+        name = self.get_primary_array_name()
+        if not name:
             raise TypeError(
                 f"{type(self).__name__} has no primary array; name the arrays: {', '.join(self._schema.arrays)}"
             )
-        return self._schema.primary
+        return name
 
     def _primary_spec(self):
         return self._schema.arrays[self._primary_name()]
@@ -189,7 +214,9 @@ class DataModel(Metadata, Checking, Inspecting):
         if spec is None:
             return self._get(name)
         if name not in self._slots and spec.automatic and self.shape is not None:
-            self._slots[name] = ArraySlot(spec, self.get_default(name))
+            default = self.get_default(name)
+            if default is not None:
+                self._slots[name] = ArraySlot(spec, default)
         slot = self._slots.get(name)
         return None if slot is None else slot.native()
 
@@ -235,9 +262,9 @@ class DataModel(Metadata, Checking, Inspecting):
             setattr(self, path, value)
 
     def __repr__(self):
-        shape = "" if self.shape is None else ", ".join(map(str, self.shape))
+        shape = "" if self.shape is None else str(self.shape)
         origin = f" from {self.meta.filename}" if self.meta.filename else ""
-        return f"<{type(self).__name__}({shape}){origin}>"
+        return f"<{type(self).__name__}{shape}{origin}>"
 
     def _described(self):
         return self._values.get("meta.filename") or type(self).__name__
@@ -245,7 +272,7 @@ class DataModel(Metadata, Checking, Inspecting):
     @property
     def shape(self):
         """Shape of the primary array; None when there is none. Nothing is read."""
-        slot = self._slots.get(self._schema.primary)
+        slot = self._slots.get(self.get_primary_array_name())
         return None if slot is None else slot.shape
 
     @property
@@ -255,18 +282,18 @@ class DataModel(Metadata, Checking, Inspecting):
 
     @property
     def history(self):
-        """Lines of history, written as HISTORY cards."""
+        """Lines of history (`History`), written as HISTORY cards."""
         return self._history
 
     @history.setter
     def history(self, lines):
-        self._history = [str(line) for line in lines]
+        self._history = History(lines)
 
     def add_history_entry(self, text, software=None):
         """Append a line to the history; `software` (name and version) goes into the line."""
         if software:
             text = f"{text} ({' '.join(str(value) for value in dict(software).values())})"
-        self._history.append(str(text))
+        self._history.append(text)
 
     @property
     def extra_fits(self):
@@ -317,12 +344,12 @@ class DataModel(Metadata, Checking, Inspecting):
     def get_default(self, name):
         """A new array filled with the default of the schema, in the shape that goes with the primary array."""
         spec = self._array_spec(name)
-        if spec.is_table:
-            return np.empty(0, spec.dtype)
-        return np.full(self._default_shape(spec), spec.default or 0, spec.dtype)
+        return np.empty(0, spec.dtype) if spec.is_table else spec.filled(self._default_shape(spec))
 
     def get_dtype(self, name):
         """The dtype of an array according to the schema."""
+        if name in self._schema.keywords or name in self._schema.objects:
+            raise ValueError(f'Attribute "{name}" has no datatype defined in the schema. It is no array.')
         return self._array_spec(name).dtype
 
     def new_array(self, name, shape):
@@ -338,7 +365,7 @@ class DataModel(Metadata, Checking, Inspecting):
 
     def _array_spec(self, name):
         if name not in self._schema.arrays:
-            raise AttributeError(f"{type(self).__name__} has no array {name!r}")
+            raise AttributeError(f'{type(self).__name__} has no array {name!r}: it has no attribute "{name}"')
         return self._schema.arrays[name]
 
     def _default_shape(self, spec):
@@ -359,7 +386,7 @@ class DataModel(Metadata, Checking, Inspecting):
         new._nodes = set(self._nodes)
         new._slots = {name: slot.copy() for name, slot in self._slots.items()}
         new._extra_cards = {hdu: list(cards) for hdu, cards in self._extra_cards.items()}
-        new._extra_hdus, new._history = list(self._extra_hdus), list(self._history)
+        new._extra_hdus, new._history = list(self._extra_hdus), History(self._history)
         return new
 
     def __deepcopy__(self, memo):
@@ -394,7 +421,9 @@ class DataModel(Metadata, Checking, Inspecting):
             allowed &= {only} if isinstance(only, str) else set(only)
         for path, value in other._values.items():
             spec = other._schema.keywords.get(path)
-            if spec is not None and spec.card and spec.hdu in allowed and path not in _NOT_UPDATED:
+            if spec is None or not spec.card or spec.hdu not in allowed or path in _NOT_UPDATED:
+                continue
+            if self._has_place_for(path):
                 self._set(path, _copied(value))
         if extra_fits:
             for hdu, cards in other._extra_cards.items():
@@ -409,7 +438,7 @@ class DataModel(Metadata, Checking, Inspecting):
         """Everything that is stored as ``{dotted path: value}``; elements of lists one by one."""
         flat = {}
         for path, value in self._values.items():
-            flat.update(_flattened(path, value))
+            flat.update(flattened(path, value))
         if include_arrays:
             flat |= {name: getattr(self, name) for name in self._slots}
         return flat
@@ -422,20 +451,21 @@ class DataModel(Metadata, Checking, Inspecting):
             if isinstance(value, simple):
                 found[path] = value
             else:
-                found.update((name, item) for name, item in _flattened(path, value) if isinstance(item, simple))
+                found.update((name, item) for name, item in flattened(path, value) if isinstance(item, simple))
         return found
 
     # ---- checks and files ----
 
     def prepare_to_save(self, path):
         """Give the metadata the values that go with saving under a name, and check the model."""
+        self.on_save(path)
         self._values["meta.filename"] = Path(path).name
         self._values["meta.model_type"] = self._name_in_files()
         self._values["meta.date"] = _now()
         problem = self._invalid_values()
         is_asdf = Path(path).suffix == ".asdf"
         if problem and (self._switches.strict_validation or not is_asdf):
-            raise InvalidMetadataError(problem)
+            raise invalid_metadata(problem)
         if problem:
             warnings.warn(problem, ValidationWarning, stacklevel=3)
         self.check_shapes({})
@@ -550,14 +580,3 @@ def _leaves(tree, prefix=""):
             yield from _leaves(value, path + ".")
         else:
             yield path, value
-
-
-def _flattened(path, value):
-    if isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _flattened(f"{path}.{index}", item)
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            yield from _flattened(f"{path}.{name}", item)
-    else:
-        yield path, value

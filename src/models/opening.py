@@ -5,11 +5,15 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
+
 from upramp.models import classes
+from upramp.models._asdf_document import TaggedValue
 from upramp.models._asdf_file import AsdfSource
+from upramp.models._metadata import flattened, nested
 from upramp.models.model import OTHER_NAMES, DataModel, source_of
 
-__all__ = ["NoTypeWarning", "open", "ramp_class"]
+__all__ = ["NoTypeWarning", "open", "ramp_class", "read_metadata"]
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +43,7 @@ class NoTypeWarning(UserWarning):
     """A file does not say which model it is; one was chosen by what it holds."""
 
 
-def open(init, guess=True):
+def open(init, guess=True, **options):
     """Open a file as the data model that it is.
 
     Parameters
@@ -49,6 +53,8 @@ def open(init, guess=True):
         contents.
     guess : bool
         Whether to choose by contents when DATAMODL is absent or names a model that is not known here.
+    **options
+        For the class: ``strict_validation`` and the like.
 
     Returns
     -------
@@ -67,16 +73,59 @@ def open(init, guess=True):
         `init` is something else; the class cannot be determined.
     """
     if isinstance(init, DataModel):
-        return type(init)(init)
+        return type(init)(init, **options)
     if "stdatamodels" in sys.modules:
         from upramp.models.peer import from_peer, is_peer
 
         if is_peer(init):
             return from_peer(init)
     if not isinstance(init, (str, Path)):
-        raise TypeError(f"cannot open a {type(init).__name__}; expected a file name or a model")
+        raise TypeError(
+            f"Unsupported type for init argument to open: {type(init).__name__}; expected a file name or a model"
+        )
     file = source_of(init)
-    return _class_of(file, guess)(file)
+    return _class_of(file, guess)(file, **options)
+
+
+def read_metadata(path, model_type=None, flatten=True):
+    """The metadata of a file: what the cards and the ASDF document hold, without arrays and objects (a WCS).
+
+    Parameters
+    ----------
+    path : str or Path
+    model_type : str, optional
+        Name of the model whose schema tells what the cards mean. Default: DATAMODL, else by contents.
+    flatten : bool
+        ``{"meta.instrument.name": "MIRI"}``, with elements of lists one by one; otherwise nested dictionaries.
+
+    Returns
+    -------
+    dict
+        The logs of the steps are one text, ``cal_logs``.
+
+    Raises
+    ------
+    TypeError
+        `path` is not the name of a file.
+    ValueError
+        There is no model of that name; or as for `open`.
+    """
+    if not isinstance(path, (str, Path)):
+        raise TypeError(f"Input must be a file path, not a {type(path).__name__}")
+    if model_type is not None and _class_named(model_type) is None:
+        raise ValueError(f"Model type {model_type} not found. There are {', '.join(sorted(DataModel.classes))}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NoTypeWarning)
+        model = (_class_named(model_type) or open)(path)
+    values, lines = {}, []
+    for name, value in model._values.items():
+        if name.startswith("cal_logs."):
+            lines += value if isinstance(value, list) else [value]
+        elif not isinstance(value, (TaggedValue, np.ndarray)):
+            values[name] = value
+    if lines:
+        values["cal_logs"] = "".join(f"{line}\n" for line in lines)
+    return dict(item for pair in values.items() for item in flattened(*pair)) if flatten else nested(values)
 
 
 def ramp_class(init):
@@ -97,18 +146,16 @@ def ramp_class(init):
 
 
 def _class_of(file, guess):
-    if isinstance(file, AsdfSource):
-        return _class_named(file.model_type) or DataModel
-    header = file.hdus[0].header
-    name = header.get("DATAMODL")
+    is_asdf = isinstance(file, AsdfSource)
+    name = file.model_type if is_asdf else file.hdus[0].header.get("DATAMODL")
     known = _class_named(name)
     if known is not None:
         return known
     if not guess:
         raise TypeError(f"{file.path}: DATAMODL is {name!r}, which names no model, and guessing was not allowed")
-    chosen = _class_by_contents(file, header)
+    chosen = DataModel if is_asdf else _class_by_contents(file, file.hdus[0].header)
     warnings.warn(
-        f"{file.path.name}: DATAMODL is {name!r}; opened as {chosen.__name__} by what it holds",
+        f"{file.path.name}: DATAMODL is {name!r}, model_type not found; opened as {chosen.__name__} by what it holds",
         NoTypeWarning,
         stacklevel=3,
     )

@@ -89,7 +89,7 @@ def to_peer(model):
         if value is not None:
             setattr(made, array, _with_byte_strings(value))
     for line in model.history:
-        made.add_history_entry(line)
+        made.add_history_entry(str(line))
     extra = model.extra_fits.instance
     if extra:
         made._instance["extra_fits"] = extra

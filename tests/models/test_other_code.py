@@ -1,0 +1,226 @@
+"""Code that was written for the models of the reference pipeline: own classes, hooks, history, errors."""
+
+import io
+
+import asdf
+import numpy as np
+import pytest
+import yaml
+from asdf.exceptions import ValidationError
+from astropy.io import fits
+
+from upramp import models
+from upramp.errors import InvalidMetadataError
+
+CORE = "http://upramp.test/schemas/names"
+TALLY = {
+    "id": "http://upramp.test/schemas/tally",
+    "allOf": [
+        {"$ref": "names"},
+        {"$ref": "http://stsci.edu/schemas/jwst_datamodel/core.schema"},
+        {
+            "type": "object",
+            "properties": {
+                "meta": {
+                    "type": "object",
+                    "properties": {
+                        "observer": {
+                            "type": "object",
+                            "properties": {"name": {"type": "string"}},
+                            "required": ["name"],
+                        },
+                    },
+                },
+                "tally": {"title": "Counts", "datatype": "float32", "ndim": 2, "default": 3.0},
+                "data": {"title": "Values", "fits_hdu": "SCI", "datatype": "float32", "ndim": 2, "default": 0.0},
+            },
+        },
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def tally_model():
+    names = {"properties": {"meta": {"properties": {"nickname": {"type": "string", "default": "none"}}}}}
+    texts = {CORE: yaml.safe_dump(names), TALLY["id"]: yaml.safe_dump(TALLY)}
+    with asdf.config_context() as config:
+        config.add_resource_mapping({uri: text.encode() for uri, text in texts.items()})
+
+        class TallyModel(models.JwstDataModel):
+            schema_url = TALLY["id"]
+
+            def get_primary_array_name(self):
+                return "tally"
+
+            def on_init(self, init):
+                super().on_init(init)
+                self.meta.made = True
+
+            def on_save(self, path=None):
+                super().on_save(path)
+                self.meta.saved = True
+
+        yield TallyModel
+
+
+def test_a_schema_that_is_registered_with_asdf(tally_model):
+    model = tally_model((2, 3))
+    assert model.shape == (2, 3)
+    assert (model.tally == 3).all()
+    assert model.data is None
+    assert model.get_default("data").shape == (2, 3)
+    assert model.meta.nickname is None
+    assert model.meta.get_default("nickname") == "none"
+    assert model.meta.get_default("observer") == {}
+    with pytest.raises(AttributeError, match="nosuch"):
+        model.meta.get_default("nosuch")
+    model.meta.instrument.name = "MIRI"
+
+
+def test_hooks_and_names_that_must_be_there(tally_model, tmp_path):
+    model = tally_model((2, 3))
+    assert model.meta.made
+    with pytest.raises(ValidationError, match="'name' is a required property"):
+        model.save(tmp_path / "x.fits")
+    assert not list(tmp_path.iterdir())
+    model.meta.observer.name = "Hooke"
+    model.save(tmp_path / "x.fits")
+    assert model.meta.saved
+
+
+@pytest.mark.parametrize("suffix", ["fits", "asdf"])
+def test_arrays_without_hdu(tally_model, tmp_path, suffix):
+    path = tmp_path / f"x.{suffix}"
+    model = tally_model(np.arange(6.0).reshape(2, 3))
+    model.meta.observer.name = "Hooke"
+    model["free"] = np.arange(400, dtype=np.uint16)
+    model.save(path)
+    with tally_model(path) as read:
+        assert read.tally.dtype == np.float32
+        np.testing.assert_array_equal(read.tally, model.tally)
+        np.testing.assert_array_equal(read["free"], np.arange(400))
+    if suffix == "fits":
+        with fits.open(path) as hdus:
+            assert [hdu.name for hdu in hdus] == ["PRIMARY", "ASDF"]
+            with asdf.open(io.BytesIO(hdus["ASDF"].data.tobytes())) as document:
+                np.testing.assert_array_equal(document["tally"], model.tally)
+
+
+def test_groups_that_are_required_and_absent(tally_model):
+    with pytest.warns(models.ValidationWarning, match="'name' is a required property"):
+        tally_model().validate()
+
+
+def test_invalid_values_are_errors_of_asdf_too(tmp_path):
+    strict = models.ImageModel((2, 2), strict_validation=True)
+    for error in (ValidationError, InvalidMetadataError, ValueError):
+        with pytest.raises(error, match="'HUBBLE'"):
+            strict.meta.instrument.name = "HUBBLE"
+    image = models.ImageModel((2, 2), validate_on_assignment=False)
+    image.meta.instrument.name = "HUBBLE"
+    with pytest.warns(models.ValidationWarning, match="'HUBBLE'"):
+        image.validate()
+    with pytest.raises(ValidationError, match="'HUBBLE'"):
+        image.save(tmp_path / "x.fits")
+    with pytest.warns(models.ValidationWarning):
+        image.save(tmp_path / "x.asdf")
+    with pytest.raises(ValidationError), models.open(tmp_path / "x.asdf", strict_validation=True):
+        pass
+
+
+def test_a_group_takes_no_number():
+    image = models.ImageModel()
+    image.meta.exposure.nints = 3
+    with pytest.warns(models.ValidationWarning, match="group of metadata"):
+        image.meta.exposure = "long"
+    assert image.meta.exposure.nints == 3
+
+
+def test_history_as_entries(tmp_path):
+    image = models.ImageModel((2, 2))
+    image.history.append("flat fielded")
+    image.history.append({"description": "by hand", "time": "late"})
+    image.history.extend(["twice"])
+    assert image.history[0]["description"] == "flat fielded"
+    assert [entry["description"] for entry in image.history] == ["flat fielded", "by hand", "twice"]
+    assert image.history == ["flat fielded", "by hand", "twice"]
+    assert image.history == [{"description": text} for text in ("flat fielded", "by hand", "twice")]
+    assert image.history != ["flat fielded"]
+    image.history[1] = "by machine"
+    del image.history[2]
+    image.save(tmp_path / "x.fits")
+    with fits.open(tmp_path / "x.fits") as hdus:
+        assert list(hdus[0].header["HISTORY"]) == ["flat fielded", "by machine"]
+    image.save(tmp_path / "x.asdf")
+    with asdf.open(tmp_path / "x.asdf") as document:
+        assert [entry["description"] for entry in document["history"]["entries"]] == ["flat fielded", "by machine"]
+
+
+def test_models_are_equal_where_their_arrays_are_the_same():
+    image = models.ImageModel(np.ones((2, 2)))
+    other = image.copy()
+    assert image != other
+    other.data = image.data
+    assert image == other
+    other.meta.telescope = "JWST"
+    assert image != other
+    assert models.ImageModel() != 3
+    assert "data" in image
+    assert "meta.telescope" not in image
+    assert "err" not in image
+
+
+def test_further_properties():
+    image = models.ImageModel((2, 3), strict_validation=True)
+    image.add_schema_entry("meta.mine.colour", {"enum": ["red", "blue"]})
+    assert image.meta.mine.colour is None
+    image.meta.mine.colour = "red"
+    with pytest.raises(InvalidMetadataError, match="green"):
+        image.meta.mine.colour = "green"
+    image.extend_schema({"properties": {"extra": {"datatype": "int16", "default": 7}}})
+    assert image.get_default("extra").tolist() == [[7, 7, 7], [7, 7, 7]]
+    assert not hasattr(models.ImageModel().meta, "mine")
+
+
+def test_update_leaves_groups_out_that_the_model_does_not_have():
+    image = models.ImageModel()
+    image.add_schema_entry("meta.mine.colour", {"type": "string", "fits_keyword": "COLOUR"})
+    image.meta.mine.colour, image.meta.telescope = "red", "JWST"
+    other = models.ImageModel()
+    other.update(image)
+    assert other.meta.telescope == "JWST"
+    assert not hasattr(other.meta, "mine")
+
+
+@pytest.mark.parametrize("suffix", ["fits", "asdf"])
+def test_metadata_of_a_file(tmp_path, suffix):
+    image = models.ImageModel((2, 2))
+    image.meta.instrument.name = "MIRI"
+    image.meta.mine = [1, {"a": 2}]
+    image.cal_logs = {"jump": ["one", "two"], "ramp_fit": ["three"]}
+    path = image.save(tmp_path / f"x.{suffix}")
+    flat = models.read_metadata(str(path))
+    assert flat["meta.instrument.name"] == "MIRI"
+    assert flat["meta.filename"] == path.name
+    assert flat["meta.mine.1.a"] == 2
+    assert flat["cal_logs"] == "one\ntwo\nthree\n"
+    assert "data" not in flat
+    tree = models.read_metadata(path, flatten=False)
+    assert tree["meta"]["instrument"] == {"name": "MIRI"}
+    with pytest.raises(ValueError, match="NoSuchModel not found"):
+        models.read_metadata(path, model_type="NoSuchModel")
+    with pytest.raises(TypeError):
+        models.read_metadata(image)
+
+
+def test_names_of_types():
+    with pytest.raises(ValueError, match='"meta" has no datatype'):
+        models.ImageModel().get_dtype("meta")
+    with pytest.raises(AttributeError, match='no attribute "nosuch"'):
+        models.ImageModel().get_default("nosuch")
+    assert str(models.ImageModel()) == "<ImageModel>"
+    assert models.ReferenceFileModel is models.ReferenceModel
+    ramp = models.SuperstripeRampModel((4, 2, 3, 3))
+    assert ramp.get_default("pixeldq") is None
+    ramp.meta.subarray.num_superstripe = 2
+    assert ramp.get_default("pixeldq").shape == (2, 3, 3)
