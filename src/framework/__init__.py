@@ -2,9 +2,16 @@
 
 from importlib import import_module
 
-__all__ = ["LinearPipeline", "Pipeline", "Step", "product_name"]
+__all__ = ["LinearPipeline", "Pipeline", "Step", "product_name", "query_step_status", "record_step_status"]
 
-_HOMES = {"LinearPipeline": "linear_pipeline", "Pipeline": "pipeline", "Step": "step", "product_name": "saving"}
+_HOMES = {
+    "LinearPipeline": "linear_pipeline",
+    "Pipeline": "pipeline",
+    "Step": "step",
+    "product_name": "saving",
+    "query_step_status": "status",
+    "record_step_status": "status",
+}
 
 
 def __getattr__(name):

@@ -9,6 +9,7 @@ from upramp.framework import config, specs
 from upramp.framework.classes import full_name
 from upramp.framework.references import (
     NOT_APPLICABLE,
+    OBSERVATORY,
     ReferenceFinder,
     crds_parameters,
     override_name,
@@ -160,7 +161,7 @@ class Configurable:
         return layers, name
 
     @classmethod
-    def get_config_from_reference(cls, dataset, disable=None):
+    def get_config_from_reference(cls, dataset, disable=None, crds_observatory=None):
         """Parameters that CRDS has for an exposure.
 
         Parameters
@@ -169,12 +170,16 @@ class Configurable:
             The exposure, or its metadata as `upramp.framework.references.crds_parameters` gives them.
         disable : bool, optional
             Do not ask. Default: as the environment variable STPIPE_DISABLE_CRDS_STEPPARS says.
+        crds_observatory : str, optional
+            Accepted where it is ``"jwst"``, the only one there is.
 
         Returns
         -------
         dict
             Those of sub-steps below ``steps``; empty when there are none.
         """
+        if crds_observatory not in (None, OBSERVATORY):
+            raise ValueError(f"Need a valid name for crds_observatory: {crds_observatory!r} is not {OBSERVATORY!r}")
         if steppars_disabled() if disable is None else disable:
             return {}
         metadata = dataset if isinstance(dataset, dict) else _metadata_for_parameters(dataset)
@@ -218,7 +223,10 @@ class Configurable:
             Also those that the base classes define.
         """
         spec = specs.merged_spec(type(self)) if full_spec else specs.own_spec(type(self))
-        return {key: getattr(self, key) for key in spec if key != "steps"}
+        values = {key: getattr(self, key) for key in spec if key != "steps"}
+        if "input_dir" in values:
+            values["input_dir"] = self.search_attr("input_dir", "")
+        return values
 
     def update_pars(self, pars):
         """Set parameters; unknown names are ignored."""

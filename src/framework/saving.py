@@ -32,7 +32,7 @@ class Saving:
             self._input_filename, folder = _filename(first), ""
         elif isinstance(first, str | Path):
             self._input_filename, folder = str(first), os.path.dirname(first)  # noqa: PTH120 - '' stays ''
-        if folder is not None and self.search_attr("input_dir") is None:
+        if folder is not None and self._owner_of_input_dir() is None:
             self.input_dir, self._input_dir_is_derived = folder, True
 
     def make_input_path(self, name):
@@ -40,13 +40,17 @@ class Saving:
 
         Where that was not given but is the folder of the input, a file in the current folder comes first.
         """
-        path, folder = Path(name), self.search_attr("input_dir")
-        if folder is None or path.parent != Path():
+        path, owner = Path(name), self._owner_of_input_dir()
+        if owner is None or path.parent != Path():
             return path
+        return path if owner._input_dir_is_derived and path.exists() else _expanded(owner.input_dir) / path
+
+    def _owner_of_input_dir(self):
+        """The step, this one or one around it, whose ``input_dir`` counts; None where there is none (or '')."""
         owner = self
-        while owner.input_dir is None:
+        while owner is not None and not owner.input_dir:
             owner = owner.parent
-        return path if owner._input_dir_is_derived and path.exists() else _expanded(folder) / path
+        return owner
 
     def default_suffix(self):
         """Suffix of output files when none is given."""

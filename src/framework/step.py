@@ -318,7 +318,8 @@ class Step(Configurable, Lookup, Saving):
             Model class to open a file with, or to make from a model of another class; whether header and arrays of
             the file agree is not checked then.
         open_as_ramp : bool
-            The same with the class of ramps: GuiderRawModel for guide stars, else RampModel.
+            The same with the class of ramps: GuiderRawModel for guide stars, SuperstripeRampModel for superstripe
+            readouts, else RampModel.
         make_copy : bool, optional
             Copy in any case, or in none.
         open_models : bool
@@ -362,7 +363,7 @@ class Step(Configurable, Lookup, Saving):
 
         model = data if is_model(data) else self.open_model(data)
         guides = str(model.meta.exposure.type).startswith(("FGS_ID", "FGS_ACQ", "FGS_TRACK", "FGS_FINEGUIDE"))
-        found = models.GuiderRawModel if guides else models.RampModel
+        found = models.GuiderRawModel if guides else models.ramp_class(model)
         if model is data and isinstance(model, models.Level1bModel):
             raise self._incompatible(model, found)
         return found

@@ -20,7 +20,7 @@ class ExtraHdu:
 
     Attributes
     ----------
-    header : list of (keyword, value, comment)
+    header : list of [keyword, value, comment]
     data : ndarray or None
     """
 
@@ -52,10 +52,10 @@ class ExtraFits:
     def __getitem__(self, name):
         cards = self._model._extra_cards.get(name)
         if cards is not None:
-            return ExtraHdu(cards)
+            return ExtraHdu([list(card) for card in cards])
         for hdu in self._model._extra_hdus:
             if hdu.name == name:
-                return ExtraHdu([tuple(card) for card in _cards_of(hdu)], _data_of(hdu))
+                return ExtraHdu([list(card) for card in _cards_of(hdu)], _data_of(hdu))
         raise KeyError(name)
 
     def __getattr__(self, name):
@@ -89,7 +89,7 @@ class ExtraFits:
         tree = {}
         for name in self._names():
             hdu = self[name]
-            tree[name] = {"header": [list(card) for card in hdu.header]}
+            tree[name] = {"header": hdu.header}
             if hdu.data is not None:
                 tree[name]["data"] = hdu.data
         return tree

@@ -9,6 +9,7 @@ datatype        element type of an array; a list of ``{name, datatype, unit}`` m
                 with a ``default`` may be absent; an empty list is a table of any columns
 allow_extra_columns  a table may have further columns
 raw_datatype    element type in which files of an earlier stage hold the array; `mapped` gives it as it lies
+tag             an object of the asdf library, such as a WCS, and no number, text or array
 ndim, max_ndim  exact and largest number of dimensions of an array
 axes            names of the axes; arrays of a model agree in the length of an axis of the same name
 default         fill value of an array that is asked for before it was set
@@ -38,6 +39,7 @@ __all__ = ["ArraySpec", "KeywordSpec", "Schema", "load_schema"]
 PRIMARY = "PRIMARY"
 _SUFFIXES = (".yaml", ".yml")
 _PEER_SCHEMAS = "http://stsci.edu/schemas/jwst_datamodel/"  # of the reference pipeline; ours mean the same
+_NO_OBJECTS = (str, int, float, complex, list, np.ndarray)
 _OBJECTS = ("http://stsci.edu/schemas/asdf", "asdf://")  # schemas of what the asdf library makes of its tags
 _OTHER_NAMES = {"referencefile": "reference", "subarray": "reference_subarray"}
 _PYTHON_TYPES = {
@@ -78,6 +80,8 @@ class KeywordSpec:
         """
         if not self.fragment:
             return None
+        if "tag" in self.fragment:
+            return f"it is no object of the kind {self.fragment['tag']}" if isinstance(value, _NO_OBJECTS) else None
         types, allowed, plain = self._quick
         is_plain = types is not None and type(value) in types and plain
         if is_plain and (allowed is None or value in allowed):
@@ -194,7 +198,7 @@ class Schema:
                     hdu=child.get("fits_hdu", PRIMARY),
                     title=child.get("title", ""),
                     section=section,
-                    fragment={k: child[k] for k in ("type", "enum", "anyOf", "pattern", "items") if k in child},
+                    fragment={k: child[k] for k in ("type", "enum", "anyOf", "pattern", "items", "tag") if k in child},
                     default=child.get("default"),
                 )
 

@@ -62,8 +62,12 @@ def _native_rows(hdu):
         if code not in _CODES or header.get(f"TSCAL{number}", 1) != 1 or zero not in (0, _OFFSETS.get(code)):
             return _rows_by_astropy(hdu)
         count = int(repeat or 1)
-        shape = () if code == "A" or count == 1 else _column_shape(header.get(f"TDIM{number}"), count)
-        layout.append((name, f">S{count}" if code == "A" else f">{_CODES[code]}", shape))
+        tdim = header.get(f"TDIM{number}")
+        if code == "A":  # of strings the last axis is their width
+            *shape, count = _column_shape(tdim, count) if tdim else (count,)
+            layout.append((name, f">S{count}", tuple(shape)))
+        else:
+            layout.append((name, f">{_CODES[code]}", () if count == 1 else _column_shape(tdim, count)))
         if zero:
             offsets[name] = zero
         if code == "L":
@@ -122,6 +126,8 @@ def cast_table(rows, spec):
     ShapeError
         Columns are missing, or there are others.
     """
+    if isinstance(rows, list) and rows and isinstance(rows[0], tuple):
+        rows = _of_tuples(rows, spec)
     rows = np.asarray(rows)
     names = rows.dtype.names
     if names is None and (rows.size == 0 or (rows.ndim == 1 and rows.dtype.kind in "biuf")):
@@ -138,12 +144,28 @@ def cast_table(rows, spec):
     columns = {name: rows[found[name.lower()]] for name in spec.columns if name.lower() in found}
     columns |= {name: rows[name] for name in others}
     columns = {name: _decoded(column) for name, column in columns.items()}
-    dtype = [(name, spec.dtype[name]) for name in spec.columns]
+    dtype = [(name, _with_shape_of(spec.dtype[name], columns.get(name))) for name in spec.columns]
     dtype += [(name, columns[name].dtype.newbyteorder("="), columns[name].shape[1:]) for name in others]
     result = np.empty(rows.shape, dtype)
     for name in result.dtype.names:
         result[name] = columns[name] if name in columns else spec.column_defaults[name]
     return result
+
+
+def _of_tuples(rows, spec):
+    """Rows given as tuples in the order of the columns, whose elements may be arrays where the schema has no shape."""
+    if any(len(row) != len(spec.columns) for row in rows):
+        raise ShapeError(f"table {spec.name} has rows of {len(rows[0])} values; expected {list(spec.columns)}")
+    dtype = [
+        (name, _with_shape_of(spec.dtype[name], np.asarray([value])))
+        for name, value in zip(spec.columns, rows[0], strict=True)
+    ]
+    return np.array(rows, dtype)
+
+
+def _with_shape_of(dtype, column):
+    """The dtype of a column of the schema; the elements of one that has no shape there may be arrays."""
+    return dtype if column is None or dtype.shape else np.dtype((dtype, column.shape[1:]))
 
 
 def _decoded(column):
@@ -181,6 +203,7 @@ def table_cards(dtype, n_rows, units):
         if base.kind in "US":
             width = base.itemsize // (4 if base.kind == "U" else 1)
             cards.append((f"TFORM{number}", f"{width * (count or 1)}A", None))
+            shape = (*shape, width) if shape else ()
         else:
             cards.append((f"TFORM{number}", f"{count}{_TFORMS[base.str[1:]]}", None))
         if len(shape) > 1:

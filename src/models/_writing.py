@@ -49,7 +49,7 @@ def write_file(model, path):
     """Write a model to ``path``, atomically."""
     with replacing(path) as handle:
         parts = compose_parts(model)
-        if model.writes_asdf:
+        if model.writes_asdf and not getattr(model, "_no_asdf_extension", False):  # as classes of users say it
             parts.append(asdf_part(model, parts))
         for part in parts:
             handle.write(part.header)

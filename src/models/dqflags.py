@@ -2,7 +2,7 @@
 
 from enum import IntFlag
 
-__all__ = ["GroupDQ", "PixelDQ", "group", "pixel"]
+__all__ = ["GroupDQ", "PixelDQ", "dqflags_to_mnemonics", "group", "pixel"]
 
 
 class PixelDQ(IntFlag):
@@ -54,6 +54,23 @@ class GroupDQ(IntFlag):
     PERSISTENCE = 1 << 5
     AD_FLOOR = 1 << 6
     CHARGELOSS = 1 << 7
+
+
+def dqflags_to_mnemonics(dqflags, mnemonic_map):
+    """Names of the flags that are set.
+
+    Parameters
+    ----------
+    dqflags : int
+        Flags of one pixel or group.
+    mnemonic_map : dict of str to int
+        `pixel` or `group`.
+
+    Returns
+    -------
+    set of str
+    """
+    return {name for name, value in mnemonic_map.items() if int(dqflags) & value}
 
 
 # The same by name, as plain numbers: ``dqflags.pixel["JUMP_DET"]``.

@@ -51,6 +51,8 @@ class DataModel(Metadata, Checking, Inspecting):
         A schema instead of that of the class, see `load_schema`.
     pass_invalid_values, strict_validation, validate_on_assignment : bool, optional
         See `Switches`; default is what the environment says.
+    validate_arrays, ignore_missing_extensions, ignore_unrecognized_tag : bool, optional
+        Accepted as by the models of the reference pipeline: arrays are always checked, the rest is always ignored.
     **arrays : ndarray
         Other arrays by name; not together with a file or a model. Flags given with their table (``dq`` and ``dq_def``)
         are translated to standard flags.
@@ -88,6 +90,9 @@ class DataModel(Metadata, Checking, Inspecting):
         pass_invalid_values=None,
         strict_validation=None,
         validate_on_assignment=None,
+        validate_arrays=None,
+        ignore_missing_extensions=None,
+        ignore_unrecognized_tag=None,
         **arrays,
     ):
         self._schema = load_schema((self.schema_url or self.schema_name) if schema is None else schema)
@@ -117,6 +122,7 @@ class DataModel(Metadata, Checking, Inspecting):
             self.dq = DQTable(self.dq_def, type(self).__name__).to_standard(self.dq)
         self._values["meta.model_type"] = self._name_in_files()
         self._values.setdefault("meta.date", _now())
+        self._has_automatic = self.shape is not None
         self.on_init(init)
 
     def on_init(self, init):
@@ -149,7 +155,8 @@ class DataModel(Metadata, Checking, Inspecting):
             init.read_into(self)
             self._note_source(init)
         elif hasattr(init, "writeto"):  # an HDUList; astropy need not be imported to see it
-            read_into(self, FitsFile.of_hdulist(init))
+            if len(init):
+                read_into(self, FitsFile.of_hdulist(init))
         elif isinstance(init, DataModel):
             self._adopt(init)
         elif isinstance(init, dict):
@@ -387,6 +394,7 @@ class DataModel(Metadata, Checking, Inspecting):
         new._slots = {name: slot.copy() for name, slot in self._slots.items()}
         new._extra_cards = {hdu: list(cards) for hdu, cards in self._extra_cards.items()}
         new._extra_hdus, new._history = list(self._extra_hdus), History(self._history)
+        new._has_automatic = self._has_automatic
         return new
 
     def __deepcopy__(self, memo):
@@ -440,8 +448,8 @@ class DataModel(Metadata, Checking, Inspecting):
         for path, value in self._values.items():
             flat.update(flattened(path, value))
         if include_arrays:
-            flat |= {name: getattr(self, name) for name in self._slots}
-        return flat
+            return flat | {name: getattr(self, name) for name in self._slots}
+        return {path: value for path, value in flat.items() if not isinstance(value, np.ndarray)}
 
     def get_crds_parameters(self):
         """The scalars of the metadata by path: what references are chosen by."""

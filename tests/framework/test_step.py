@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import upramp
+from upramp import models
 from upramp.errors import ConfigError, ReferenceFileError
-from upramp.framework import Step
+from upramp.framework import Step, query_step_status, record_step_status
 from upramp.models import ImageModel
 
 
@@ -401,3 +402,24 @@ def test_the_folder_of_the_input_is_known_to_the_step(tiny, exposure):
     step = tiny.AddStep(input_dir="elsewhere")
     step.run(ImageModel(exposure))
     assert step.input_dir == "elsewhere"
+
+
+def test_status_of_steps_by_hand():
+    ramps = [models.RampModel(), models.RampModel()]
+    record_step_status(ramps, "jump")
+    record_step_status(ramps[1], "mine", success=False)
+    record_step_status(ramps[0], "ramp_fit", status="SKIPPED")
+    assert [query_step_status(ramps, "jump"), query_step_status(ramps[1], "mine")] == ["COMPLETE", "FAILED"]
+    assert query_step_status(ramps[0], "ramp_fit") == "SKIPPED"
+    assert query_step_status(ramps[0], "refpix") == query_step_status(ramps[0], "nosuch") == "NOT SET"
+    with pytest.raises(ValueError, match="DONE not in allowed values"):
+        record_step_status(ramps, "jump", status="DONE")
+
+
+def test_input_dir_is_empty_while_not_given(tiny, tmp_path):
+    (tmp_path / "far").mkdir()
+    step = tiny.AddStep()
+    assert step.get_pars()["input_dir"] == ""
+    step.input_dir = ""
+    step.set_primary_input(str(tmp_path / "far" / "x.fits"))
+    assert step.make_input_path("y.fits") == tmp_path / "far" / "y.fits"

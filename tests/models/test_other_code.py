@@ -10,7 +10,7 @@ from asdf.exceptions import ValidationError
 from astropy.io import fits
 
 from upramp import models
-from upramp.errors import InvalidMetadataError
+from upramp.errors import InvalidMetadataError, ShapeError
 
 CORE = "http://upramp.test/schemas/names"
 TALLY = {
@@ -224,3 +224,85 @@ def test_names_of_types():
     assert ramp.get_default("pixeldq") is None
     ramp.meta.subarray.num_superstripe = 2
     assert ramp.get_default("pixeldq").shape == (2, 3, 3)
+
+
+def test_options_of_the_other_models_are_taken(tmp_path):
+    options = {"validate_arrays": True, "ignore_missing_extensions": False, "ignore_unrecognized_tag": True}
+    image = models.ImageModel((2, 2), strict_validation=True, **options)
+    assert set(image.instance) == {"data", "meta"}
+    path = image.save(tmp_path / "x.fits")
+    assert models.open(path, **options).shape == (2, 2)
+
+
+def test_what_is_no_wcs():
+    image = models.ImageModel()
+    for value in (1, np.ones(3), "TAN"):
+        with pytest.warns(models.ValidationWarning, match="no object of the kind wcs"):
+            image.meta.wcs = value
+    assert image.meta.wcs is None
+    thing = object()
+    image.meta.wcs = thing
+    assert image.meta.wcs is thing
+
+
+def test_automatic_arrays_count_from_the_beginning():
+    flat = models.FlatModel((2, 2))
+    assert flat.hasattr("dq") and "err" in flat
+    later = models.FlatModel()
+    later.data = np.ones((2, 2))
+    assert "dq" not in later
+
+
+def test_tables_from_tuples(tmp_path):
+    rows = [(0, 1, "DO_NOT_USE", "never"), (1, 2, "DEAD", "no signal")]
+    flat = models.FlatModel(data=np.ones((2, 2)), dq_def=rows)
+    assert flat.dq_def["NAME"].tolist() == ["DO_NOT_USE", "DEAD"]
+    with models.FlatModel(flat.save(tmp_path / "flat.fits")) as read:
+        assert read.dq_def["VALUE"].tolist() == [1, 2]
+    with pytest.raises(ShapeError, match="rows of 3 values"):
+        flat.dq_def = [row[:3] for row in rows]
+
+
+def test_columns_whose_elements_are_arrays(tmp_path):
+    dtype = models.Level1bModel().get_dtype("moving_target")
+    rows = np.zeros(1, [(name, dtype[name], 4) for name in dtype.names if name != "mt_v2"])
+    rows["mt_v3"] = [[1, 2, 3, 4]]
+    raw = models.Level1bModel()
+    raw.moving_target = rows
+    assert raw.moving_target["mt_v3"].shape == (1, 4)
+    assert np.isnan(raw.moving_target["mt_v2"]).all()
+    with models.Level1bModel(raw.save(tmp_path / "x.fits")) as read:
+        assert read.moving_target["mt_v3"].tolist() == [[1, 2, 3, 4]]
+        assert read.moving_target["time"].shape == (1, 4)
+    with fits.open(tmp_path / "x.fits") as hdus:
+        assert hdus["MOVING_TARGET_POSITION"].data["time"].shape == (1, 4)
+
+
+def test_cards_that_nobody_knows_are_lists(tmp_path):
+    path = models.ImageModel((2, 2)).save(tmp_path / "x.fits")
+    fits.setval(path, "FOO", value="BAR")
+    assert models.open(path).extra_fits.PRIMARY.header == [["FOO", "BAR", ""]]
+
+
+def test_flat_dictionaries_without_arrays():
+    image = models.ImageModel((2, 2))
+    image["free"] = np.ones(3)
+    assert "free" in image.to_flat_dict()
+    assert not {"free", "data"} & set(image.to_flat_dict(include_arrays=False))
+
+
+def test_a_class_without_asdf_extension(tmp_path):
+    class Bare(models.ImageModel):
+        def __init__(self, init=None, **options):
+            super().__init__(init, **options)
+            self._no_asdf_extension = True
+
+    with fits.open(Bare((2, 2)).save(tmp_path / "x.fits")) as hdus:
+        assert "ASDF" not in hdus
+
+
+def test_names_of_flags():
+    flags = models.dqflags
+    assert flags.dqflags_to_mnemonics(np.uint32(7), flags.pixel) == {"DO_NOT_USE", "SATURATED", "JUMP_DET"}
+    assert flags.dqflags_to_mnemonics(0, flags.group) == set()
+    assert models.ImageModel(fits.HDUList()).shape is None

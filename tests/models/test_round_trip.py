@@ -82,7 +82,7 @@ def test_card_order_and_sections(nircam_uncal, tmp_path):
 
 def test_extra_cards_hdus_and_history(dark_file, tmp_path):
     model = models.DarkModel(dark_file)
-    assert ("SCA_ID", 491) in [card[:2] for card in model.extra_fits.PRIMARY.header]
+    assert ["SCA_ID", 491] in [card[:2] for card in model.extra_fits.PRIMARY.header]
     assert [hdu.name for hdu in model.extra_hdus] == ["UNC"]
     lines = len(model.history)
     model.add_history_entry("one more")
