@@ -15,7 +15,6 @@ from upramp.kernels import corrections as c
 from upramp.kernels._bits import as_bits, decode_raw_tile
 from upramp.kernels._flags import BAD_REF_PIXEL, DO_NOT_USE
 from upramp.kernels._irs2_layout import DETECTORS, LINES, ROWS, science_rows
-from upramp.kernels._jit import run_rows
 from upramp.kernels._layout import ShapeError
 from upramp.kernels.irs2 import (
     correct_integration,
@@ -83,6 +82,28 @@ def _scratch(shape):
         return np.frombuffer(mmap.mmap(file.fileno(), size), np.float32).reshape(shape)
 
 
+class _Samples:
+    """The samples of an integration less the superbias, as they are asked for."""
+
+    def __init__(self, raw, ngroups, integration, bias):
+        first = integration * ngroups
+        self._bits, self._scale, self._bias = raw.samples.bits[first : first + ngroups], raw.scale, bias
+        self._source = raw.samples._replace(interleaved=0)
+        self._groups = [self._source._replace(bits=bits[np.newaxis]).record() for bits in self._bits]
+
+    def load(self, rows, group, first, last):
+        """Image rows first ... last - 1 of a group."""
+        decode_raw_tile(rows[np.newaxis, np.newaxis], self._groups[group], 1, self._scale, first, 0)
+        np.subtract(rows, self._bias[first:last], out=rows)
+
+    def read(self, rows):
+        """Some image rows of all groups: (ngroup, len(rows), 2048) float32."""
+        bits = self._bits[:, rows]
+        out = np.empty((1, *bits.shape), np.float32)
+        decode_raw_tile(out, self._source._replace(bits=bits).record(), len(bits), self._scale, 0, 0)
+        return out[0] - self._bias[rows]
+
+
 def correct_before_fusing(raw, chain, shape, threads=None):
     """Correct all integrations of an IRS2 readout.
 
@@ -105,33 +126,14 @@ def correct_before_fusing(raw, chain, shape, threads=None):
     flags = _pixel_flags(chain, science)
     bias = _all_rows(chain.superbias, "bias", np.float32)
     coefficients = prepare_coefficients(op.table, threads)
-    frames = np.empty((ng, ROWS, LINES), np.float32)
     bias[np.isnan(bias)] = 0
-
-    def load(integration):
-        def load_group(group, _):
-            one = raw.samples.bits[integration * ng + group :][:1]
-            source = raw.samples._replace(bits=one, interleaved=0)
-            frame = frames[group : group + 1, np.newaxis]
-            decode_raw_tile(frame, source.record(), 1, raw.scale, 0, 0)
-            np.subtract(frame, bias, out=frame)
-
-        run_rows(load_group, ng, threads=threads, block=1)
-
-    def read(_, rows):
-        return frames[:, rows]
-
+    samples = [_Samples(raw, ng, i, bias) for i in range(ni)]
     known_bad = ((flags & BAD_REF_PIXEL) != 0).any(axis=1)
-    bad = known_bad.copy()
-    for i in range(ni):
-        load(i)
-        bad |= find_bad_reference_rows(read, 1, known_bad, op.n_sigma, threads)
+    bad = find_bad_reference_rows(lambda i, rows: samples[i].read(rows), ni, known_bad, op.n_sigma, threads)
     plan = plan_replacements(bad, op.flagged_pairs, op.detector)
     corrected = _scratch(shape)
     for i in range(ni):
-        if ni > 1:
-            load(i)
-        correct_integration(corrected[i], frames, coefficients, plan, op.detector, threads)
+        correct_integration(corrected[i], samples[i].load, coefficients, plan, op.detector, threads)
     flags[bad] |= BAD_REF_PIXEL | DO_NOT_USE
     return c.ReferencePixels(
         frames=as_bits(corrected, np.float32), flags=as_bits(np.ascontiguousarray(flags[science]), np.uint32)

@@ -26,7 +26,7 @@ A NaN sample makes its group, or with it the whole integration, NaN.
 import numpy as np
 
 from upramp.kernels._flags import BAD_REF_PIXEL
-from upramp.kernels._irs2_filter import correction_spectra, prepare_coefficients
+from upramp.kernels._irs2_filter import Filter, prepare_coefficients
 from upramp.kernels._irs2_layout import (
     DETECTORS,
     LINES,
@@ -58,6 +58,7 @@ __all__ = [
 _CENTRE = np.float32((SLOTS * LINES - 1) / 2)
 _EDGE_LINES = np.array([0, 1, 2, 3, LINES - 4, LINES - 3, LINES - 2, LINES - 1])
 _REACH = 15
+_LOADED = 64  # rows that are loaded at once: they stay in the cache
 _WEIGHTS = np.sin(np.pi * np.arange(1, 2 * _REACH + 2, dtype=np.float32) / np.float32(2 * _REACH + 2))
 
 # Slot of every position of a sector in the order of reading.
@@ -172,32 +173,58 @@ def plan_replacements(bad, flagged_pairs, detector):
     return plan
 
 
-def _replace_rows(frames, plan):
+def _replaced_rows(load, group, plan):
+    """Samples of the rows that are replaced in a group: row -> (2048,) float32."""
+    replaced = {}
+
+    def row_of(row):
+        if row in replaced:
+            return replaced[row]
+        samples = np.empty((1, LINES), np.float32)
+        load(samples, group, row, row + 1)
+        return samples[0]
+
     for row, sources in plan:
         if len(sources) == 2:
-            np.multiply(frames[:, sources[0]] + frames[:, sources[1]], np.float32(0.5), out=frames[:, row])
+            replaced[row] = (row_of(sources[0]) + row_of(sources[1])) * np.float32(0.5)
         else:
-            frames[:, row] = frames[:, sources[0]] if sources else 0
+            replaced[row] = row_of(sources[0]) if sources else np.zeros(LINES, np.float32)
+    return replaced
+
+
+def _mean_of_groups(load, ngroups, plan, threads):
+    """Mean over the groups: (3200, 2048) float64."""
+    means = np.zeros((ROWS, LINES), np.float64)
+
+    def average(first, last):
+        rows, total = np.empty((last - first, LINES), np.float32), means[first:last]
+        for group in range(ngroups):
+            load(rows, group, first, last)
+            _add_rows(total, rows)
+        total /= ngroups
+
+    run_rows(average, ROWS, threads=threads, block=_LOADED)
+    if plan:
+        means[[row for row, _ in plan]] = 0
+        for group in range(ngroups):
+            for row, samples in _replaced_rows(load, group, plan).items():
+                means[row] += samples
+        means[sorted({row for row, _ in plan})] /= ngroups
+    return means
 
 
 @kernel
-def _subtract_mean_rows(first, last, frames, means, place):
-    """Subtract from rows of all groups their mean; keep it for the rows that have a place in ``means``."""
-    mean = np.empty(frames.shape[2], np.float64)
-    for r in range(first, last):
-        fill_row(mean, 0.0)
-        for g in range(frames.shape[0]):
-            row = frames[g, r]
-            for x in range(mean.size):
-                mean[x] += row[x]
-        for x in range(mean.size):
-            mean[x] /= frames.shape[0]
-        for g in range(frames.shape[0]):
-            row = frames[g, r]
-            for x in range(mean.size):
-                row[x] = row[x] - mean[x]
-        if place[r] >= 0:
-            copy_row(means[place[r]], mean)
+def _add_rows(total, rows):
+    for r in range(total.shape[0]):
+        for x in range(total.shape[1]):
+            total[r, x] += rows[r, x]
+
+
+@kernel
+def _subtract_rows(rows, means):
+    for r in range(rows.shape[0]):
+        for x in range(rows.shape[1]):
+            rows[r, x] = rows[r, x] - means[r, x]
 
 
 @kernel
@@ -243,17 +270,25 @@ def _gather(out, frame, rows, slots, places, line, backwards):
 
 
 @helper
-def _add_weighted(total, weight, row, w, shift):
-    """Add a row, moved by ``shift`` lines (circularly), times w; and w where it is not 0 to the weight."""
+def _add_weighted(total, weight, row, w):
+    """Add a row times w; and w where it is not 0 to the weight."""
+    for x in range(total.size):
+        total[x] += w * row[x]
+        weight[x] += w * np.float32(row[x] != 0)
+
+
+@helper
+def _add_shifted(total, weight, row, w, shift):
+    """The same for the row moved by ``shift`` lines, circularly: -1, 0 or 1."""
     n = row.size
-    start, stop = max(-shift, 0), n - max(shift, 0)
-    for x in range(start, stop):
-        total[x] += w * row[x + shift]
-        weight[x] += w * np.float32(row[x + shift] != 0)
-    if shift != 0:
-        x, source = (n - 1, 0) if shift > 0 else (0, n - 1)
-        total[x] += w * row[source]
-        weight[x] += w * np.float32(row[source] != 0)
+    if shift == 0:
+        _add_weighted(total, weight, row, w)
+    elif shift > 0:
+        _add_weighted(total[: n - 1], weight[: n - 1], row[1:], w)
+        _add_weighted(total[n - 1 :], weight[n - 1 :], row, w)
+    else:
+        _add_weighted(total[1:], weight[1:], row, w)
+        _add_weighted(total[:1], weight[:1], row[n - 1 :], w)
 
 
 @helper
@@ -286,34 +321,85 @@ def _fill_zeros(filled, slots, read_slot, weights):
         for j in range(-_REACH, _REACH + 1):
             source = (c + j) % SLOTS
             if read_slot[source]:
-                _add_weighted(total, weight, slots[source], weights[j + _REACH], (c + j) // SLOTS)
+                _add_shifted(total, weight, slots[source], weights[j + _REACH], (c + j) // SLOTS)
         for x in range(n):
             filled[c, x] = total[x] / weight[x] if weight[x] != 0 else np.float32(0)
 
 
 @kernel
 def _subtract_correction(out, frame, correction, means, rows, slots, places, line, backwards):
-    """Science rows of a sector: without the straight line and the correction, with their mean again."""
+    """Science rows of a sector without the straight line and the correction, but with their mean, into their places."""
     n = frame.shape[1]
     level = np.empty(n, np.float32)
     for i in range(rows.size):
         _level(level, frame[rows[i]], slots[i], line, backwards)
         for x in range(n):
             level[x] -= correction[i, x]
-        target, mean = out[places[i]], means[places[i]]
+        target, mean = out[places[i]], means[rows[i]]
         for x in range(n):
             target[x] = (level[n - 1 - x] if backwards else level[x]) + mean[x]
 
 
-def correct_integration(out, frames, coefficients, plan, detector, threads=None):
+class _Worker:
+    """Corrects one group after the other; keeps its scratch."""
+
+    def __init__(self, load, means, coefficients, plan, detector):
+        self._load, self._means, self._plan = load, means, plan
+        self._rows, self._backwards = sector_rows(detector), detector == "NRS2"
+        self._places = np.full(ROWS, -1, np.int64)
+        self._places[science_rows(detector)] = np.arange(LINES)
+        self._frame = np.empty((ROWS, LINES), np.float32)
+        self._lines = np.empty((SECTORS, 2), np.float32)
+        self._slots, self._filled = np.zeros((2, SLOTS, LINES), np.float32)
+        self._pixels = np.empty((4, REFERENCE_POSITIONS.size, LINES), np.float32)
+        self._filter = Filter(coefficients)
+
+    def _load_frame(self, group):
+        """Samples of a group without the mean of all groups."""
+        frame, means = self._frame, self._means
+        for first in range(0, ROWS, _LOADED):
+            part = slice(first, first + _LOADED)
+            self._load(frame[part], group, first, first + _LOADED)
+            _subtract_rows(frame[part], means[part])
+        for row, samples in _replaced_rows(self._load, group, self._plan).items():
+            frame[row] = samples
+            _subtract_rows(frame[row : row + 1], means[row : row + 1])
+
+    def _spectra(self):
+        """Of what is to be subtracted from the science pixels of each sector."""
+        frame, rows, lines, turned = self._frame, self._rows, self._lines, self._backwards
+        _gather(self._slots, frame, rows[0], _POSITION_SLOTS, _POSITION_SLOTS, lines[0], turned)
+        _fill_zeros(self._filled, self._slots, _READ_SLOT, _WEIGHTS)
+        order = np.arange(REFERENCE_POSITIONS.size)
+        for sector in range(4):
+            own = rows[sector + 1, REFERENCE_POSITIONS]
+            _gather(self._pixels[sector], frame, own, REFERENCE_SLOTS, order, lines[sector + 1], turned)
+        return self._filter(_lines_transform(self._filled), _lines_transform(self._pixels))
+
+    def correct(self, out, group):
+        """Corrected science pixels of a group: (2048, 2048) float32."""
+        self._load_frame(group)
+        lines, turned = self._lines, self._backwards
+        _fit_lines(lines, self._frame, self._rows, _POSITION_SLOTS, _EDGE_LINES, turned)
+        for sector, spectra in enumerate(self._spectra()):
+            correction = np.fft.irfft(spectra, LINES).astype(np.float32, copy=False)
+            own = self._rows[sector + 1, SCIENCE_POSITIONS]
+            places = self._places[own]
+            _subtract_correction(
+                out, self._frame, correction, self._means, own, SCIENCE_SLOTS, places, lines[sector + 1], turned
+            )
+
+
+def correct_integration(out, load, coefficients, plan, detector, threads=None):
     """Correct one integration.
 
     Parameters
     ----------
     out : (ngroup, 2048, 2048) float32
         Filled with the corrected science pixels [DN].
-    frames : (ngroup, 3200, 2048) float32
-        Superbias-subtracted counts [DN]; used as scratch.
+    load : callable
+        ``load(rows, group, first, last)`` fills ``rows`` with superbias-subtracted counts [DN]: the image rows first
+        ... last - 1 of a group, (last - first, 2048) float32. It is called in several threads, twice for each row.
     coefficients : Coefficients
         From `prepare_coefficients`.
     plan : list
@@ -324,38 +410,17 @@ def correct_integration(out, frames, coefficients, plan, detector, threads=None)
 
     Notes
     -----
-    Scratch: 33 MB, and 55 MB for each thread. Groups are independent of each other after the mean.
+    Scratch: 52 MB, and 85 MB for each thread. Groups are independent of each other after the mean.
     """
-    rows, science = sector_rows(detector), science_rows(detector)
-    place = np.full(ROWS, -1, np.int64)
-    place[science] = np.arange(LINES)
-    means = np.empty((LINES, LINES), np.float64)
-    backwards = detector == "NRS2"
-    _replace_rows(frames, plan)
-    run_rows(_subtract_mean_rows, ROWS, frames, means, place, threads=threads)
+    means = _mean_of_groups(load, len(out), plan, threads)
+    idle = []
 
     def correct_group(group, _):
-        frame = frames[group]
-        lines = np.empty((SECTORS, 2), np.float32)
-        _fit_lines(lines, frame, rows, _POSITION_SLOTS, _EDGE_LINES, backwards)
-        slots, filled = np.zeros((SLOTS, LINES), np.float32), np.empty((SLOTS, LINES), np.float32)
-        _gather(slots, frame, rows[0], _POSITION_SLOTS, _POSITION_SLOTS, lines[0], backwards)
-        _fill_zeros(filled, slots, _READ_SLOT, _WEIGHTS)
-        pixels = np.empty((4, REFERENCE_POSITIONS.size, LINES), np.float32)
-        for sector in range(4):
-            own = rows[sector + 1, REFERENCE_POSITIONS]
-            order = np.arange(own.size)
-            _gather(pixels[sector], frame, own, REFERENCE_SLOTS, order, lines[sector + 1], backwards)
-        spectra = correction_spectra(_lines_transform(filled), _lines_transform(pixels), coefficients)
-        correction = np.fft.irfft(spectra, LINES).astype(np.float32, copy=False)
-        for sector in range(4):
-            own = rows[sector + 1, SCIENCE_POSITIONS]
-            _subtract_correction(
-                out[group], frame, correction[sector], means, own, SCIENCE_SLOTS, place[own], lines[sector + 1],
-                backwards,
-            )  # fmt: skip
+        worker = idle.pop() if idle else _Worker(load, means, coefficients, plan, detector)
+        worker.correct(out[group], group)
+        idle.append(worker)
 
-    run_rows(correct_group, frames.shape[0], threads=threads, block=1)
+    run_rows(correct_group, len(out), threads=threads, block=1)
 
 
 def _lines_transform(rows):
@@ -370,7 +435,7 @@ def correct_interleaved(
     Parameters
     ----------
     data : (nint, ngroup, 3200, 2048) float32
-        Superbias-subtracted counts [DN]; used as scratch.
+        Superbias-subtracted counts [DN].
     pixeldq : (3200, 2048) uint32
         Pixel flags: a row with BAD_REF_PIXEL anywhere is replaced as a whole (reference behaviour).
     detector : str
@@ -415,7 +480,11 @@ def correct_interleaved(
     bad = find_bad_reference_rows(read, shape[0], known_bad, n_sigma, threads)
     plan = plan_replacements(bad, flagged_pairs, detector)
     for i in range(shape[0]):
-        correct_integration(out[i], canonical[i], coefficients, plan, detector, threads)
+
+        def load(rows, group, first, last, frames=canonical[i]):
+            rows[...] = frames[group, first:last]
+
+        correct_integration(out[i], load, coefficients, plan, detector, threads)
     return out, bad
 
 
