@@ -98,7 +98,7 @@ class _Samples:
 
     def read(self, rows):
         """Some image rows of all groups: (ngroup, len(rows), 2048) float32."""
-        bits = self._bits[:, rows]
+        bits = np.take(self._bits, rows, axis=1)
         out = np.empty((1, *bits.shape), np.float32)
         decode_raw_tile(out, self._source._replace(bits=bits).record(), len(bits), self._scale, 0, 0)
         return out[0] - self._bias[rows]

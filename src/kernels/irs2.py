@@ -107,7 +107,7 @@ def find_bad_reference_rows(read, nint, known_bad, n_sigma=3.0, threads=None):
 
         def measure(first, last, i=i, statistics=statistics):
             rows = np.stack([starts[first:last], starts[first:last] + 1], axis=1)
-            samples = read(i, rows.ravel()).reshape(-1, last - first, 2, LINES)
+            samples = np.ascontiguousarray(read(i, rows.ravel())).reshape(-1, last - first, 2, LINES)
             for n in range(last - first):
                 pair = samples[:, n]
                 statistics[first + n] = np.abs(pair[:, 1] - pair[:, 0]).mean(), pair.mean(), pair.std()
