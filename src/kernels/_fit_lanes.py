@@ -1,4 +1,4 @@
-"""The ramp fit of flagged but otherwise plain pixels: one step at a time for all such pixels of a piece.
+"""The ramp fit of flagged but otherwise plain pixels: one step at a time for many such pixels.
 
 Here every flagged ramp of an integration is a *lane*: copies of them lie densely, and what is done to all groups or all
 segments is a loop over lanes. Against one pixel after the other (`upramp.kernels._segments`, which keeps what is rare:
@@ -29,7 +29,7 @@ from upramp.kernels._segments import (
     survey_flags,
 )
 
-__all__ = ["FLAGGED", "STRANGE", "fit_flagged", "lane_scratch", "median_rates_of"]
+__all__ = ["FLAGGED", "STRANGE", "fit_flagged", "lane_scratch", "median_rates_of_lanes", "take_lanes_of"]
 
 # Rows of sums over the segments of a ramp: of shapes, spans, shape * slope and 1 / (vp + vr), see `_segments`.
 SHAPES, SPANS, SLOPES, BY_BOTH = 0, 1, 2, 3
@@ -115,11 +115,11 @@ def _flagged_median_rates(medians, ordered, exists, counts, columns, values, fla
 def _judge_lanes(medians, bits, tallies, broken, survey, columns, values, flags, pdq, gdq, place, group_time, n):
     """Flags of ``n`` lanes of one integration, and what they add to the photon rate in place of their ``medians``.
 
-    Ramps of one good group are suppressed. ``place`` is where the lanes are in ``gdq``: the integration, the first
-    group, row and column. ``broken`` gets 1 for lanes that can be used and 2 for others.
+    Ramps of one good group are suppressed. ``place`` is where the pixels are in ``gdq``: the integration, the first
+    group, rows and columns. ``broken`` gets 1 for lanes that can be used and 2 for others.
     """
     n_groups = values.shape[0]
-    i, start, r, left = place
+    i, start, rows, across = place
     survey_flags(survey, flags, n)
     good, saturated = survey[N_GOOD], survey[N_SATURATED]
     first, q = values[0], flags[0]
@@ -132,7 +132,8 @@ def _judge_lanes(medians, bits, tallies, broken, survey, columns, values, flags,
                 found |= flags[k, m] & (~JUMP_DET if k == 0 else 255)
             survey[FOUND, m] = found
             q[m] &= ~JUMP_DET
-            gdq[i, start, r, left + columns[m]] &= ~JUMP_DET
+            x = columns[m]
+            gdq[i, start, rows[x], across[x]] &= ~JUMP_DET
     for m in range(n):
         x = columns[m]
         found = survey[FOUND, m]
@@ -154,7 +155,7 @@ def _judge_lanes(medians, bits, tallies, broken, survey, columns, values, flags,
         medians[x] = 0.0 if suppressed else rate
         if suppressed:
             for k in range(gdq.shape[1]):
-                gdq[i, k, r, left + x] |= DO_NOT_USE
+                gdq[i, k, rows[x], across[x]] |= DO_NOT_USE
 
 
 @helper(counted=False)
@@ -335,29 +336,36 @@ def _combine_lanes(results, bits, sums, work, tallies, broken, columns, photons,
 
 
 @helper(counted=False)
-def median_rates_of(kind, kinds, scratch, medians, ordered, broken, values, flags, group_time, n):
-    """Put the median rates of all broken ramps of pixels of a kind into ``medians`` (nint, width)."""
-    lane_values, lane_flags, columns, n_lanes, counts = scratch[:5]
+def median_rates_of_lanes(scratch, medians, ordered, group_time):
+    """Put the median rates of all lanes into the columns of ``medians`` (nint, width)."""
+    values, flags, columns, n_lanes, counts = scratch[:5]
     exists = scratch[10]
+    for i in range(n_lanes.size):
+        m = n_lanes[i]
+        if m > 0:
+            _flagged_median_rates(medians[i], ordered, exists, counts, columns[i], values[i], flags[i], group_time, m)
+
+
+@helper(counted=False)
+def take_lanes_of(kind, kinds, scratch, broken, values, flags, n):
+    """Copy all broken ramps of pixels of a kind to the lanes."""
+    lane_values, lane_flags, columns, n_lanes = scratch[:4]
     for i in range(values.shape[0]):
         c, u, q = columns[i], lane_values[i], lane_flags[i]
-        m = _take_lanes(c, u, q, broken[i], kinds, kind, values[i], flags[i], n)
-        n_lanes[i] = m
-        if m > 0:
-            _flagged_median_rates(medians[i], ordered, exists, counts, c, u, q, group_time, m)
+        n_lanes[i] = _take_lanes(c, u, q, broken[i], kinds, kind, values[i], flags[i], n)
 
 
 @helper(counted=False)
 def fit_flagged(results, bits, scratch, medians, broken, flagged, pdq, references, weights, gdq, place, ranges, times):
-    """Fit the pixels in the columns ``flagged`` of a piece, whose lanes `median_rates_of` has taken last.
+    """Fit the pixels in the columns ``flagged`` of some, whose broken ramps are the lanes.
 
     ``results`` (nint + 1, 4, width) holds the slopes of their unbroken ramps and gets slope, error and two variances of
     the integrations and last of the exposure, ``bits`` (nint + 1, width) their flags. ``broken`` is used up. ``place``
-    is the first group, row and columns of the piece in ``gdq``, whose suppressed ramps become DO_NOT_USE;
+    is the first group in ``gdq``, and row and column there of each pixel; suppressed ramps become DO_NOT_USE there.
     ``ranges`` (nint, 2) are the groups of an unbroken ramp.
     """
     values, flags, columns, n_lanes, _, sums, work, tallies, segments, states, ends, survey = scratch
-    start, r, left, _ = place
+    start, rows, across = place
     photons, read = work[12], work[13]
     parts, n = (segments, states, ends), flagged.size
     gain, rn, dark = references
@@ -365,7 +373,7 @@ def fit_flagged(results, bits, scratch, medians, broken, flagged, pdq, reference
         fill_row(tallies[row], np.uint32(0))
     for i in range(n_lanes.size):
         c, u, q = columns[i], values[i], flags[i]
-        at = (i, start, r, left)
+        at = (i, start, rows, across)
         _judge_lanes(medians[i], bits[i], tallies, broken[i], survey, c, u, q, pdq, gdq, at, times[0], n_lanes[i])
     _prepare_lanes(photons, read, medians, flagged, gain, rn, dark, times[0], n)
     for i in range(n_lanes.size):

@@ -36,8 +36,7 @@ def _lane_count(depth):
 @helper(counted=False)
 def _piece_width(depth):
     """Columns done together: their scratch, ``depth`` rows of float32, shall stay near the processor."""
-    # Rows that are a power of two apart would compete for the same cache lines.
-    return min(240, max(48, 65536 // max(depth, 1) // 16 * 16))
+    return min(512, max(64, 65536 // max(depth, 1) // 64 * 64))
 
 
 @helper(counted=False)
@@ -234,16 +233,6 @@ def _sort_lanes(queue, counts, values, n, n_lanes, finite_only):
 
 
 @helper(counted=False)
-def _sort_columns(queue, counts, taken, values, n, lanes, n_lanes, finite_only):
-    """Copy columns of ``values`` into ``taken`` and, sorted, into ``queue``; ``counts`` of them exist."""
-    for j in range(n):
-        v, u = values[j], taken[j]
-        for lane in range(n_lanes):
-            u[lane] = v[lanes[lane]]
-    _sort_lanes(queue, counts, taken, n, n_lanes, finite_only)
-
-
-@helper(counted=False)
 def _kept_iterative(queue, lane, n, variance, threshold, four_group_threshold, three_group_threshold):
     """First and last (exclusive) sorted absolute difference that is no jump.
 
@@ -338,52 +327,60 @@ def _kept_sigma_clip(queue, lane, n, threshold):
 
 
 @helper(counted=False)
-def _flag_outside(gdq, values, unused, lowest, highest, finite_only, k0, k1, r, left):
-    """Flag the groups of a piece of a row whose difference is outside the limits of its column."""
-    j = 0
-    width = lowest.size
-    for i in range(gdq.shape[0]):
-        for k in range(k0, k1):
-            if (unused[i, k] | unused[i, k + 1]) != 0:
-                continue
-            v = values[j, :width]
-            q = gdq[i, k + 1, r, left : left + width]
-            if finite_only:
-                for x in range(width):
-                    outside = ((v[x] < lowest[x]) | (v[x] > highest[x])) & (v[x] - v[x] == 0)
-                    q[x] |= JUMP_DET if outside else 0
-            else:
-                for x in range(width):
-                    q[x] |= JUMP_DET if (v[x] < lowest[x]) | (v[x] > highest[x]) else 0
-            j += 1
+def _take_suspects(taken, places, waiting, values, suspect, n, r, left, start):
+    """Put suspect pixels of a piece of a row, from column ``start``, among those that wait: copies of their values.
+
+    Returns how many wait, and the column to go on with if there is no more room.
+    """
+    for x in range(start, suspect.size):
+        if not suspect[x]:
+            continue
+        if waiting == places.shape[1]:
+            return waiting, x
+        column = np.uint64(x)
+        for j in range(n):
+            taken[j, waiting] = values[j, column]
+        places[0, waiting], places[1, waiting] = r, left + x
+        waiting += 1
+    return waiting, suspect.size
 
 
 @helper(counted=False)
-def _judge_lanes(lowest, highest, gain, read_noise, queue, lanes, counts, n_lanes, mode, thresholds, nframes, r, left):
-    """Apply the rules of the mode to sorted ramps; their columns get the limits of what is no jump.
+def _judge_suspects(gdq, scratch, waiting, gain, read_noise, unused, mode, thresholds, nframes, n, k0, k1):
+    """Apply the rules of the mode to the ``waiting`` pixels, and flag their jumps.
 
-    Returns how many have jumps.
+    ``scratch`` are their ``n`` differences between the groups k0 and k1, room to sort them, their places and counts.
     """
-    infinity = np.float32(np.inf)
-    found = 0
-    for lane in range(n_lanes):
-        n = counts[lane]
-        if n == 0:
+    taken, queue, places, counts = scratch
+    finite_only = mode != ITERATIVE
+    _sort_lanes(queue, counts, taken, n, waiting, mode >= SIGMA_CLIP)
+    for lane in range(waiting):
+        count = counts[lane]
+        if count == 0:
             continue
-        x = lanes[lane]
-        noise = read_noise[r, left + x] * gain[r, left + x]
+        r, x = places[0, lane], places[1, lane]
+        noise = read_noise[r, x] * gain[r, x]
         variance = float(noise * noise) / nframes
         if mode == ITERATIVE:
-            first, last = _kept_iterative(queue, lane, n, variance, thresholds[0], thresholds[1], thresholds[2])
+            first, last = _kept_iterative(queue, lane, count, variance, thresholds[0], thresholds[1], thresholds[2])
         elif mode == SINGLE_PASS:
-            first, last = _kept_single_pass(queue, lane, n, variance, thresholds[0])
+            first, last = _kept_single_pass(queue, lane, count, variance, thresholds[0])
         else:
-            first, last = _kept_sigma_clip(queue, lane, n, thresholds[0])
-        if first > 0 or last < n:
-            lowest[x] = queue[first, lane] if first < last else infinity
-            highest[x] = queue[last - 1, lane] if first < last else -infinity
-            found += 1
-    return found
+            first, last = _kept_sigma_clip(queue, lane, count, thresholds[0])
+        if first == 0 and last == count:
+            continue
+        lowest = queue[first, lane] if first < last else np.float32(np.inf)
+        highest = queue[last - 1, lane] if first < last else np.float32(-np.inf)
+        j = 0
+        for i in range(gdq.shape[0]):
+            for k in range(k0, k1):
+                if (unused[i, k] | unused[i, k + 1]) != 0:
+                    continue
+                v = taken[j, lane]
+                outside = (v < lowest) | (v > highest)
+                outside &= (not finite_only) | (v - v == 0)
+                gdq[i, k + 1, r, x] |= JUMP_DET if outside else 0
+                j += 1
 
 
 @helper(counted=False)
@@ -464,9 +461,25 @@ def next_jumps(scratch, bits, start, data, gdq, gain, unused, r, left):
     return n_lanes, stop
 
 
+@helper
+def _mark_cores(marks, data, gdq, gain, read_noise, unused, limits, nframes, first, last, left, right):
+    """Mark the jumps of a region that are to flag their neighbours."""
+    scratch = jump_scratch(data.shape[0] * (data.shape[1] - 1))
+    sigmas, chosen = np.empty(scratch[0].size, np.float64), np.empty(scratch[0].size, np.uint8)
+    found = np.empty(right - left, np.uint8)
+    for r in range(first, last):
+        clear_marks(marks, r, left, right)
+        if columns_with_jumps(found, gdq, r, left, right):
+            _mark_cores_of_row(
+                marks, found, scratch, sigmas, chosen, data, gdq, gain, read_noise, unused, limits, nframes, r, left
+            )
+
+
 @helper(counted=False)
-def _mark_cores(marks, found, scratch, sigmas, chosen, data, gdq, gain, read_noise, unused, limits, nframes, r, left):
-    """Mark the jumps of a piece of a row that are to flag their neighbours; ``sigmas`` and ``chosen`` are scratch."""
+def _mark_cores_of_row(
+    marks, found, scratch, sigmas, chosen, data, gdq, gain, read_noise, unused, limits, nframes, r, left
+):
+    """Mark those of a row; ``sigmas`` and ``chosen`` are scratch."""
     lanes, medians, values, _, flags, _ = scratch
     least, most = limits
     x = 0
@@ -526,28 +539,29 @@ def detect_jumps_tile(
     saves time, and zeros are always right. ``mode`` and ``nframes`` are integers, thresholds float64 [sigma]; jumps
     between ``min_sigma`` and ``max_sigma`` flag their neighbours. ``marks`` may have size 0.
     """
-    per_group = mode == SIGMA_CLIP
-    n_differences = data.shape[1] - 1
-    step = 1 if per_group else n_differences
+    step = 1 if mode == SIGMA_CLIP else data.shape[1] - 1
     depth = data.shape[0] * step
     width = _piece_width(depth)
-    values = np.empty((depth, width), np.float32)
-    most_lanes = _lane_count(depth)
-    queue, taken = np.zeros((depth, most_lanes), np.float32), np.empty((depth, most_lanes), np.float32)
-    scratch = np.empty((6, width), np.float32)
+    # Rows of scratch are a little longer: at a power of two apart they would compete for the same cache lines.
+    values = np.empty((depth, width + 16), np.float32)
+    scratch = np.empty((6, width + 16), np.float32)
     partial = np.empty(depth, np.uint8)
     suspect = np.empty(width, np.bool_)
-    # Unsigned: compiled code does not ask whether an index is negative.
-    lanes = np.empty(most_lanes, np.uint32)
-    counts = np.empty(most_lanes, np.int32)
+    # Few pixels of a piece are suspect. They wait for those of others, since lanes cost little each if there are many.
+    n_lanes = _lane_count(depth)
+    suspects = (
+        np.empty((depth, n_lanes), np.float32),
+        np.zeros((depth, n_lanes), np.float32),
+        # Unsigned: compiled code does not ask whether an index is negative.
+        np.empty((2, n_lanes), np.uint64),
+        np.empty(n_lanes, np.int32),
+    )
+    taken, places = suspects[0], suspects[2]
     thresholds = (threshold, four_group_threshold, three_group_threshold)
-    core_scratch = jump_scratch(data.shape[0] * n_differences if marks.size > 0 else 0)
-    sigmas, chosen = np.empty(core_scratch[0].size, np.float64), np.empty(core_scratch[0].size, np.uint8)
-    found = np.empty(width, np.uint8)
+    waiting, n = 0, 0
     for r in range(first, last):
         for start in range(left, right, width):
-            stop = min(start + width, right)
-            w = stop - start
+            w = min(start + width, right) - start
             low, high, total, lowest, highest = (
                 scratch[0, :w],
                 scratch[1, :w],
@@ -556,10 +570,10 @@ def detect_jumps_tile(
                 scratch[4, :w],
             )
             valid = scratch[5, :w]
-            for k0 in range(0, n_differences, step):
+            for k0 in range(0, data.shape[1] - 1, step):
                 k1 = k0 + step
                 n = _load_differences(
-                    values, partial, data, gdq, gain, unused, k0, k1, mode == ITERATIVE, r, start, stop
+                    values, partial, data, gdq, gain, unused, k0, k1, mode == ITERATIVE, r, start, start + w
                 )
                 if n == 0:
                     continue
@@ -575,52 +589,20 @@ def detect_jumps_tile(
                 else:
                     _limits_from_scatter(lowest, highest, low, high, total, values, n, threshold)
                 _prove_clean(suspect, lowest, highest, high, total, valid, values, n, mode == ITERATIVE and n >= 4)
-                # From here on the limits are those of the values that stay; columns without jumps have none.
-                fill_row(lowest, np.float32(-np.inf))
-                fill_row(highest, np.float32(np.inf))
-                x, n_found = 0, 0
+                x = 0
                 while x < w:
-                    n_lanes, x = _take_lanes(lanes, suspect, x, w)
-                    if n_lanes > 0:
-                        clips = mode >= SIGMA_CLIP
-                        _sort_columns(queue, counts, taken, values, n, lanes, n_lanes, clips)
-                        n_found += _judge_lanes(
-                            lowest,
-                            highest,
-                            gain,
-                            read_noise,
-                            queue,
-                            lanes,
-                            counts,
-                            n_lanes,
-                            mode,
-                            thresholds,
-                            nframes,
-                            r,
-                            start,
+                    waiting, x = _take_suspects(taken, places, waiting, values, suspect[:w], n, r, start, x)
+                    # Others wait for the next pieces, but not with differences of other groups.
+                    if x < w or (mode == SIGMA_CLIP and waiting > 0):
+                        _judge_suspects(
+                            gdq, suspects, waiting, gain, read_noise, unused, mode, thresholds, nframes, n, k0, k1
                         )
-                if n_found > 0:
-                    _flag_outside(gdq, values, unused, lowest, highest, mode != ITERATIVE, k0, k1, r, start)
-            if marks.size > 0:
-                clear_marks(marks, r, start, stop)
-                if columns_with_jumps(found[:w], gdq, r, start, stop):
-                    limits = (min_sigma, max_sigma)
-                    _mark_cores(
-                        marks,
-                        found[:w],
-                        core_scratch,
-                        sigmas,
-                        chosen,
-                        data,
-                        gdq,
-                        gain,
-                        read_noise,
-                        unused,
-                        limits,
-                        nframes,
-                        r,
-                        start,
-                    )
+                        waiting = 0
+    if waiting > 0:
+        _judge_suspects(gdq, suspects, waiting, gain, read_noise, unused, mode, thresholds, nframes, n, 0, step)
+    if marks.size > 0:
+        limits = (min_sigma, max_sigma)
+        _mark_cores(marks, data, gdq, gain, read_noise, unused, limits, nframes, first, last, left, right)
 
 
 @helper(counted=False)

@@ -24,7 +24,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from upramp.kernels._fit_lanes import FLAGGED, STRANGE, fit_flagged, lane_scratch, median_rates_of
+from upramp.kernels._fit_lanes import STRANGE, lane_scratch, median_rates_of_lanes, take_lanes_of
+from upramp.kernels._fit_queue import LENGTH, fit_queue, pixel_queue, put_pixels
 from upramp.kernels._fit_rows import (
     PIECE,
     ROW,
@@ -193,6 +194,9 @@ def fit_ramps_tile(
     kinds = np.empty(ni, np.int64)
     first_reads = np.empty(ni if zeroframe.size > 0 else 0, np.float32)
     poisson, dark = rows[2], rows[3]
+    rate = (slope, err, var_poisson, var_rnoise, dq)
+    integrations = (slope_i, err_i, var_poisson_i, var_rnoise_i, dq_i)
+    queue, waiting = pixel_queue(ni, n_groups), 0
     for r in range(first, last):
         for a in range(left, right, PIECE):
             b = min(a + PIECE, right)
@@ -213,12 +217,9 @@ def fit_ramps_tile(
                     for x in range(n):
                         poisson[x] += medians[i, x]
                 combine_clean(results, bits, p, poisson, dark, g, rn, ranges, shapes, spans, group_time)
-            if n_flagged > 0:
-                median_rates_of(FLAGGED, kind, lanes, medians, ordered, broken, values, flags, group_time, n)
-                c, planes = flagged[:n_flagged], (g, rn, dark)
-                fit_flagged(results, bits, lanes, medians, broken, c, p, planes, weights, gdq, place, ranges, times)
             if n_strange > 0 and n_groups > 1:
-                median_rates_of(STRANGE, kind, lanes, medians, ordered, broken, values, flags, group_time, n)
+                take_lanes_of(STRANGE, kind, lanes, broken, values, flags, n)
+                median_rates_of_lanes(lanes, medians, ordered, group_time)
             for i in range(ni if n_strange > 0 else 0):
                 survey_flags(survey[i], flags[i], n)
             for x in strange[:n_strange]:
@@ -249,12 +250,23 @@ def fit_ramps_tile(
                 )
                 if suppressed or start > 0:
                     write_back(gdq, kinds, start, r, a + x)
-            # The results of all kinds of pixels leave together, row by row.
             for i in range(ni):
                 store_row(
                     slope_i[i], err_i[i], var_poisson_i[i], var_rnoise_i[i], dq_i[i], results[i], bits[i], r, a, b
                 )
             store_row(slope, err, var_poisson, var_rnoise, dq, results[ni], bits[ni], r, a, b)
+            # Flagged pixels get their results later.
+            done = 0
+            while done < n_flagged:
+                some = flagged[done : min(n_flagged, done + LENGTH - waiting)]
+                put_pixels(queue, waiting, some, values, flags, broken, medians, results, p, (g, rn, dark), r, a)
+                done += some.size
+                waiting += some.size
+                if waiting == LENGTH:
+                    fit_queue(rate, integrations, queue, waiting, gdq, start, weights, ranges, times)
+                    waiting = 0
+    if waiting > 0:
+        fit_queue(rate, integrations, queue, waiting, gdq, start, weights, ranges, times)
 
 
 def choose_groups(gdq, *, suppress_one_group=True, miri=False):

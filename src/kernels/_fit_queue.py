@@ -1,0 +1,112 @@
+"""Flagged pixels on their way to the ramp fit in lanes: they wait for others of the same region.
+
+A piece of a row has only some flagged pixels, and what is done in lanes (`upramp.kernels._fit_lanes`) costs nearly the
+same for five of them as for fifty. So their flagged ramps are copied to a queue, which is fitted whenever it is full,
+and their results replace those that the quick fit has left. Symbols are those of `ramp_fit`.
+"""
+
+import numpy as np
+
+from upramp.kernels._fit_lanes import fit_flagged, lane_scratch, median_rates_of_lanes
+from upramp.kernels._jit import helper
+from upramp.kernels._segments import ERR, SLOPE, VAR_POISSON, VAR_RNOISE
+
+__all__ = ["LENGTH", "fit_queue", "pixel_queue", "put_pixels"]
+
+LENGTH = 256  # pixels of a queue
+_ROW = LENGTH + 16  # rows of scratch at a power of two apart would compete for the same cache lines
+
+
+@helper
+def pixel_queue(n_integrations, n_groups):
+    """An empty queue: what is copied of the pixels, where they are, and the lanes with their flagged ramps."""
+    every = np.empty(_ROW, np.uint32)
+    for x in range(_ROW):
+        every[x] = x
+    return (
+        np.empty((n_integrations, _ROW), np.uint8),
+        np.empty((n_integrations, _ROW), np.float64),
+        np.empty((n_integrations + 1, 4, _ROW), np.float64),
+        np.empty((n_integrations + 1, _ROW), np.uint32),
+        (np.empty(_ROW, np.float32), np.empty(_ROW, np.float32), np.empty(_ROW, np.float64)),
+        np.empty(_ROW, np.uint32),
+        # Unsigned: compiled code does not ask whether an index is negative.
+        np.empty((2, _ROW), np.uint64),
+        every,
+        # Zeros: lanes that are not taken are sorted with the others.
+        np.zeros((n_groups, _ROW), np.float32),
+        lane_scratch(n_integrations, n_groups, _ROW),
+    )
+
+
+@helper(counted=False)
+def put_pixels(queue, waiting, chosen, values, flags, broken, medians, results, pdq, references, r, left):
+    """Copy the pixels in the columns ``chosen`` of a piece, which begins in row ``r`` and column ``left``.
+
+    ``waiting`` is the number of those that are in the queue already.
+    """
+    its_broken, its_medians, its_results, its_bits, its_references, its_pdq, places, _, _, lanes = queue
+    lane_values, lane_flags, columns, n_lanes = lanes[:4]
+    its_gain, its_rn, its_dark = its_references
+    gain, rn, dark = references
+    here = np.uint64(waiting)
+    for m in range(chosen.size):
+        x, c = chosen[m], here + np.uint64(m)
+        its_gain[c], its_rn[c], its_dark[c] = gain[x], rn[x], dark[x]
+        its_pdq[c] = pdq[x]
+        places[0, c], places[1, c] = r, left + x
+    for i in range(values.shape[0]):
+        before = np.uint64(0 if waiting == 0 else n_lanes[i])
+        count = np.uint64(0)
+        mine = columns[i, before:]
+        for m in range(chosen.size):
+            x, c = chosen[m], here + np.uint64(m)
+            its_broken[i, c] = broken[i, x]
+            its_medians[i, c] = medians[i, x]
+            its_results[i, SLOPE, c] = results[i, SLOPE, x]
+            its_bits[i, c] = pdq[x]
+            mine[count] = m
+            count += np.uint64(broken[i, x] != 0)
+        for k in range(values.shape[1]):
+            v, q = values[i, k], flags[i, k]
+            u, p = lane_values[i, k, before : before + count], lane_flags[i, k, before : before + count]
+            for m in range(count):
+                u[m] = v[chosen[mine[m]]]
+            for m in range(count):
+                p[m] = q[chosen[mine[m]]]
+        for m in range(count):
+            mine[m] += waiting
+        n_lanes[i] = before + count
+
+
+@helper(counted=False)
+def _store(plane, values, places, n):
+    for c in range(n):
+        plane[places[0, c], places[1, c]] = values[c]
+
+
+@helper(counted=False)
+def _store_pixels(planes, results, bits, places, n):
+    """Write the results of ``n`` pixels to where they are in the `RatePlanes` of the exposure, or an integration."""
+    slope, err, var_poisson, var_rnoise, dq = planes
+    _store(slope, results[SLOPE], places, n)
+    _store(err, results[ERR], places, n)
+    _store(var_poisson, results[VAR_POISSON], places, n)
+    _store(var_rnoise, results[VAR_RNOISE], places, n)
+    _store(dq, bits, places, n)
+
+
+@helper(counted=False)
+def fit_queue(rate, integrations, queue, n, gdq, start, weights, ranges, times):
+    """Fit the first ``n`` pixels of the queue, and store their results; the rest as in `fit_ramps_tile`."""
+    broken, medians, results, bits, references, pdq, places, every, ordered, lanes = queue
+    median_rates_of_lanes(lanes, medians, ordered, times[0])
+    place = (start, places[0], places[1])
+    some = every[:n]
+    fit_flagged(results, bits, lanes, medians, broken, some, pdq, references, weights, gdq, place, ranges, times)
+    slope, err, var_poisson, var_rnoise, dq = integrations
+    ni = broken.shape[0]
+    for i in range(ni):
+        planes = (slope[i], err[i], var_poisson[i], var_rnoise[i], dq[i])
+        _store_pixels(planes, results[i], bits[i], places, n)
+    _store_pixels(rate, results[ni], bits[ni], places, n)
