@@ -49,6 +49,10 @@ MATCHING_KEYS = {
 # Files of these types that cover the full frame serve every subarray; a dark or reset is never cut out.
 _CUT_OUT_TYPES = frozenset(MATCHING_KEYS) - {"dark", "reset"}
 
+# Types that other exposures than those of their files do without: the pipelines ask for "refpix" of any readout of
+# NIRSpec, though only IRS2 has one.
+_OPTIONAL_TYPES = ("refpix",)
+
 # Types that the pipelines may ask for: answered N/A unless there is a file.
 OTHER_TYPES = (
     "dflat", "fflat", "pastasoss", "persat", "pictureframe", "sflat", "sirskernel", "trapdensity",
@@ -181,6 +185,8 @@ def _write_rmap(mappings, instrument, reftype, by_match):
         "suffix": reftype,
         "text_descr": f"Simulated {reftype}",
     }
+    if reftype in _OPTIONAL_TYPES:
+        by_match = {("N/A",) * len(keys): {"1900-01-01 00:00:00": "N/A"}} | by_match
     lines = ["Match({"]
     for match, by_date in sorted(by_match.items()):
         lines.append(f"    {match!r} : UseAfter({{")

@@ -85,6 +85,26 @@ def test_selection(tmp_path):
     assert all("N/A" in path.upper() for path in answers[3].values())
 
 
+def test_types_that_only_some_readouts_have(tmp_path):
+    """A folder for both readouts of NIRSpec: refpix is N/A for the traditional one."""
+    path = tmp_path / "refpix.fits"
+    fits.PrimaryHDU().writeto(path)
+    with fits.open(path, mode="update") as hdus:
+        hdus[0].header.update({"REFTYPE": "REFPIX", "INSTRUME": "NIRSPEC", "DETECTOR": "NRS1"})
+        hdus[0].header.update({"READPATT": "NRSIRS2RAPID", "USEAFTER": "2022-01-01T00:00:00"})
+    names = build_crds_cache(tmp_path / "crds", [path])
+    one = {
+        "meta.instrument.name": "NIRSPEC",
+        "meta.instrument.detector": "NRS1",
+        "meta.observation.date": "2024-03-01",
+        "meta.observation.time": "12:00:00.000",
+    }
+    questions = [(one | {"meta.exposure.readpatt": pattern}, ["refpix"]) for pattern in ("NRSIRS2RAPID", "NRSRAPID")]
+    irs2, traditional = ask_client(tmp_path / "crds", questions)
+    assert Path(irs2["refpix"]).name == names[str(path)]
+    assert "N/A" in traditional["refpix"].upper()
+
+
 def test_two_files_for_the_same_exposure(tmp_path):
     config = SimulationConfig(subarray="SUB64P", ngroups=2)
     first = make_references(config, tmp_path / "a")["gain"]
