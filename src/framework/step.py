@@ -349,7 +349,10 @@ class Step(Configurable, Lookup, Saving):
         if open_as is not None and not isinstance(data, open_as):
             raise self._incompatible(data, open_as)
         if open_as_type is not None and type(data) is not open_as_type:
-            data = open_as_type(data)
+            try:
+                data = open_as_type(data)
+            except ValueError as error:  # arrays that do not fit
+                raise self._incompatible(data, open_as_type) from error
         return data.copy() if (self.parent is None if make_copy is None else make_copy) else data
 
     def _incompatible(self, model, wanted):

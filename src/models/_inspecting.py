@@ -27,9 +27,7 @@ class Inspecting:
 
     def __contains__(self, path):
         spec = self._schema.arrays.get(path)
-        # Automatic arrays are made when they are asked for, but count from the beginning.
-        automatic = spec is not None and spec.automatic and self._has_automatic
-        return path in self._slots or automatic or self._is_stored(path)
+        return path in self._slots or (spec is not None and self.makes_itself(spec)) or self._is_stored(path)
 
     def __iter__(self):
         return iter(self.keys())

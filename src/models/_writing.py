@@ -118,7 +118,7 @@ def _array_parts(model, shapes):
         slot = model._slots.get(spec.name)
         if spec.name in shapes:
             yield _image_part(spec, tuple(shapes[spec.name]), None)
-        elif slot is None and spec.automatic and model.shape is not None:
+        elif slot is None and model.makes_itself(spec):
             shape = model._default_shape(spec)
             yield _image_part(spec, shape, np.broadcast_to(spec.filled(()), shape))
         elif slot is None:

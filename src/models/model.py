@@ -103,7 +103,7 @@ class DataModel(Metadata, Checking, Inspecting):
         )
         self._values, self._nodes, self._slots = {}, set(), {}
         self._extra_cards, self._extra_hdus, self._history = {}, [], History()
-        self._file = None
+        self._file, self._has_automatic = None, False
         if arrays and isinstance(init, (str, Path, FitsFile, AsdfSource, DataModel, dict)):
             raise TypeError(
                 f"Keyword arguments are not allowed when DataModel init is file-like: {', '.join(arrays)} cannot be "
@@ -220,7 +220,7 @@ class DataModel(Metadata, Checking, Inspecting):
         spec = self._schema.arrays.get(name)
         if spec is None:
             return self._get(name)
-        if name not in self._slots and spec.automatic and self.shape is not None:
+        if name not in self._slots and self.makes_itself(spec):
             default = self.get_default(name)
             if default is not None:
                 self._slots[name] = ArraySlot(spec, default)
@@ -314,6 +314,10 @@ class DataModel(Metadata, Checking, Inspecting):
 
     # ---- arrays ----
 
+    def makes_itself(self, spec):
+        """Whether an array is made when it is asked for: models that were made with the primary array have others."""
+        return spec.automatic and self._has_automatic and self.shape is not None
+
     def has_array(self, name):
         """Whether an array is there, without making it."""
         return name in self._slots
@@ -363,6 +367,7 @@ class DataModel(Metadata, Checking, Inspecting):
         """A new array of the dtype of the schema, not initialised, that becomes the model's own."""
         spec = self._array_spec(name)
         self._slots[name] = ArraySlot(spec, np.empty(shape, spec.dtype))
+        self._has_automatic |= name == self.get_primary_array_name()
         return self._slots[name].native()
 
     def attach(self, path):
@@ -374,6 +379,10 @@ class DataModel(Metadata, Checking, Inspecting):
         if name not in self._schema.arrays:
             raise AttributeError(f'{type(self).__name__} has no array {name!r}: it has no attribute "{name}"')
         return self._schema.arrays[name]
+
+    def default_shape(self, name):
+        """Shape of an array that goes with the primary array."""
+        return self._default_shape(self._array_spec(name))
 
     def _default_shape(self, spec):
         if self.shape is None:

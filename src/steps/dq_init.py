@@ -10,7 +10,7 @@ from upramp.kernels._bits import as_bits
 from upramp.kernels.corrections import NO_PLANE, StaticMask
 from upramp.models import GuiderRawModel, MaskModel
 from upramp.steps.guider_cds import GUIDE_STAR_TYPES
-from upramp.steps.ramp_step import RampStep, plane
+from upramp.steps.ramp_step import RampStep, plane, set_missing_flags
 
 __all__ = ["DQInitStep"]
 
@@ -47,10 +47,13 @@ class DQInitStep(RampStep):
                 return None
         elif not isinstance(data, GuiderRawModel):
             return None
-        return self.prepare_output(data, open_as=GuiderRawModel)
+        raw = self.prepare_output(data, open_as=GuiderRawModel)
+        set_missing_flags(self, raw, replace=True, dq="DQ")
+        return raw
 
     def correction(self, ramp):
         """Pixel flags of the mask, except for guide stars; DO_NOT_USE pixels have no good group."""
+        set_missing_flags(self, ramp, replace=True, pixeldq="pixel DQ", groupdq="group DQ")
         reference = self.open_reference(ramp, "mask", MaskModel)
         if reference is None:
             return None

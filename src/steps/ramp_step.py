@@ -22,6 +22,7 @@ __all__ = [
     "prepare_ramp",
     "require",
     "science_frame",
+    "set_missing_flags",
 ]
 
 
@@ -85,7 +86,24 @@ class RampStep(ReferenceStep):
 def prepare_ramp(step, data):
     """`prepare_output` of a step or pipeline for a ramp, which is of another class for a superstripe readout."""
     source = step.make_input_path(data) if isinstance(data, str | Path) else data
-    return step.prepare_output(data, open_as=ramp_class(source))
+    ramp = step.prepare_output(data, open_as=ramp_class(source))
+    set_missing_flags(step, ramp, pixeldq="pixel DQ", groupdq="group DQ")
+    return ramp
+
+
+def set_missing_flags(step, model, *, replace=False, **arrays):
+    """Give a model the default of flags that it does not have, given by name and what to call them.
+
+    With ``replace`` also of flags whose shape is not that of the model.
+    """
+    for name, shown in arrays.items():
+        found = model.array_shape(name)
+        wrong = replace and found is not None and found != model.default_shape(name)
+        if wrong:
+            step.log.warning("%s of %r has shape %s and is not used", name, model, found)
+        if wrong or name not in model:
+            step.log.info("Setting input %s to default array", shown)
+            setattr(model, name, model.get_default(name))
 
 
 class MiriStep(RampStep):

@@ -10,7 +10,7 @@ from tests.reference.small_exposure import make_small_exposure
 from upramp import steps
 from upramp.errors import ReferenceFileError, UnsupportedModeError
 from upramp.kernels.snowballs import SnowballParameters, flag_snowballs
-from upramp.models import CubeModel, DarkModel, ImageModel, RampFitOutputModel, RampModel
+from upramp.models import CubeModel, DarkModel, ImageModel, MaskModel, RampFitOutputModel, RampModel
 from upramp.simulate import Window
 from upramp.steps.not_available import BackgroundStep, ResampleStep
 from upramp.steps.ramp_step import require
@@ -278,3 +278,24 @@ def test_fit_of_every_segment_is_saved(ramp, small, workdir):
     assert details.crmag[0, 0, 5, 5] == ramp.data[0, 3, 5, 5] - ramp.data[0, 2, 5, 5]
     assert (details.weights[1, :, 6, 6] == 0).all() and details.pedestal[1, 6, 6] == 0
     assert details.meta.cal_step.ramp_fit is None and rate.meta.cal_step.ramp_fit == "COMPLETE"
+
+
+def test_flags_that_are_not_there_or_have_another_shape(caplog):
+    mask = MaskModel(np.zeros((3, 4), np.uint32))
+    mask.dq[1, 1] = 1
+    ramp = RampModel()
+    ramp.data = np.ones((1, 2, 3, 4))
+    for model in (ramp, mask):
+        model.meta.subarray.xstart = model.meta.subarray.ystart = 1
+        model.meta.subarray.xsize, model.meta.subarray.ysize = 4, 3
+    assert ramp.pixeldq is None
+    for wrong in (False, True):
+        if wrong:
+            ramp.pixeldq, ramp.groupdq = np.ones((2, 2)), np.ones((1, 1, 1, 1))
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            result = steps.DQInitStep(override_mask=mask).run(ramp)
+        assert "Setting input pixel DQ to default array" in caplog.text
+        assert "Setting input group DQ to default array" in caplog.text
+        assert result.pixeldq.tolist() == [[0] * 4, [0, 1, 0, 0], [0] * 4]
+        assert result.groupdq.sum() == 2
