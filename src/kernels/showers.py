@@ -23,7 +23,7 @@ from upramp.kernels._jit import helper, kernel, run_rows
 from upramp.kernels._jump_search import _kept_sigma_clip
 from upramp.kernels._layout import as_canonical, check_shape, writable_copy
 from upramp.kernels._median import lane_median, sort_lanes
-from upramp.kernels._rows import fill_row
+from upramp.kernels._rows import copy_row, fill_row
 from upramp.kernels._tiles import require_in_place, run_tile
 from upramp.kernels.jump import common_flags
 from upramp.kernels.regions import ANGLE, CENTRE_X, CENTRE_Y, MAJOR, MINOR, ellipse_pixels, find_regions
@@ -34,6 +34,8 @@ MINIMUM_DIFFERENCES = 10
 _FLAGGED = DO_NOT_USE | SATURATED | JUMP_DET
 _CLIP_SIGMA = 5.0
 _WIDTH = 128  # columns whose differences are sorted together
+_PIECE = 256  # columns whose deviations are averaged together
+_PLANES = 32  # groups that are searched together: there is a mask for each
 
 
 @dataclass(frozen=True)
@@ -90,18 +92,27 @@ class _Growth(NamedTuple):
 
 @helper
 def _difference_row(out, data, gdq, gain, k, r, left, right):
-    """Differences [e-] between the groups k and k + 1 of one integration; NaN where one of them is unusable."""
+    """Differences [e-] between the groups k and k + 1 of one integration; NaN where one of them is unusable.
+
+    Returns 0, and leaves ``out`` as it is, if that is so in all columns because of DO_NOT_USE or SATURATED.
+    """
     a, b = data[k, r, left:right], data[k + 1, r, left:right]
     p, q = gdq[k, r, left:right], gdq[k + 1, r, left:right]
     g = gain[r, left:right]
-    bits = np.uint8(0)
+    bits, common = np.uint8(0), np.uint8(255)
+    for x in range(g.size):
+        here = p[x] | q[x]
+        bits |= here
+        common &= here | (here >> 1)
+    if (common & DO_NOT_USE) != 0:
+        return 0
     for x in range(g.size):
         out[x] = b[x] * g[x] - a[x] * g[x]
-        bits |= p[x] | q[x]
     if (bits & _FLAGGED) != 0:
         for x in range(g.size):
             unusable = ((p[x] | q[x]) & (DO_NOT_USE | SATURATED)) != 0 or p[x] == JUMP_DET or q[x] == JUMP_DET
             out[x] += np.float32(np.nan) if unusable else np.float32(0)
+    return 1
 
 
 @helper
@@ -116,21 +127,35 @@ def _set_aside_nan(values, counts, n, width):
             v[x] = v[x] if number else np.float32(np.inf)
 
 
+@helper
+def _leave_out(median, pdq):
+    """Make the median of pixels NaN that have no deviation in any group."""
+    for x in range(pdq.size):
+        flagged = (pdq[x] & _FLAGGED) != 0 or pdq[x] == REFERENCE_PIXEL
+        median[x] += np.float32(np.nan) if flagged else np.float32(0)
+
+
 @kernel
-def _noise_tile(median, sigma, data, gdq, gain, read_noise, nframes, first, last, left, right):
-    """Median and noise [e-] of all differences of each pixel of the region; NaN where there is none."""
+def _noise_tile(median, sigma, data, gdq, pdq, gain, read_noise, nframes, first, last, left, right):
+    """Median and noise [e-] of all differences of each pixel of the region; NaN where there is none.
+
+    The median of pixels that are flagged themselves is NaN too.
+    """
     ni, steps = data.shape[0], data.shape[1] - 1
-    values = np.empty((ni * steps, _WIDTH), np.float32)
+    # Zeros: lanes beyond the end of a row are sorted with the others.
+    values = np.zeros((ni * steps, _WIDTH), np.float32)
     counts = np.empty(_WIDTH, np.int32)
     half, reads = np.float32(0.5), np.float32(nframes)
     for r in range(first, last):
         for start in range(left, right, _WIDTH):
             stop = min(start + _WIDTH, right)
+            rows = 0
             for i in range(ni):
                 for k in range(steps):
-                    _difference_row(values[i * steps + k], data[i], gdq[i], gain, k, r, start, stop)
-            _set_aside_nan(values, counts, ni * steps, stop - start)
-            sort_lanes(values, ni * steps, stop - start)
+                    rows += _difference_row(values[rows], data[i], gdq[i], gain, k, r, start, stop)
+            _set_aside_nan(values, counts, rows, stop - start)
+            # A multiple of 16 lanes takes only the packed loop.
+            sort_lanes(values, rows, (stop - start + 15) // 16 * 16)
             for x in range(stop - start):
                 n = counts[x]
                 noise = read_noise[r, start + x] * gain[r, start + x]
@@ -139,24 +164,31 @@ def _noise_tile(median, sigma, data, gdq, gain, read_noise, nframes, first, last
                     m = half * (values[(n - 1) // 2, x] + values[n // 2, x])
                 median[r, start + x] = m
                 sigma[r, start + x] = np.sqrt(abs(m) + noise * noise / reads)
+            _leave_out(median[r, start:stop], pdq[r, start:stop])
 
 
 @kernel
-def _clipped_noise_tile(median, sigma, data, gdq, gain, k, first, last, left, right):
-    """Clipped median and standard deviation [e-], over the integrations, of the differences after group ``k``."""
+def _clipped_noise_tile(median, sigma, data, gdq, pdq, gain, k, first, last, left, right):
+    """Clipped median and standard deviation [e-], over the integrations, of the differences after group ``k``.
+
+    The median of pixels that are flagged themselves is NaN.
+    """
     ni = data.shape[0]
     values = np.empty((ni, _WIDTH), np.float32)
     counts = np.empty(_WIDTH, np.int32)
     for r in range(first, last):
         for start in range(left, right, _WIDTH):
             stop = min(start + _WIDTH, right)
+            rows = 0
             for i in range(ni):
-                _difference_row(values[i], data[i], gdq[i], gain, k, r, start, stop)
+                if _difference_row(values[rows], data[i], gdq[i], gain, k, r, start, stop) == 0:
+                    continue
                 for x in range(stop - start):
                     # Infinite differences are no numbers here (reference behaviour).
-                    values[i, x] += np.float32(0) * values[i, x]
-            _set_aside_nan(values, counts, ni, stop - start)
-            sort_lanes(values, ni, stop - start)
+                    values[rows, x] += np.float32(0) * values[rows, x]
+                rows += 1
+            _set_aside_nan(values, counts, rows, stop - start)
+            sort_lanes(values, rows, stop - start)
             for x in range(stop - start):
                 m, scatter = np.nan, np.nan
                 if counts[x] > 0:
@@ -171,13 +203,14 @@ def _clipped_noise_tile(median, sigma, data, gdq, gain, k, first, last, left, ri
                         scatter += (values[j, x] - mean) ** 2
                     scatter = math.sqrt(scatter / (upper - lower))
                 median[r, start + x], sigma[r, start + x] = m, scatter
+            _leave_out(median[r, start:stop], pdq[r, start:stop])
 
 
 def _ring(inner, width):
     """The ring of pixels whose centre is at least ``inner`` and at most ``inner + width`` away.
 
-    Returns half-widths of its rows, (2, radius + 1) int64 of the whole disc and of the one left out (-1: nothing), and
-    the number of its pixels.
+    Returns half-lengths of its columns (or rows), (2, radius + 1) int64 of the whole disc and of the one left out (-1:
+    nothing), and the number of its pixels.
     """
     outer = inner + width
     radius = max(math.floor(outer), 0)
@@ -189,72 +222,153 @@ def _ring(inner, width):
 
 
 @helper
-def _load_windows(windows, line, data, gdq, pdq, gain, median, sigma, k, r, reach):
-    """Deviations of a row, and where there is none, summed over ``2 w + 1`` columns: windows[0 or 1, w, x].
+def _load_deviations(deviation, missing, data, gdq, gain, median, sigma, k, r, left, right):
+    """Deviations of a piece of a row in group k [sigma]; 0 where there is none, and ``missing`` is 1.
 
-    ``line`` (nx + 2 * reach) float64 and ``windows[..., reach : nx + reach]`` have a margin of zeros.
+    Returns whether there is any.
     """
-    nx = pdq.shape[1]
-    d = np.empty(nx, np.float32)
-    _difference_row(d, data, gdq, gain, k - 1, r, 0, nx)
-    q, p, m, s = gdq[k, r], pdq[r], median[r], sigma[r]
-    for kind in range(2):
-        inside = line[reach : reach + nx]
-        for x in range(nx):
-            ratio = abs(d[x] - m[x]) / s[x]
-            flagged = ((np.uint32(q[x]) | p[x]) & _FLAGGED) != 0 or p[x] == REFERENCE_PIXEL
-            missing = flagged or not ratio < np.inf
-            if kind == 0:
-                inside[x] = 0.0 if missing else ratio
-            else:
-                inside[x] = 1.0 if missing else 0.0
-        target = windows[kind, 0]
-        for x in range(nx):
-            target[x] = inside[x]
-        for w in range(1, reach + 1):
-            below, target = windows[kind, w - 1], windows[kind, w]
-            left, right = line[reach - w : reach - w + nx], line[reach + w : reach + w + nx]
-            for x in range(nx):
-                target[x] = below[x] + (left[x] + right[x])
+    a, b = data[k - 1, r, left:right], data[k, r, left:right]
+    p, q = gdq[k - 1, r, left:right], gdq[k, r, left:right]
+    g, m, s = gain[r, left:right], median[r, left:right], sigma[r, left:right]
+    d, none = deviation[: g.size], missing[: g.size]
+    bad = np.uint8(255)
+    for x in range(g.size):
+        flagged = ((p[x] | q[x]) & (DO_NOT_USE | SATURATED)) | (q[x] & JUMP_DET) | np.uint8(p[x] == JUMP_DET)
+        none[x] = flagged != 0
+        bad &= none[x]
+    if bad != 0:
+        fill_row(d, np.float32(0))
+        return False
+    infinity, zero = np.float32(np.inf), np.float32(0)
+    for x in range(g.size):
+        d[x] = abs((b[x] * g[x] - a[x] * g[x]) - m[x]) / s[x]
+    for x in range(g.size):
+        none[x] |= np.uint8(not d[x] < infinity)
+        bad &= none[x]
+    for x in range(g.size):
+        d[x] = zero if none[x] != 0 else d[x]
+    return bad == 0
+
+
+@helper
+def _sum_ring(disc, hole, columns, rows, y, ring, n):
+    """Sums over the disc and over its hole around each of ``n`` pixels of the row ``y``.
+
+    ``rows`` (depth, n + 2 * reach) holds the rows around it, the row ``r`` at ``r % depth``; ``columns`` is scratch for
+    sums over columns of 1, 3, 5, ... pixels.
+    """
+    depth, reach = rows.shape[0], ring.shape[1] - 1
+    width = n + 2 * reach
+    copy_row(columns[0, :width], rows[y % depth])
+    for h in range(1, reach + 1):
+        below, column = columns[h - 1, :width], columns[h, :width]
+        one, other = rows[(y - h) % depth, :width], rows[(y + h) % depth, :width]
+        for x in range(width):
+            column[x] = below[x] + (one[x] + other[x])
+    for part in range(2):
+        total = disc[:n] if part == 0 else hole[:n]
+        if ring[part, 0] < 0:
+            for x in range(n):
+                total[x] = 0
+            continue
+        copy_row(total, columns[ring[part, 0], reach:])
+        for distance in range(1, reach + 1):
+            if ring[part, distance] >= 0:
+                column = columns[ring[part, distance]]
+                one, other = column[reach - distance :][:n], column[reach + distance :][:n]
+                for x in range(n):
+                    total[x] += one[x] + other[x]
+
+
+@helper
+def _exact_sum(rows, y, x, ring):
+    """Sum in float64 over the ring around column ``x`` (without the margin) of a row."""
+    depth, reach = rows.shape[0], ring.shape[1] - 1
+    total = 0.0
+    for dy in range(-reach, reach + 1):
+        disc, hole = ring[0, abs(dy)], ring[1, abs(dy)]
+        row = rows[(y + dy) % depth]
+        for dx in range(-disc, disc + 1):
+            if abs(dx) > hole:
+                total += row[reach + x + dx]
+    return total
+
+
+@helper
+def _mark_row(mask, deviation, missing, scratch, y, ring, size, threshold):
+    """Write 1 into a row of a mask where the average of the deviations is above the threshold, else 0.
+
+    Sums are float32, and float64 where their rounding could decide.
+    """
+    disc, hole, columns, none, none_hole, none_columns = scratch
+    n, reach = mask.size, ring.shape[1] - 1
+    _sum_ring(disc, hole, columns, deviation, y, ring, n)
+    _sum_ring(none, none_hole, none_columns, missing, y, ring, n)
+    centre = missing[y % missing.shape[0], reach:]
+    margin = np.float32((4 + 2 * reach) * 2.4e-7)
+    level, full = np.float32(threshold), np.float32(size)
+    doubts = np.uint8(0)
+    for x in range(n):
+        left = full - np.float32(np.int32(none[x]) - np.int32(none_hole[x]))
+        excess = (disc[x] - hole[x]) - level * left
+        there = (centre[x] == 0) & (left > 0)
+        doubtful = not abs(excess) > margin * (disc[x] + hole[x])
+        mask[x] = np.uint8(there & (excess > 0)) | (np.uint8(there & doubtful) << 1)
+        doubts |= mask[x]
+    if doubts > 1:
+        for x in range(n):
+            if mask[x] > 1:
+                left = size - float(np.int32(none[x]) - np.int32(none_hole[x]))
+                mask[x] = _exact_sum(deviation, y, x, ring) > threshold * left
 
 
 @kernel
-def _mark_extended(mask, data, gdq, pdq, gain, median, sigma, k, ring, size, threshold):
-    """Write 1 into ``mask`` where the average of the deviations in group ``k`` is above the threshold, else 0.
+def _mark_extended_tile(
+    masks, data, gdq, gain, median, sigma, planes, ring, size, threshold, first, last, left, right
+):
+    """Write 1 into ``masks`` (n, ny, nx) where the average of the deviations is above the threshold, else 0.
 
-    ``ring`` and ``size`` as from `_ring`.
+    ``planes`` (n, 2) int64 are the integration and group of each; ``ring`` and ``size`` as from `_ring`.
     """
-    ny, nx = mask.shape
+    ny, nx = median.shape
     reach = ring.shape[1] - 1
     depth = 2 * reach + 1
-    windows = np.empty((depth, 2, reach + 1, nx))
-    line = np.zeros(nx + 2 * reach)
-    total, missing = np.empty(nx), np.empty(nx)
-    for r in range(ny + reach):
-        if r < ny:
-            _load_windows(windows[r % depth], line, data, gdq, pdq, gain, median, sigma, k, r, reach)
-        y = r - reach
-        if y < 0:
-            continue
-        fill_row(total, 0.0)
-        fill_row(missing, 0.0)
-        for row in range(max(y - reach, 0), min(y + reach + 1, ny)):
-            sums = windows[row % depth]
-            disc, hole = ring[0, abs(row - y)], ring[1, abs(row - y)]
-            if disc >= 0:
-                a, b = sums[0, disc], sums[1, disc]
-                for x in range(nx):
-                    total[x] += a[x]
-                    missing[x] += b[x]
-            if hole >= 0:
-                a, b = sums[0, hole], sums[1, hole]
-                for x in range(nx):
-                    total[x] -= a[x]
-                    missing[x] -= b[x]
-        centre = windows[y % depth, 1, 0]
-        out = mask[y]
-        for x in range(nx):
-            out[x] = centre[x] == 0 and total[x] > threshold * (size - missing[x]) and missing[x] < size
+    length = _PIECE + 2 * reach
+    deviation, missing = np.empty((depth, length), np.float32), np.empty((depth, length), np.uint16)
+    scratch = (
+        np.empty(_PIECE, np.float32),
+        np.empty(_PIECE, np.float32),
+        np.empty((reach + 1, length), np.float32),
+        np.empty(_PIECE, np.uint16),
+        np.empty(_PIECE, np.uint16),
+        np.empty((reach + 1, length), np.uint16),
+    )
+    there = np.empty(depth, np.uint8)
+    for start in range(left, right, _PIECE):
+        stop = min(start + _PIECE, right)
+        west, east = max(start - reach, 0), min(stop + reach, nx)
+        margin = west - (start - reach)
+        for n in range(planes.shape[0]):
+            i, k = planes[n, 0], planes[n, 1]
+            # What is outside of the frame counts, with a deviation of 0.
+            for row in range(depth):
+                fill_row(deviation[row], np.float32(0))
+                fill_row(missing[row], np.uint16(0))
+            for r in range(first - reach, last + reach):
+                row = r % depth
+                if 0 <= r < ny:
+                    d, none = deviation[row, margin:], missing[row, margin:]
+                    there[row] = _load_deviations(d, none, data[i], gdq[i], gain, median, sigma, k, r, west, east)
+                else:
+                    fill_row(deviation[row], np.float32(0))
+                    fill_row(missing[row], np.uint16(0))
+                y = r - reach
+                if first <= y < last:
+                    mask = masks[n, y, start:stop]
+                    if there[y % depth] == 0:
+                        fill_row(mask, np.uint8(0))
+                    else:
+                        _mark_row(mask, deviation, missing, scratch, y, ring, size, threshold)
 
 
 @kernel
@@ -338,29 +452,32 @@ def _search(groupdq, data, pixeldq, gain, read_noise, nframes, p, threads):
     median, sigma = np.empty(pixeldq.shape, np.float32), np.empty(pixeldq.shape, np.float32)
     starts = [_first_usable_group(groupdq[i], pixeldq) + 1 for i in range(ni)]
     found = [[] for _ in range(ni)]
+    masks = np.empty((min(_PLANES, ni * ng), *pixeldq.shape), np.uint8)
 
     def search_planes(planes):
-        results = [None] * len(planes)
+        for start in range(0, len(planes), len(masks)):
+            some = planes[start : start + len(masks)]
+            arrays = masks, data, groupdq, gain, median, sigma, np.array(some, np.int64)
+            threshold = float(p.extend_snr_threshold)
+            run_tile(_mark_extended_tile, *arrays, ring, size, threshold, threads=threads)
+            results = [None] * len(some)
 
-        def search(first, last):
-            for n in range(first, last):
-                i, k = planes[n]
-                mask = np.empty(pixeldq.shape, np.uint8)
-                arrays = mask, data[i], groupdq[i], pixeldq, gain, median, sigma
-                _mark_extended(*arrays, k, ring, size, float(p.extend_snr_threshold))
-                results[n] = find_regions(mask, float(p.extend_min_area))
+            def search(first, last, results=results):
+                for n in range(first, last):
+                    results[n] = find_regions(masks[n], float(p.extend_min_area))
 
-        run_rows(search, len(planes), threads=threads, block=1)
-        for (i, k), ellipses in zip(planes, results, strict=True):
-            if len(ellipses):
-                found[i].append((k, ellipses))
+            run_rows(search, len(some), threads=threads, block=1)
+            for (i, k), ellipses in zip(some, results, strict=True):
+                if len(ellipses):
+                    found[i].append((k, ellipses))
 
+    arrays = median, sigma, data, groupdq, pixeldq, gain
     if ni < p.minimum_sigclip_groups:
-        run_tile(_noise_tile, median, sigma, data, groupdq, gain, read_noise, int(nframes), threads=threads, block=8)
+        run_tile(_noise_tile, *arrays, read_noise, int(nframes), threads=threads, block=8)
         search_planes([(i, k) for i in range(ni) for k in range(starts[i], ng)])
     else:
         for k in range(1, ng):
-            run_tile(_clipped_noise_tile, median, sigma, data, groupdq, gain, k - 1, threads=threads, block=8)
+            run_tile(_clipped_noise_tile, *arrays, k - 1, threads=threads, block=8)
             search_planes([(i, k) for i in range(ni) if k >= starts[i]])
     return found
 
