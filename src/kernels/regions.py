@@ -268,8 +268,12 @@ def find_regions(plane, min_area):
     for c in range(count):
         members = order[starts[c] : starts[c + 1]]
         top, bottom, left, right, n = _box(runs, members)
-        # The smallest ring around a hole has eight pixels.
-        if n < min_area and (n < 8 or _filled_area(runs, members, top, bottom, left, right) < min_area):
+        # The smallest ring around a hole has eight pixels, and holes do not reach beyond the box.
+        if n < min_area and (
+            n < 8
+            or (bottom - top) * (right - left) < min_area
+            or _filled_area(runs, members, top, bottom, left, right) < min_area
+        ):
             continue
         _describe(ellipses[found], runs, members, top, left, right - left)
         found += 1

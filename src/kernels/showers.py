@@ -33,8 +33,8 @@ __all__ = ["ShowerParameters", "ShowerResult", "flag_showers", "flag_showers_in_
 MINIMUM_DIFFERENCES = 10
 _FLAGGED = DO_NOT_USE | SATURATED | JUMP_DET
 _CLIP_SIGMA = 5.0
-_WIDTH = 128  # columns whose differences are sorted together
-_PIECE = 256  # columns whose deviations are averaged together
+_WIDTH = 352  # columns whose differences are sorted together: a third of a row of MIRI, and a multiple of 16
+_PIECE = 1152  # columns whose deviations are averaged together, at most, with their margins
 _PLANES = 32  # groups that are searched together: there is a mask for each
 
 
@@ -142,29 +142,37 @@ def _noise_tile(median, sigma, data, gdq, pdq, gain, read_noise, nframes, first,
     The median of pixels that are flagged themselves is NaN too.
     """
     ni, steps = data.shape[0], data.shape[1] - 1
-    # Zeros: lanes beyond the end of a row are sorted with the others.
-    values = np.zeros((ni * steps, _WIDTH), np.float32)
+    # Zeros: lanes beyond the end of a row are sorted with the others. A whole row of every group is loaded at once, for
+    # short ones wait for memory (twice the time of loading).
+    values = np.zeros(((right - left + _WIDTH - 1) // _WIDTH, ni * steps, _WIDTH), np.float32)
+    rows = np.empty(values.shape[0], np.int64)
     counts = np.empty(_WIDTH, np.int32)
     half, reads = np.float32(0.5), np.float32(nframes)
     for r in range(first, last):
-        for start in range(left, right, _WIDTH):
-            stop = min(start + _WIDTH, right)
-            rows = 0
-            for i in range(ni):
-                for k in range(steps):
-                    rows += _difference_row(values[rows], data[i], gdq[i], gain, k, r, start, stop)
-            _set_aside_nan(values, counts, rows, stop - start)
+        fill_row(rows, 0)
+        for i in range(ni):
+            for k in range(steps):
+                for piece in range(rows.size):
+                    start = left + piece * _WIDTH
+                    stop = min(start + _WIDTH, right)
+                    d = values[piece, rows[piece]]
+                    rows[piece] += _difference_row(d, data[i], gdq[i], gain, k, r, start, stop)
+        for piece in range(rows.size):
+            start = left + piece * _WIDTH
+            width = min(_WIDTH, right - start)
+            ordered = values[piece]
+            _set_aside_nan(ordered, counts, rows[piece], width)
             # A multiple of 16 lanes takes only the packed loop.
-            sort_lanes(values, rows, (stop - start + 15) // 16 * 16)
-            for x in range(stop - start):
+            sort_lanes(ordered, rows[piece], (width + 15) // 16 * 16)
+            for x in range(width):
                 n = counts[x]
                 noise = read_noise[r, start + x] * gain[r, start + x]
                 m = np.float32(np.nan)
                 if n > 0:
-                    m = half * (values[(n - 1) // 2, x] + values[n // 2, x])
+                    m = half * (ordered[(n - 1) // 2, x] + ordered[n // 2, x])
                 median[r, start + x] = m
                 sigma[r, start + x] = np.sqrt(abs(m) + noise * noise / reads)
-            _leave_out(median[r, start:stop], pdq[r, start:stop])
+        _leave_out(median[r, left:right], pdq[r, left:right])
 
 
 @kernel
@@ -251,32 +259,42 @@ def _load_deviations(deviation, missing, data, gdq, gain, median, sigma, k, r, l
 
 
 @helper
-def _sum_ring(disc, hole, columns, rows, y, ring, n):
-    """Sums over the disc and over its hole around each of ``n`` pixels of the row ``y``.
+def _sum_ring(disc, hole, columns, rows, y, ring):
+    """Sums over the disc and over its hole around each pixel of the row ``y``.
 
-    ``rows`` (depth, n + 2 * reach) holds the rows around it, the row ``r`` at ``r % depth``; ``columns`` is scratch for
-    sums over columns of 1, 3, 5, ... pixels.
+    ``rows`` (depth, width + 2 * reach) holds the rows around it, the row ``r`` at ``r % depth``; ``columns`` of the same
+    length is scratch for sums over columns of 1, 3, 5, ... pixels.
     """
-    depth, reach = rows.shape[0], ring.shape[1] - 1
-    width = n + 2 * reach
-    copy_row(columns[0, :width], rows[y % depth])
+    depth, reach, width = rows.shape[0], ring.shape[1] - 1, disc.size
+    centre = rows[y % depth]
+    column = centre
     for h in range(1, reach + 1):
-        below, column = columns[h - 1, :width], columns[h, :width]
-        one, other = rows[(y - h) % depth, :width], rows[(y + h) % depth, :width]
+        below, one, other = column, rows[(y - h) % depth], rows[(y + h) % depth]
+        column = columns[h]
         for x in range(width):
             column[x] = below[x] + (one[x] + other[x])
     for part in range(2):
-        total = disc[:n] if part == 0 else hole[:n]
-        if ring[part, 0] < 0:
-            for x in range(n):
+        total, h = (disc, ring[0, 0]) if part == 0 else (hole, ring[1, 0])
+        if h < 0:
+            for x in range(width):
                 total[x] = 0
             continue
-        copy_row(total, columns[ring[part, 0], reach:])
+        column = columns[h] if h > 0 else centre
+        if reach == 0 or ring[part, 1] < 0:
+            copy_row(total, column[reach:])
+            continue
         for distance in range(1, reach + 1):
-            if ring[part, distance] >= 0:
-                column = columns[ring[part, distance]]
-                one, other = column[reach - distance :][:n], column[reach + distance :][:n]
-                for x in range(n):
+            h = ring[part, distance]
+            if h < 0:
+                break
+            column = columns[h] if h > 0 else centre
+            one, other = column[reach - distance :][:width], column[reach + distance :][:width]
+            if distance == 1:
+                middle = columns[ring[part, 0]][reach:]
+                for x in range(width):
+                    total[x] = middle[x] + (one[x] + other[x])
+            else:
+                for x in range(width):
                     total[x] += one[x] + other[x]
 
 
@@ -300,26 +318,35 @@ def _mark_row(mask, deviation, missing, scratch, y, ring, size, threshold):
 
     Sums are float32, and float64 where their rounding could decide.
     """
-    disc, hole, columns, none, none_hole, none_columns = scratch
-    n, reach = mask.size, ring.shape[1] - 1
-    _sum_ring(disc, hole, columns, deviation, y, ring, n)
-    _sum_ring(none, none_hole, none_columns, missing, y, ring, n)
+    disc, hole, columns, none, none_hole, none_columns, marks = scratch
+    reach = ring.shape[1] - 1
+    _sum_ring(disc, hole, columns, deviation, y, ring)
+    _sum_ring(none, none_hole, none_columns, missing, y, ring)
     centre = missing[y % missing.shape[0], reach:]
     margin = np.float32((4 + 2 * reach) * 2.4e-7)
     level, full = np.float32(threshold), np.float32(size)
     doubts = np.uint8(0)
-    for x in range(n):
+    for x in range(marks.size):
         left = full - np.float32(np.int32(none[x]) - np.int32(none_hole[x]))
         excess = (disc[x] - hole[x]) - level * left
         there = (centre[x] == 0) & (left > 0)
         doubtful = not abs(excess) > margin * (disc[x] + hole[x])
-        mask[x] = np.uint8(there & (excess > 0)) | (np.uint8(there & doubtful) << 1)
-        doubts |= mask[x]
+        marks[x] = np.uint8(there & (excess > 0)) | (np.uint8(there & doubtful) << 1)
+        doubts |= marks[x]
+    copy_row(mask, marks)
     if doubts > 1:
-        for x in range(n):
+        for x in range(mask.size):
             if mask[x] > 1:
                 left = size - float(np.int32(none[x]) - np.int32(none_hole[x]))
                 mask[x] = _exact_sum(deviation, y, x, ring) > threshold * left
+
+
+@helper
+def _piece(n, reach):
+    """Columns to do together of ``n``, and how many with a margin: a multiple of what packed loops take."""
+    count = -(-n // max(_PIECE - 2 * reach, 64))
+    columns = -(-n // count)
+    return columns, (columns + 2 * reach + 63) // 64 * 64
 
 
 @kernel
@@ -333,27 +360,29 @@ def _mark_extended_tile(
     ny, nx = median.shape
     reach = ring.shape[1] - 1
     depth = 2 * reach + 1
-    length = _PIECE + 2 * reach
+    columns, width = _piece(right - left, reach)
+    length = width + 2 * reach
     deviation, missing = np.empty((depth, length), np.float32), np.empty((depth, length), np.uint16)
     scratch = (
-        np.empty(_PIECE, np.float32),
-        np.empty(_PIECE, np.float32),
-        np.empty((reach + 1, length), np.float32),
-        np.empty(_PIECE, np.uint16),
-        np.empty(_PIECE, np.uint16),
-        np.empty((reach + 1, length), np.uint16),
+        np.empty(width, np.float32),
+        np.empty(width, np.float32),
+        np.zeros((reach + 1, length), np.float32),
+        np.empty(width, np.uint16),
+        np.empty(width, np.uint16),
+        np.zeros((reach + 1, length), np.uint16),
+        np.empty(width, np.uint8),
     )
     there = np.empty(depth, np.uint8)
-    for start in range(left, right, _PIECE):
-        stop = min(start + _PIECE, right)
+    for start in range(left, right, columns):
+        stop = min(start + columns, right)
         west, east = max(start - reach, 0), min(stop + reach, nx)
         margin = west - (start - reach)
+        # What is outside of the frame counts, with a deviation of 0.
+        for row in range(depth):
+            fill_row(deviation[row], np.float32(0))
+            fill_row(missing[row], np.uint16(0))
         for n in range(planes.shape[0]):
             i, k = planes[n, 0], planes[n, 1]
-            # What is outside of the frame counts, with a deviation of 0.
-            for row in range(depth):
-                fill_row(deviation[row], np.float32(0))
-                fill_row(missing[row], np.uint16(0))
             for r in range(first - reach, last + reach):
                 row = r % depth
                 if 0 <= r < ny:
@@ -384,65 +413,89 @@ def _first_usable_group(gdq, pdq):
 
 
 @helper
-def _shower_pixels(ellipse, growth, shape):
-    """Pixels of the enlarged ellipse of a shower."""
+def _shower_pixels(ellipse, growth, first, last, shape):
+    """Pixels of the enlarged ellipse of a shower; none if it does not come near the rows first ... last - 1."""
     minor = min(ellipse[MINOR] * growth.factor, growth.widest)
     major = min(ellipse[MAJOR] + (growth.factor - 1.0) * ellipse[MINOR], growth.widest)
     semi_minor, semi_major = round(minor / 2), round(major / 2)
     x, y = ellipse[CENTRE_X], ellipse[CENTRE_Y]
+    reach = max(semi_minor, semi_major) + 2
+    if y + reach < first or y - reach > last:
+        return np.empty((0, 2), np.int32)
     return ellipse_pixels(x, y, semi_minor, semi_major, ellipse[ANGLE], shape[0], shape[1])
 
 
 @helper
-def _mean_difference(data, flags, gain, y, x):
-    """Mean difference [e-] of the samples of a pixel without flags; float32 sums."""
-    total, n = np.float32(0), 0
-    for k in range(flags.size - 1):
-        if ((flags[k] | flags[k + 1]) & _FLAGGED) == 0:
-            d = data[k + 1, y, x] * gain[y, x] - data[k, y, x] * gain[y, x]
-            if d == d:
-                total += d
-                n += 1
-    return np.float32(total / float(n))
+def _changes(scratch, data, gdq, flags, gain, places):
+    """Change of the mean difference [e-] of the samples without flags of some pixels by new flags; float32 sums.
+
+    The columns of ``flags`` (ngroup, n) are those of the pixels ``places`` (n, 2). Returns a part of ``scratch``.
+    """
+    n = places.shape[0]
+    g, before, change = scratch[0, :n], scratch[1, :n], scratch[2, :n]
+    sums = scratch[3:]
+    for m in range(n):
+        y, x = places[m, 0], places[m, 1]
+        g[m] = gain[y, x]
+        before[m] = data[0, y, x] * g[m]
+    for row in range(4):
+        fill_row(sums[row, :n], np.float32(0))
+    zero, one = np.float32(0), np.float32(1)
+    for k in range(flags.shape[0] - 1):
+        p, q = flags[k], flags[k + 1]
+        for m in range(n):
+            y, x = places[m, 0], places[m, 1]
+            after = data[k + 1, y, x] * g[m]
+            d = after - before[m]
+            before[m] = after
+            old = (((gdq[k, y, x] | gdq[k + 1, y, x]) & _FLAGGED) == 0) & (d == d)
+            new = (((p[m] | q[m]) & _FLAGGED) == 0) & (d == d)
+            sums[0, m] += d if old else zero
+            sums[1, m] += one if old else zero
+            sums[2, m] += d if new else zero
+            sums[3, m] += one if new else zero
+    for m in range(n):
+        change[m] = abs(np.float32(sums[0, m] / sums[1, m]) - np.float32(sums[2, m] / sums[3, m]))
+    return change
 
 
 @kernel
-def _flag_integration(gdq, data, pdq, gain, ellipses, groups, growth):
-    """Flag the showers of one integration: ``ellipses`` (n, 5), and the group of each."""
-    position = np.full(pdq.shape, -1, np.int32)
-    columns = np.empty((pdq.size, 2), np.int32)
+def _flag_rows(first, last, gdq, data, pdq, gain, ellipses, groups, growth):
+    """Flag the showers of one integration in some rows: ``ellipses`` (n, 5), and the group of each."""
+    rows, nx, ng = last - first, pdq.shape[1], gdq.shape[0]
+    position = np.full((rows, nx), -1, np.int32)
+    places = np.empty((rows * nx, 2), np.int32)
     n = 0
     for e in range(groups.size):
-        pixels = _shower_pixels(ellipses[e], growth, pdq.shape)
+        pixels = _shower_pixels(ellipses[e], growth, first, last, pdq.shape)
         for j in range(pixels.shape[0]):
             y, x = pixels[j, 0], pixels[j, 1]
-            if position[y, x] < 0 and pdq[y, x] != REFERENCE_PIXEL:
-                position[y, x] = n
-                columns[n, 0], columns[n, 1] = y, x
+            if first <= y < last and position[y - first, x] < 0 and pdq[y, x] != REFERENCE_PIXEL:
+                position[y - first, x] = n
+                places[n, 0], places[n, 1] = y, x
                 n += 1
-    ng = gdq.shape[0]
-    flags = np.empty((n, ng), np.uint8)
-    for j in range(n):
-        for k in range(ng):
-            flags[j, k] = gdq[k, columns[j, 0], columns[j, 1]]
+    flags = np.empty((ng, n), np.uint8)
+    for k in range(ng):
+        for j in range(n):
+            flags[k, j] = gdq[k, places[j, 0], places[j, 1]]
     for e in range(groups.size):
-        pixels = _shower_pixels(ellipses[e], growth, pdq.shape)
+        pixels = _shower_pixels(ellipses[e], growth, first, last, pdq.shape)
         for j in range(pixels.shape[0]):
-            p = position[pixels[j, 0], pixels[j, 1]]
+            y = pixels[j, 0]
+            p = position[y - first, pixels[j, 1]] if first <= y < last else -1
             for k in range(groups[e], min(groups[e] + growth.n_after + 1, ng)):
-                if p < 0 or (flags[p, k] & SATURATED) != 0:
+                if p < 0 or (flags[k, p] & SATURATED) != 0:
                     break
-                flags[p, k] |= JUMP_DET
-    before = np.empty(ng, np.uint8)
-    for j in range(n):
-        y, x = columns[j, 0], columns[j, 1]
+                flags[k, p] |= JUMP_DET
+    scratch = np.empty((7, _WIDTH), np.float32)
+    for start in range(0, n, _WIDTH):
+        some, new = places[start : min(start + _WIDTH, n)], flags[:, start:]
+        change = _changes(scratch, data, gdq, new, gain, some)
         for k in range(ng):
-            before[k] = gdq[k, y, x]
-        change = abs(_mean_difference(data, before, gain, y, x) - _mean_difference(data, flags[j], gain, y, x))
-        # Not finite: the pixel has no difference left, and would be lost.
-        if change <= np.float32(growth.limit):
-            for k in range(ng):
-                gdq[k, y, x] = flags[j, k]
+            for m in range(change.size):
+                # Not finite: the pixel has no difference left, and would be lost.
+                if change[m] <= np.float32(growth.limit):
+                    gdq[k, some[m, 0], some[m, 1]] = new[k, m]
 
 
 def _search(groupdq, data, pixeldq, gain, read_noise, nframes, p, threads):
@@ -506,14 +559,12 @@ def flag_showers_in_place(
         float(p.max_shower_amplitude * group_time),
     )
 
-    def flag(first, last):
-        for i in range(first, last):
-            if found[i]:
-                ellipses = np.concatenate([one for _, one in found[i]])
-                groups = np.concatenate([np.full(len(one), k) for k, one in found[i]])
-                _flag_integration(groupdq[i], data[i], pixeldq, gain, ellipses, groups, growth)
-
-    run_rows(flag, ni, threads=threads, block=1)
+    for i in range(ni):
+        if found[i]:
+            ellipses = np.concatenate([one for _, one in found[i]])
+            groups = np.concatenate([np.full(len(one), k) for k, one in found[i]])
+            arrays = groupdq[i], data[i], pixeldq, gain
+            run_rows(_flag_rows, data.shape[2], *arrays, ellipses, groups, growth, threads=threads, block=128)
     return sum(len(ellipses) for one in found for _, ellipses in one)
 
 
