@@ -429,42 +429,46 @@ def _shower_pixels(ellipse, growth, first, last, shape):
 def _changes(scratch, data, gdq, flags, gain, places):
     """Change of the mean difference [e-] of the samples without flags of some pixels by new flags; float32 sums.
 
-    The columns of ``flags`` (ngroup, n) are those of the pixels ``places`` (n, 2). Returns a part of ``scratch``.
+    ``data`` and ``gdq`` are (ngroup, ny * nx), ``gain`` (ny * nx); the columns of ``flags`` (ngroup, n) are those of the
+    pixels at ``places`` (n). Returns a part of ``scratch``.
     """
-    n = places.shape[0]
-    g, before, change = scratch[0, :n], scratch[1, :n], scratch[2, :n]
-    sums = scratch[3:]
+    n = places.size
+    g, before, after, change = scratch[0, :n], scratch[1, :n], scratch[2, :n], scratch[3, :n]
+    sum_old, n_old, sum_new, n_new = scratch[4, :n], scratch[5, :n], scratch[6, :n], scratch[7, :n]
+    for row in range(4, 8):
+        fill_row(scratch[row, :n], np.float32(0))
     for m in range(n):
-        y, x = places[m, 0], places[m, 1]
-        g[m] = gain[y, x]
-        before[m] = data[0, y, x] * g[m]
-    for row in range(4):
-        fill_row(sums[row, :n], np.float32(0))
+        g[m] = gain[places[m]]
+        before[m] = data[0, places[m]] * g[m]
     zero, one = np.float32(0), np.float32(1)
     for k in range(flags.shape[0] - 1):
         p, q = flags[k], flags[k + 1]
         for m in range(n):
-            y, x = places[m, 0], places[m, 1]
-            after = data[k + 1, y, x] * g[m]
-            d = after - before[m]
-            before[m] = after
-            old = (((gdq[k, y, x] | gdq[k + 1, y, x]) & _FLAGGED) == 0) & (d == d)
-            new = (((p[m] | q[m]) & _FLAGGED) == 0) & (d == d)
-            sums[0, m] += d if old else zero
-            sums[1, m] += one if old else zero
-            sums[2, m] += d if new else zero
-            sums[3, m] += one if new else zero
+            after[m] = data[k + 1, places[m]] * g[m]
+        for m in range(n):
+            d = after[m] - before[m]
+            there = (((gdq[k, places[m]] | gdq[k + 1, places[m]]) & _FLAGGED) == 0) & (d == d)
+            sum_old[m] += d if there else zero
+            n_old[m] += one if there else zero
+        for m in range(n):
+            d = after[m] - before[m]
+            there = (((p[m] | q[m]) & _FLAGGED) == 0) & (d == d)
+            sum_new[m] += d if there else zero
+            n_new[m] += one if there else zero
+        for m in range(n):
+            before[m] = after[m]
     for m in range(n):
-        change[m] = abs(np.float32(sums[0, m] / sums[1, m]) - np.float32(sums[2, m] / sums[3, m]))
+        change[m] = abs(sum_old[m] / n_old[m] - sum_new[m] / n_new[m])
     return change
 
 
 @kernel
 def _flag_rows(first, last, gdq, data, pdq, gain, ellipses, groups, growth):
     """Flag the showers of one integration in some rows: ``ellipses`` (n, 5), and the group of each."""
-    rows, nx, ng = last - first, pdq.shape[1], gdq.shape[0]
-    position = np.full((rows, nx), -1, np.int32)
-    places = np.empty((rows * nx, 2), np.int32)
+    ng, ny, nx = gdq.shape
+    position = np.full((last - first, nx), -1, np.int32)
+    # Unsigned: compiled code does not ask whether an index is negative.
+    places = np.empty((last - first) * nx, np.uint32)
     n = 0
     for e in range(groups.size):
         pixels = _shower_pixels(ellipses[e], growth, first, last, pdq.shape)
@@ -472,12 +476,15 @@ def _flag_rows(first, last, gdq, data, pdq, gain, ellipses, groups, growth):
             y, x = pixels[j, 0], pixels[j, 1]
             if first <= y < last and position[y - first, x] < 0 and pdq[y, x] != REFERENCE_PIXEL:
                 position[y - first, x] = n
-                places[n, 0], places[n, 1] = y, x
+                places[n] = y * nx + x
                 n += 1
+    plane = ny * nx
+    samples, old, gains = data.reshape((ng, plane)), gdq.reshape((ng, plane)), gain.reshape(plane)
     flags = np.empty((ng, n), np.uint8)
     for k in range(ng):
+        q = flags[k]
         for j in range(n):
-            flags[k, j] = gdq[k, places[j, 0], places[j, 1]]
+            q[j] = old[k, places[j]]
     for e in range(groups.size):
         pixels = _shower_pixels(ellipses[e], growth, first, last, pdq.shape)
         for j in range(pixels.shape[0]):
@@ -487,15 +494,16 @@ def _flag_rows(first, last, gdq, data, pdq, gain, ellipses, groups, growth):
                 if p < 0 or (flags[k, p] & SATURATED) != 0:
                     break
                 flags[k, p] |= JUMP_DET
-    scratch = np.empty((7, _WIDTH), np.float32)
+    scratch = np.empty((8, _WIDTH), np.float32)
     for start in range(0, n, _WIDTH):
         some, new = places[start : min(start + _WIDTH, n)], flags[:, start:]
-        change = _changes(scratch, data, gdq, new, gain, some)
+        change = _changes(scratch, samples, old, new, gains, some)
         for k in range(ng):
+            q = new[k]
             for m in range(change.size):
                 # Not finite: the pixel has no difference left, and would be lost.
                 if change[m] <= np.float32(growth.limit):
-                    gdq[k, some[m, 0], some[m, 1]] = new[k, m]
+                    old[k, some[m]] = q[m]
 
 
 def _search(groupdq, data, pixeldq, gain, read_noise, nframes, p, threads):
