@@ -7,7 +7,8 @@ A group's plane of deviations is averaged over a ring around each pixel; connect
 (`upramp.kernels.regions`) are showers. Their enlarged ellipses are flagged as jumps in that group and some after it,
 once all planes are searched; a pixel whose mean difference would change by more than a shower can do is left alone.
 
-Source: reference behaviour; the average is summed directly in float64, where the reference has a Fourier transform.
+Source: reference behaviour; the average is summed directly, in float32 and once more in float64 where rounding could
+decide, where the reference has a Fourier transform.
 NaN: a sample that is NaN, DO_NOT_USE, SATURATED, or has JUMP_DET and no other flag has no differences. Pixels without a
 difference, and flagged ones, are left out of the averages; outside the frame the deviation is 0.
 """
@@ -23,7 +24,8 @@ from upramp.kernels._jit import helper, kernel, run_rows
 from upramp.kernels._jump_search import _kept_sigma_clip
 from upramp.kernels._layout import as_canonical, check_shape, writable_copy
 from upramp.kernels._median import lane_median, sort_lanes
-from upramp.kernels._rows import copy_row, fill_row
+from upramp.kernels._ring_average import mark_extended_tile, ring_of_pixels
+from upramp.kernels._rows import fill_row
 from upramp.kernels._tiles import require_in_place, run_tile
 from upramp.kernels.jump import common_flags
 from upramp.kernels.regions import ANGLE, CENTRE_X, CENTRE_Y, MAJOR, MINOR, ellipse_pixels, find_regions
@@ -34,7 +36,6 @@ MINIMUM_DIFFERENCES = 10
 _FLAGGED = DO_NOT_USE | SATURATED | JUMP_DET
 _CLIP_SIGMA = 5.0
 _WIDTH = 352  # columns whose differences are sorted together: a third of a row of MIRI, and a multiple of 16
-_PIECE = 1152  # columns whose deviations are averaged together, at most, with their margins
 _PLANES = 32  # groups that are searched together: there is a mask for each
 
 
@@ -214,192 +215,6 @@ def _clipped_noise_tile(median, sigma, data, gdq, pdq, gain, k, first, last, lef
             _leave_out(median[r, start:stop], pdq[r, start:stop])
 
 
-def _ring(inner, width):
-    """The ring of pixels whose centre is at least ``inner`` and at most ``inner + width`` away.
-
-    Returns half-lengths of its columns (or rows), (2, radius + 1) int64 of the whole disc and of the one left out (-1:
-    nothing), and the number of its pixels.
-    """
-    outer = inner + width
-    radius = max(math.floor(outer), 0)
-    columns = np.arange(radius + 1)
-    squares = columns**2 + columns[:, None] ** 2
-    halves = np.array([(squares <= outer**2).sum(axis=1) - 1, (squares < inner**2).sum(axis=1) - 1])
-    disc, hole = ((2 * halves + 1) * (halves >= 0) @ np.where(columns > 0, 2, 1)).tolist()
-    return halves, float(disc - hole)
-
-
-@helper
-def _load_deviations(deviation, missing, data, gdq, gain, median, sigma, k, r, left, right):
-    """Deviations of a piece of a row in group k [sigma]; 0 where there is none, and ``missing`` is 1.
-
-    Returns whether there is any.
-    """
-    a, b = data[k - 1, r, left:right], data[k, r, left:right]
-    p, q = gdq[k - 1, r, left:right], gdq[k, r, left:right]
-    g, m, s = gain[r, left:right], median[r, left:right], sigma[r, left:right]
-    d, none = deviation[: g.size], missing[: g.size]
-    bad = np.uint8(255)
-    for x in range(g.size):
-        flagged = ((p[x] | q[x]) & (DO_NOT_USE | SATURATED)) | (q[x] & JUMP_DET) | np.uint8(p[x] == JUMP_DET)
-        none[x] = flagged != 0
-        bad &= none[x]
-    if bad != 0:
-        fill_row(d, np.float32(0))
-        return False
-    infinity, zero = np.float32(np.inf), np.float32(0)
-    for x in range(g.size):
-        d[x] = abs((b[x] * g[x] - a[x] * g[x]) - m[x]) / s[x]
-    for x in range(g.size):
-        none[x] |= np.uint8(not d[x] < infinity)
-        bad &= none[x]
-    for x in range(g.size):
-        d[x] = zero if none[x] != 0 else d[x]
-    return bad == 0
-
-
-@helper
-def _sum_ring(disc, hole, columns, rows, y, ring):
-    """Sums over the disc and over its hole around each pixel of the row ``y``.
-
-    ``rows`` (depth, width + 2 * reach) holds the rows around it, the row ``r`` at ``r % depth``; ``columns`` of the same
-    length is scratch for sums over columns of 1, 3, 5, ... pixels.
-    """
-    depth, reach, width = rows.shape[0], ring.shape[1] - 1, disc.size
-    centre = rows[y % depth]
-    column = centre
-    for h in range(1, reach + 1):
-        below, one, other = column, rows[(y - h) % depth], rows[(y + h) % depth]
-        column = columns[h]
-        for x in range(width):
-            column[x] = below[x] + (one[x] + other[x])
-    for part in range(2):
-        total, h = (disc, ring[0, 0]) if part == 0 else (hole, ring[1, 0])
-        if h < 0:
-            for x in range(width):
-                total[x] = 0
-            continue
-        column = columns[h] if h > 0 else centre
-        if reach == 0 or ring[part, 1] < 0:
-            copy_row(total, column[reach:])
-            continue
-        for distance in range(1, reach + 1):
-            h = ring[part, distance]
-            if h < 0:
-                break
-            column = columns[h] if h > 0 else centre
-            one, other = column[reach - distance :][:width], column[reach + distance :][:width]
-            if distance == 1:
-                middle = columns[ring[part, 0]][reach:]
-                for x in range(width):
-                    total[x] = middle[x] + (one[x] + other[x])
-            else:
-                for x in range(width):
-                    total[x] += one[x] + other[x]
-
-
-@helper
-def _exact_sum(rows, y, x, ring):
-    """Sum in float64 over the ring around column ``x`` (without the margin) of a row."""
-    depth, reach = rows.shape[0], ring.shape[1] - 1
-    total = 0.0
-    for dy in range(-reach, reach + 1):
-        disc, hole = ring[0, abs(dy)], ring[1, abs(dy)]
-        row = rows[(y + dy) % depth]
-        for dx in range(-disc, disc + 1):
-            if abs(dx) > hole:
-                total += row[reach + x + dx]
-    return total
-
-
-@helper
-def _mark_row(mask, deviation, missing, scratch, y, ring, size, threshold):
-    """Write 1 into a row of a mask where the average of the deviations is above the threshold, else 0.
-
-    Sums are float32, and float64 where their rounding could decide.
-    """
-    disc, hole, columns, none, none_hole, none_columns, marks = scratch
-    reach = ring.shape[1] - 1
-    _sum_ring(disc, hole, columns, deviation, y, ring)
-    _sum_ring(none, none_hole, none_columns, missing, y, ring)
-    centre = missing[y % missing.shape[0], reach:]
-    margin = np.float32((4 + 2 * reach) * 2.4e-7)
-    level, full = np.float32(threshold), np.float32(size)
-    doubts = np.uint8(0)
-    for x in range(marks.size):
-        left = full - np.float32(np.int32(none[x]) - np.int32(none_hole[x]))
-        excess = (disc[x] - hole[x]) - level * left
-        there = (centre[x] == 0) & (left > 0)
-        doubtful = not abs(excess) > margin * (disc[x] + hole[x])
-        marks[x] = np.uint8(there & (excess > 0)) | (np.uint8(there & doubtful) << 1)
-        doubts |= marks[x]
-    copy_row(mask, marks)
-    if doubts > 1:
-        for x in range(mask.size):
-            if mask[x] > 1:
-                left = size - float(np.int32(none[x]) - np.int32(none_hole[x]))
-                mask[x] = _exact_sum(deviation, y, x, ring) > threshold * left
-
-
-@helper
-def _piece(n, reach):
-    """Columns to do together of ``n``, and how many with a margin: a multiple of what packed loops take."""
-    count = -(-n // max(_PIECE - 2 * reach, 64))
-    columns = -(-n // count)
-    return columns, (columns + 2 * reach + 63) // 64 * 64
-
-
-@kernel
-def _mark_extended_tile(
-    masks, data, gdq, gain, median, sigma, planes, ring, size, threshold, first, last, left, right
-):
-    """Write 1 into ``masks`` (n, ny, nx) where the average of the deviations is above the threshold, else 0.
-
-    ``planes`` (n, 2) int64 are the integration and group of each; ``ring`` and ``size`` as from `_ring`.
-    """
-    ny, nx = median.shape
-    reach = ring.shape[1] - 1
-    depth = 2 * reach + 1
-    columns, width = _piece(right - left, reach)
-    length = width + 2 * reach
-    deviation, missing = np.empty((depth, length), np.float32), np.empty((depth, length), np.uint16)
-    scratch = (
-        np.empty(width, np.float32),
-        np.empty(width, np.float32),
-        np.zeros((reach + 1, length), np.float32),
-        np.empty(width, np.uint16),
-        np.empty(width, np.uint16),
-        np.zeros((reach + 1, length), np.uint16),
-        np.empty(width, np.uint8),
-    )
-    there = np.empty(depth, np.uint8)
-    for start in range(left, right, columns):
-        stop = min(start + columns, right)
-        west, east = max(start - reach, 0), min(stop + reach, nx)
-        margin = west - (start - reach)
-        # What is outside of the frame counts, with a deviation of 0.
-        for row in range(depth):
-            fill_row(deviation[row], np.float32(0))
-            fill_row(missing[row], np.uint16(0))
-        for n in range(planes.shape[0]):
-            i, k = planes[n, 0], planes[n, 1]
-            for r in range(first - reach, last + reach):
-                row = r % depth
-                if 0 <= r < ny:
-                    d, none = deviation[row, margin:], missing[row, margin:]
-                    there[row] = _load_deviations(d, none, data[i], gdq[i], gain, median, sigma, k, r, west, east)
-                else:
-                    fill_row(deviation[row], np.float32(0))
-                    fill_row(missing[row], np.uint16(0))
-                y = r - reach
-                if first <= y < last:
-                    mask = masks[n, y, start:stop]
-                    if there[y % depth] == 0:
-                        fill_row(mask, np.uint8(0))
-                    else:
-                        _mark_row(mask, deviation, missing, scratch, y, ring, size, threshold)
-
-
 @kernel
 def _first_usable_group(gdq, pdq):
     """First group with a pixel that has not DO_NOT_USE and is no reference pixel; 0 if there is none."""
@@ -429,8 +244,8 @@ def _shower_pixels(ellipse, growth, first, last, shape):
 def _changes(scratch, data, gdq, flags, gain, places):
     """Change of the mean difference [e-] of the samples without flags of some pixels by new flags; float32 sums.
 
-    ``data`` and ``gdq`` are (ngroup, ny * nx), ``gain`` (ny * nx); the columns of ``flags`` (ngroup, n) are those of the
-    pixels at ``places`` (n). Returns a part of ``scratch``.
+    ``data`` and ``gdq`` are (ngroup, ny * nx), ``gain`` (ny * nx); the columns of ``flags`` (ngroup, n) are those of
+    the pixels at ``places`` (n). Returns a part of ``scratch``.
     """
     n = places.size
     g, before, after, change = scratch[0, :n], scratch[1, :n], scratch[2, :n], scratch[3, :n]
@@ -509,7 +324,7 @@ def _flag_rows(first, last, gdq, data, pdq, gain, ellipses, groups, growth):
 def _search(groupdq, data, pixeldq, gain, read_noise, nframes, p, threads):
     """Ellipses of all showers: lists, by integration, of (group, ellipses)."""
     ni, ng = data.shape[:2]
-    ring, size = _ring(float(p.extend_inner_radius), float(p.extend_outer_radius))
+    ring, size = ring_of_pixels(float(p.extend_inner_radius), float(p.extend_outer_radius))
     median, sigma = np.empty(pixeldq.shape, np.float32), np.empty(pixeldq.shape, np.float32)
     starts = [_first_usable_group(groupdq[i], pixeldq) + 1 for i in range(ni)]
     found = [[] for _ in range(ni)]
@@ -520,7 +335,7 @@ def _search(groupdq, data, pixeldq, gain, read_noise, nframes, p, threads):
             some = planes[start : start + len(masks)]
             arrays = masks, data, groupdq, gain, median, sigma, np.array(some, np.int64)
             threshold = float(p.extend_snr_threshold)
-            run_tile(_mark_extended_tile, *arrays, ring, size, threshold, threads=threads)
+            run_tile(mark_extended_tile, *arrays, ring, size, threshold, threads=threads)
             results = [None] * len(some)
 
             def search(first, last, results=results):
