@@ -251,6 +251,7 @@ def measure_reference_pixels(raw, chain, shape, threads=None, after_block=None):
             positions,
             (ny, nx),
             fast,
+            slow,
             op.row0,
             op.column0,
             striped=op.striped,

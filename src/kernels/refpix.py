@@ -22,8 +22,8 @@ and one along the rows of the image, so that a first pass reads the reference pi
 subtracts. Mirroring an axis changes nothing (but for a median over an even number of rows, which is not centred),
 so only exchanging the axes is left of the eight orientations.
 
-Source: reference behaviour. Differs from it: means are float64 throughout, where the reference takes those of the first
-group of an exposure, and all of a single-amplifier subarray, in float32. Not done here: IRS2 readout,
+Source: reference behaviour, with its precision: means are float32, in the order in which the detector is read, in the
+first group of an exposure, where side pixels are not used, and in all of the other subarrays. Not done here: IRS2 readout,
 the SIRS kernels (`upramp.kernels.sirs`), MIRI (`upramp.kernels.side_pixels`).
 """
 
@@ -300,7 +300,9 @@ def edge_corrections(
         length,
         float(side_gain),
         float(siglimit),
-        bool(single_first),
+        slow_axis < 0,
+        fast_axis < 0,
+        int(single_first) if use_side_ref_pixels else ni * ng,
         threads=threads,
         block=1,
     )
@@ -335,6 +337,7 @@ def pooled_corrections(
     positions,
     shape,
     fast_axis,
+    slow_axis,
     row0=0,
     column0=0,
     *,
@@ -353,8 +356,8 @@ def pooled_corrections(
         Where they are in the array, from `reference_positions`.
     shape : (ny, nx)
         Shape of the array.
-    fast_axis : int
-        Readout direction, see `ORIENTATION`.
+    fast_axis, slow_axis : int
+        Readout directions, see `ORIENTATION`.
     row0, column0 : int
         Position of the array in the full frame, counted from 0.
     striped : bool
@@ -379,9 +382,11 @@ def pooled_corrections(
     values = as_canonical(values, "values", np.float32, 3)
     ni, ng, n = values.shape
     ny, nx = shape
-    rows, columns = positions
-    check_shape(np.asarray(rows), "positions[0]", (n,))
-    check_shape(np.asarray(columns), "positions[1]", (n,))
+    rows, columns = map(np.asarray, positions)
+    check_shape(rows, "positions[0]", (n,))
+    check_shape(columns, "positions[1]", (n,))
+    in_order = _order_of_reading(rows, columns, fast_axis, slow_axis)
+    rows, columns = rows[in_order], columns[in_order]
     columns_first = abs(fast_axis) == 1
     length, start = (nx, column0) if columns_first else (ny, row0)
     place = length, start, fast_axis, striped
@@ -391,7 +396,7 @@ def pooled_corrections(
         pooled_means_block,
         ni * ng,
         means,
-        values.reshape(ni * ng, n).copy(),
+        np.take(values.reshape(ni * ng, n), in_order, axis=1),
         amplifier,
         parity,
         bool(odd_even_columns),
@@ -405,6 +410,12 @@ def pooled_corrections(
     along_slow = np.zeros((ni, ng, ny if columns_first else nx), np.float64)
     vectors = along_fast, along_slow
     return ReferenceCorrections(*(vectors if columns_first else vectors[::-1]), columns_first)
+
+
+def _order_of_reading(rows, columns, fast_axis, slow_axis):
+    """Indices that sort pixels of the image by the time at which they are read."""
+    fast, slow = (columns, rows) if abs(fast_axis) == 1 else (rows, columns)
+    return np.lexsort((np.sign(fast_axis) * fast, np.sign(slow_axis) * slow))
 
 
 def _amplifier_and_parity(pixels, length, start, fast_axis, striped):
@@ -449,6 +460,7 @@ def _corrections_of(
         positions,
         pixeldq.shape,
         fast_axis,
+        slow_axis,
         row0,
         column0,
         striped=striped,

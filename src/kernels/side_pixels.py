@@ -10,7 +10,7 @@ A column without a good pixel in one of its parities leaves the whole exposure a
 be trusted either, and which pixels are good is the same in all groups (reference behaviour). A NaN in an unflagged
 reference pixel makes what it corrects NaN.
 
-Source: reference behaviour. Differs from it: means are float64, rounded to float32 before they are subtracted.
+Source: reference behaviour, with its precision: means are taken in float32.
 """
 
 import logging
@@ -20,7 +20,7 @@ import numpy as np
 from upramp.kernels._flags import DO_NOT_USE
 from upramp.kernels._jit import helper, kernel, run_rows
 from upramp.kernels._layout import ShapeError, as_canonical, check_shape
-from upramp.kernels._refpix_statistics import _clipped_mean
+from upramp.kernels._refpix_statistics import clipped_mean_single
 from upramp.kernels._tiles import require_in_place, run_tile
 
 __all__ = [
@@ -42,17 +42,17 @@ def _side_mean(mean, values, dq, column, start, step, limit, scratch):
     n = 0
     for r in range(start, values.shape[0], step):
         if dq[r, column] & DO_NOT_USE == 0:
-            scratch[n] = values[r, column]
+            scratch[0, n] = values[r, column]
             n += 1
-    mean[0] = _clipped_mean(scratch, n, limit) if n > 0 else 0.0
+    mean[0] = clipped_mean_single(scratch[0], n, limit, scratch[1]) if n > 0 else np.float32(0)
     return n > 0
 
 
 @kernel
 def _drift_block(first, last, drifts, usable, change, dq, odd_even, limit):
     """Drifts of frames first ... last - 1, from what has changed in the sides (nframe, ny, 8) since the first group."""
-    scratch = np.empty(change.shape[1], np.float64)
-    left, right = np.empty(1), np.empty(1)
+    scratch = np.empty((2, change.shape[1]), np.float32)
+    left, right = np.empty(1, np.float32), np.empty(1, np.float32)
     for frame in range(first, last):
         for amplifier in range(AMPLIFIERS):
             for parity in range(2):
@@ -61,7 +61,7 @@ def _drift_block(first, last, drifts, usable, change, dq, odd_even, limit):
                 found = _side_mean(left, change[frame], dq, amplifier, start, step, limit, scratch)
                 found &= _side_mean(right, change[frame], dq, other, start, step, limit, scratch)
                 usable[frame] &= found
-                drifts[frame, 2 * amplifier + parity] = 0.5 * (left[0] + right[0])
+                drifts[frame, 2 * amplifier + parity] = np.float32(0.5) * (left[0] + right[0])
 
 
 @kernel

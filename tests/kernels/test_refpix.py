@@ -9,7 +9,7 @@ from tests.reference.tiling import run_in_tiles
 
 from upramp.errors import ShapeError
 from upramp.kernels import refpix
-from upramp.kernels._refpix_statistics import edge_vectors_block, pooled_means_block
+from upramp.kernels._refpix_statistics import edge_vectors_block, pairwise_sum, pooled_means_block
 from upramp.kernels.refpix import correct_reference_pixels
 
 DO_NOT_USE, REFERENCE_PIXEL = 1, 2**31
@@ -60,6 +60,14 @@ CASES = [
 ]
 
 
+def compare(found, expected, single):
+    """All bits where sums are float32; the order of float64 sums shows in few samples."""
+    if single:
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(found, expected, rtol=1.2e-7, atol=0)
+    assert (found != expected)[np.isfinite(expected)].mean() < 1e-4
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[3]}x{case[4]}-{case[5]}")
 def test_subarrays_against_whole_frames(case):
     detector, row0, column0, ny, nx, noutputs, name, changed = case
@@ -70,9 +78,10 @@ def test_subarrays_against_whole_frames(case):
     )
     place = pixeldq, refpix.ORIENTATION[detector], row0, column0, noutputs
     expected = by_frames.correct(data, *place, *parameters.values())
-    np.testing.assert_allclose(result.data, expected, rtol=0, atol=4e-5)
+    single = noutputs == 1 or not parameters["use_side_ref_pixels"]
+    compare(result.data, expected, single)
     expected = by_frames.correct(zeroframe[:, None], *place, *parameters.values(), single_first=False)[:, 0]
-    np.testing.assert_allclose(result.zeroframe, np.where(zeroframe == 0, 0, expected), rtol=0, atol=8e-5)
+    compare(result.zeroframe, np.where(zeroframe == 0, 0, expected), single)
 
 
 def test_full_frame():
@@ -80,7 +89,7 @@ def test_full_frame():
     expected = by_frames.correct(data, pixeldq, refpix.ORIENTATION["NRS2"], 0, 0, 4, *DEFAULTS.values())
     # A full frame is read by all amplifiers, whatever the keyword says.
     result = correct_reference_pixels(data, pixeldq, "NRS2", noutputs=1).data
-    np.testing.assert_allclose(result, expected, rtol=0, atol=4e-5)
+    compare(result, expected, single=False)
     usable = np.isfinite(result[0, 1])
     assert abs(np.median(result[0, 1][usable])) < 1 < abs(np.median(data[0, 1][usable]))
 
@@ -198,3 +207,9 @@ def test_refusals():
         correct_reference_pixels(data, pixeldq, "MIRIMAGE")
     with pytest.raises(ValueError, match="side_smoothing_length"):
         correct_reference_pixels(data, pixeldq, "NRCA1", side_smoothing_length=0)
+
+
+@pytest.mark.parametrize("n", [*range(20), 127, 128, 129, 136, 137, 255, 256, 257, 1000, 1023, 1032, 4097, 16384])
+def test_sums_have_the_roundings_of_numpy(n):
+    values = np.random.default_rng(n).normal(8000, 300, n + 3).astype(np.float32)
+    assert pairwise_sum(values, n) == values[:n].sum()

@@ -1,7 +1,7 @@
 """Reference-pixel corrections of whole frames in the order in which the detector is read, nothing shared.
 
 The image is turned into the frame of the detector by flips and a transposition, embedded in 2048 x 2048 pixels,
-corrected in float64 and turned back.
+corrected and turned back: the first group, groups without side correction and single amplifiers in float32.
 """
 
 import numpy as np
@@ -10,16 +10,18 @@ DO_NOT_USE, REFERENCE_PIXEL = 1, 2**31
 
 
 def clipped_mean(values, limit):
-    """None for no values."""
-    values = np.asarray(values, float)
+    """None for no values; in the precision of the values."""
     if not values.size:
         return None
-    while values.size and values.std() != 0:
-        kept = values[np.abs(values - values.mean()) <= limit * values.std()]
+    if np.all(values == values[0]):
+        return values[0]
+    while values.size:
+        mean, reach = values.mean(), limit * values.std()
+        kept = values[(values >= mean - reach) & (values <= mean + reach)]
         if len(kept) == len(values):
             break
         values = kept
-    return values.mean() if values.size else np.nan
+    return values.mean() if values.size else values.dtype.type(np.nan)
 
 
 def to_detector(image, fast, slow):
@@ -51,8 +53,8 @@ def running_median(values, good, length):
 
 
 def correct_group(frame, good, odd_even, sides, length, gain, limit, is_first):
-    """Full frame in detector orientation; the first group of all is rounded to float32 between the two parts."""
-    frame = frame.astype(float)
+    """Full frame in detector orientation; single precision, but for later groups of which the sides are subtracted."""
+    frame = frame.astype(np.float64 if sides and not is_first else np.float32)
     for amplifier in range(4):
         signals = {}
         for parity in range(2) if odd_even else [None]:
@@ -66,22 +68,18 @@ def correct_group(frame, good, odd_even, sides, length, gain, limit, is_first):
             signals[parity] = (columns, np.mean(ends) if ends else None)
         if all(signal is not None for _, signal in signals.values()):
             for columns, signal in signals.values():
-                if is_first:
-                    frame[:, columns] = np.float32(frame[:, columns]) - np.float32(signal)
-                else:
-                    frame[:, columns] -= signal
+                frame[:, columns] -= signal
     if sides:
         with np.errstate(all="ignore"):
             left = running_median(frame[:, :4], good[:, :4], length)
             right = running_median(frame[:, -4:], good[:, -4:], length)
         left, right = np.where(np.isnan(left), right, left), np.where(np.isnan(right), left, right)
-        frame -= gain * np.nan_to_num(0.5 * (left + right))[:, None]
+        frame = frame - gain * np.nan_to_num(0.5 * (left + right))[:, None]
     return frame
 
 
 def correct_single_amplifier(frame, good, odd_even, limit):
     """``good``: usable reference pixels anywhere."""
-    frame = frame.astype(float)
     parity = np.broadcast_to(np.arange(2048) % 2, good.shape)
     means = [clipped_mean(frame[good & ((parity == p) | (not odd_even))], limit) for p in range(2)]
     return frame if None in means else frame - np.array(means)[parity]
