@@ -112,7 +112,7 @@ def pairwise_sum(values, n):
 
 @helper
 def clipped_mean_single(values, n, limit, squares):
-    """`_clipped_mean` of float32 values[:n], overwritten, in float32 throughout; ``squares`` is scratch of that size."""
+    """`_clipped_mean` of float32 values[:n], in float32 throughout; ``squares`` is scratch of that size."""
     same = True
     for k in range(1, n):
         same &= values[k] == values[0]

@@ -161,8 +161,8 @@ def segment_slope(values, x, first, n, gain, rn, weights, times, lone):
         return start / (lone * times[0])
     if n == 2:
         return (end - start) / times[0]
-    if rn == 0:
-        return np.nan
+    if rn == 0 or abs(rn) == np.inf:
+        return np.nan  # the weights are infinite, or all 0
     signal = (end - start) * gain
     variance = rn * rn + signal
     square = signal * signal
@@ -283,8 +283,8 @@ def _set_results(results, i, x, shapes, spans, slopes, read, photons, usable):
     if shapes > 0:
         variance_r = _reported(read / shapes)
         # Weights are inverse read variances: without noise they are infinite, noise beyond all limits is 0
-        # (reference behaviour).
-        slope = slopes / shapes if variance_r > 0 else (0.0 if read > 0 else np.nan)
+        # (reference behaviour), unless a sample is NaN.
+        slope = slopes / shapes if variance_r > 0 else (0.0 * slopes if read > 0 else np.nan)
         variance_p = _reported(photons / spans) if photons > 0 else 0.0
     results[i, SLOPE, x] = slope if usable else np.nan
     results[i, VAR_POISSON, x] = variance_p if usable else 0.0
@@ -380,7 +380,7 @@ def fit_flagged_pixel(
         n_unusable += (result & DO_NOT_USE) != 0
         n_full += (result & SATURATED) != 0
         partial = SATURATED if n_saturated > 0 else 0
-        all_bits |= found | partial
+        all_bits |= (found & ~SATURATED) | partial
         bits[i, x] = result | partial
     result = pixel_bits | (all_bits & (JUMP_DET | PERSISTENCE))
     result |= DO_NOT_USE if n_unusable == ni else 0

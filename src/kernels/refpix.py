@@ -23,8 +23,8 @@ subtracts. Mirroring an axis changes nothing (but for a median over an even numb
 so only exchanging the axes is left of the eight orientations.
 
 Source: reference behaviour, with its precision: means are float32, in the order in which the detector is read, in the
-first group of an exposure, where side pixels are not used, and in all of the other subarrays. Not done here: IRS2 readout,
-the SIRS kernels (`upramp.kernels.sirs`), MIRI (`upramp.kernels.side_pixels`).
+first group of an exposure, where side pixels are not used, and in all of the other subarrays. Not done here: IRS2
+readout, the SIRS kernels (`upramp.kernels.sirs`), MIRI (`upramp.kernels.side_pixels`).
 """
 
 from typing import NamedTuple

@@ -483,6 +483,7 @@ def detail_segments(op, ramp, slopes, drop_frames=0, threads=None):
         drop_frames=drop_frames,
         suppress_one_group=op.suppress_one_group,
         zeroframe=ramp.zeroframe,
+        miri=op.miri,
         average_dark_current=native_plane(dark, np.float32, ramp.frame) if len(dark.bits) else None,
         threads=threads,
     )

@@ -277,8 +277,10 @@ class Detector1Pipeline(Pipeline):
         if chain.persistence is not None:
             self.persistence.save_times(ramp, chain.persistence.until)
         self.ramp_fit.note_counts(saturated_samples=result.n_saturated, jump_samples=result.n_jumps)
-        references = [one for step in self.sub_steps.values() for one in step.reference_files_used]
-        for model in models.values():
+        for name, model in models.items():
+            # The ramp is what it was before the fit, which has references of its own.
+            steps = self._chain_of(ramp) if name == "ramp" else self.sub_steps
+            references = [one for key in steps for one in self.sub_steps[key].reference_files_used]
             if chain.jump is not None:
                 self.jump.record_counts(model, result.n_primary, result.n_unused, result.n_events, shape)
             if result.rscd is not None:

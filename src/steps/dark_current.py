@@ -37,7 +37,7 @@ class DarkCurrentStep(RampStep):
                 f"DARK reference {reference.meta.filename} has {found}; expected ({axes}, {frame[0]}, "
                 f"{frame[1]}) like the exposure: darks are not cut out of larger ones"
             )
-        ramp.average_dark_current = np.full(frame, self._average(reference), np.float32)
+        self._set_average(ramp, reference, frame)
         nframes, groupgap = require(ramp, NFRAMES="meta.exposure.nframes", GROUPGAP="meta.exposure.groupgap")
         dark_nframes, dark_groupgap = reference.meta.exposure.nframes or 1, reference.meta.exposure.groupgap or 0
         dark_groups = frames.bits.shape[-3]
@@ -67,7 +67,7 @@ class DarkCurrentStep(RampStep):
                 flags = np.bitwise_or.reduce(reference.dq[:, 0], axis=0)
                 dark = dark._replace(flags=as_bits(flags, np.uint32))
         if self.dark_output is not None:
-            self._save_dark(reference, dark, (*ramp.shape[:2], *frame))
+            self._save_dark(ramp, reference, dark, plan)
         return dark
 
     @staticmethod
@@ -82,17 +82,50 @@ class DarkCurrentStep(RampStep):
             )
         return as_bits(flags, np.uint32)
 
-    def _average(self, reference):
-        """The parameter, else the scalar of the reference; a 2-D average in the reference is not used (as the peer)."""
-        if self.average_dark_current is not None:
-            return self.average_dark_current
-        return reference.meta.exposure.average_dark_current or 0.0
+    def _set_average(self, ramp, reference, frame):
+        """Give the ramp the average dark current: the parameter, else the scalar of the reference.
 
-    def _save_dark(self, reference, dark, shape):
+        An image of averages in the reference wins over its scalar, but replaces only one that the ramp has already
+        (reference behaviour).
+        """
+        average = self.average_dark_current
+        if (
+            average is None
+            and reference.has_array("average_dark_current")
+            and reference.average_dark_current.sum() != 0
+        ):
+            if ramp.has_array("average_dark_current") and reference.average_dark_current.shape == frame:
+                ramp.average_dark_current = reference.average_dark_current.astype(np.float32)
+            else:
+                self.log.warning("The average dark current of each pixel in the reference is not used")
+            return
+        if average is None:
+            average = reference.meta.exposure.average_dark_current or 0.0
+        ramp.average_dark_current = np.full(frame, average, np.float32)
+
+    def _save_dark(self, ramp, reference, dark, plan):
+        """Save what is subtracted; a dark that need not be averaged is saved with all its groups, as by the peer."""
         from upramp.kernels.stepwise import native_dark
 
-        resampled = reference.copy()
-        ramps = [native_dark(dark, shape, n) for n in range(reference.shape[0] if reference.data.ndim == 4 else 1)]
-        resampled.data = np.stack(ramps) if reference.data.ndim == 4 else ramps[0]
-        resampled.save(self.dark_output)
-        self.log.info("Saved the dark that is subtracted in %s", self.dark_output)
+        groups, exposure = ramp.shape[1], ramp.meta.exposure
+        nframes, groupgap = exposure.nframes, exposure.groupgap
+        if (nframes, groupgap) == (reference.meta.exposure.nframes or 1, reference.meta.exposure.groupgap or 0):
+            groups = reference.shape[-3] + plan.extrapolated
+            dark = dark._replace(starts=np.arange(groups), counts=np.ones(groups, np.int64), direct=False)
+        shape = (ramp.shape[0], groups, *science_frame(ramp))
+        saved = type(reference)()
+        saved.update(reference)
+        if len(reference.shape) == 4:
+            saved.data = np.stack([native_dark(dark, shape, n) for n in range(reference.shape[0])])
+        else:
+            saved.data = native_dark(dark, shape)
+        saved.dq = reference.dq
+        saved.meta.exposure.nframes, saved.meta.exposure.groupgap = nframes, groupgap
+        saved.meta.exposure.ngroups = groups
+        path = (
+            self.make_output_path(self.dark_output, suffix=False)
+            if self.search_attr("output_dir")
+            else self.dark_output
+        )
+        saved.save(path)
+        self.log.info("Saved the dark that is subtracted in %s", path)

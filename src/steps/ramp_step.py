@@ -74,6 +74,9 @@ class RampStep(ReferenceStep):
         correction = self.correction(ramp)
         if correction is not None:
             arrays = stepwise.Ramp.of(ramp)
+            if not ramp.meta.exposure.zero_frame:
+                # Without the keyword a ZEROFRAME stays as it is; only ramp_fit uses it all the same (as the peer).
+                arrays.zeroframe = None
             apply = stepwise.apply_by_position if isinstance(ramp, SuperstripeRampModel) else stepwise.apply
             apply(correction, arrays)
             if arrays.data.shape != ramp.shape:

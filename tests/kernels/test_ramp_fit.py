@@ -220,6 +220,32 @@ def test_miri_groups_are_left_out():
     assert choose_groups(gdq) is None
 
 
+@pytest.mark.parametrize("ngroups", [2, 3, 8])
+def test_infinite_read_noise_and_nan(ngroups):
+    """All weights are 0: no slope of three groups and more; two groups have one, of no weight (as the peer)."""
+    data = np.arange(ngroups, dtype=np.float32)[None, :, None, None] * np.ones((1, 1, 1, 3), np.float32)
+    data[0, 0, 0, 2] = np.nan
+    gdq, pdq, noise = np.zeros(data.shape, np.uint8), np.zeros((1, 3), np.uint32), np.array([[5, np.inf, np.inf]], "f4")
+    fit = fit_ramps(data, gdq, pdq, np.ones_like(noise), noise, suppress_one_group=False, **TIMES)
+    expected = [1 / TIMES["group_time"], 0 if ngroups == 2 else np.nan, np.nan]
+    np.testing.assert_allclose(fit.rate.slope[0], expected, rtol=1e-6)
+    np.testing.assert_allclose(fit.integrations.slope[0, 0], expected, rtol=1e-6)
+
+
+def test_zeroframe_for_a_single_saturated_group():
+    """The first read stands in for it, so that nothing is saturated, neither in the integration nor in the rate."""
+    data, gdq = np.full((2, 1, 1, 2), 50, np.float32), np.zeros((2, 1, 1, 2), np.uint8)
+    gdq[0] = SAT
+    zeroframe = np.full((2, 1, 2), 20, np.float32)
+    zeroframe[0, 0, 1] = 0
+    plane = np.ones((1, 2), np.float32)
+    fit = fit_ramps(
+        data, gdq, np.zeros((1, 2), np.uint32), plane, plane, zeroframe=zeroframe, suppress_one_group=False, **TIMES
+    )
+    np.testing.assert_array_equal(fit.integrations.dq[:, 0], [[0, DNU | SAT], [0, 0]])
+    np.testing.assert_array_equal(fit.rate.dq[0], [0, SAT])
+
+
 def test_suppressed_ramps_are_flagged_in_place_only():
     data, gdq, pdq, gain, noise = exposure(7)
     inputs = [array.copy() for array in (data, gdq, pdq, gain, noise)]

@@ -131,6 +131,7 @@ MIRI_PARAMETERS = {
     "series": {"lastframe": {"skip": True}, "rscd": {"skip": True}, "jump": {"minimum_sigclip_groups": 10}},
     "bright": {"firstframe": {"skip": False}},
     "averaged": {"firstframe": {"skip": False, "bright_use_group1": False}},
+    "sub64": {"ramp_fit": {"save_opt": True, "suppress_one_group": False}},
 }
 MIRI_STEPWISE = ("bright", "segment", "series", "averaged")
 MIRI_FULL = {"miri-full": miri(subarray="FULL", ngroups=6, star_count=200)}

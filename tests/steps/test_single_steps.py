@@ -81,6 +81,43 @@ def test_average_dark_current(small, ramp):
     assert (steps.DarkCurrentStep.call(ramp, **small.of("dark_current")).average_dark_current == 0).all()
 
 
+def test_average_dark_current_of_each_pixel(small, ramp, tmp_path):
+    """An image of averages in the reference replaces only one that the ramp has already (as in the peer)."""
+    dark = DarkModel(small.references["dark"])
+    dark.average_dark_current = np.full((12, 16), 0.5, np.float32)
+    dark.meta.exposure.average_dark_current = 0.25
+    dark.save(tmp_path / "dark.fits")
+    override = {"override_dark": str(tmp_path / "dark.fits")}
+    assert not steps.DarkCurrentStep.call(ramp, **override).has_array("average_dark_current")
+    ramp.average_dark_current = np.zeros((12, 16), np.float32)
+    assert (steps.DarkCurrentStep.call(ramp, **override).average_dark_current == np.float32(0.5)).all()
+    override["average_dark_current"] = 0.125
+    assert (steps.DarkCurrentStep.call(ramp, **override).average_dark_current == np.float32(0.125)).all()
+
+
+def test_dark_output_of_a_dark_that_fits_has_all_its_groups(small, ramp, workdir):
+    """A dark that is averaged has the groups of the exposure; standard flags need no table."""
+    ngroups = ramp.shape[1]
+    for nframes, expected in ((1, DarkModel(small.references["dark"]).shape[0]), (2, 2)):
+        one = RampModel(ramp.data[:, :2].copy())
+        one.update(ramp)
+        one.meta.exposure.nframes, one.meta.exposure.ngroups = nframes, 2
+        steps.DarkCurrentStep.call(one, dark_output="used.fits", output_dir="out", **small.of("dark_current"))
+        with fits.open(workdir / "out" / "used.fits") as hdus:
+            assert [hdu.name for hdu in hdus] == ["PRIMARY", "SCI", "DQ"]
+            assert hdus["SCI"].shape[0] == hdus[0].header["NGROUPS"] == expected
+            assert hdus[0].header["NFRAMES"] == nframes
+    assert ngroups > 2
+
+
+def test_a_zeroframe_without_its_keyword_stays_as_it_is(small, ramp):
+    ramp.zeroframe = ramp.data[:, 0].copy()
+    for keyword in (None, False, True):
+        ramp.meta.exposure.zero_frame = keyword
+        result = steps.SuperBiasStep.call(ramp, **small.of("superbias"))
+        assert np.array_equal(result.zeroframe, ramp.zeroframe) == (not keyword)
+
+
 def test_dark_of_longer_groups_is_not_for_this_exposure(small, ramp, tmp_path, caplog):
     caplog.set_level(logging.WARNING, logger="upramp")
     dark = DarkModel(small.references["dark"])
