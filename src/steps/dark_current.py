@@ -122,10 +122,8 @@ class DarkCurrentStep(RampStep):
         saved.dq = reference.dq
         saved.meta.exposure.nframes, saved.meta.exposure.groupgap = nframes, groupgap
         saved.meta.exposure.ngroups = groups
-        path = (
-            self.make_output_path(self.dark_output, suffix=False)
-            if self.search_attr("output_dir")
-            else self.dark_output
-        )
+        path = self.dark_output
+        if self.search_attr("output_dir"):
+            path = self.make_output_path(path, suffix=False)
         saved.save(path)
         self.log.info("Saved the dark that is subtracted in %s", path)
