@@ -105,7 +105,7 @@ class EmiCorrStep(MiriStep):
         warnings.warn(message, DeprecationWarning, stacklevel=2)
         self.log.warning(message)
         if self.user_supplied_reffile == "N/A":
-            self.record_skip(ramp, "there is no EMICORR reference for this exposure (N/A)")
+            self.record_skip(ramp, "No EMICORR reference file found for this exposure (N/A)")
             return None
         self.log.info(self.found_message, "EMICORR", self.user_supplied_reffile)
         return EmiModel(self.user_supplied_reffile)

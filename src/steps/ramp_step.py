@@ -118,7 +118,7 @@ class MiriStep(RampStep):
     def correction(self, ramp):
         """Describe what is to be done to this ramp, or record why nothing is."""
         if not is_miri(ramp):
-            self.record_skip(ramp, f"the exposure is from {ramp.meta.instrument.name}; this step is for MIRI")
+            self.record_skip(ramp, f"the exposure is from {ramp.meta.instrument.name}; this step is only for MIRI data")
             return None
         return self.miri_correction(ramp)
 

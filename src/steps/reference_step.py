@@ -23,7 +23,7 @@ class ReferenceStep(Step):
         """
         reference = self.find_reference(ramp, reftype, model_class)
         if reference is None:
-            self.record_skip(ramp, f"there is no {reftype.upper()} reference for this exposure (N/A)")
+            self.record_skip(ramp, f"No {reftype.upper()} reference file found for this exposure (N/A)")
         return reference
 
     def find_reference(self, ramp, reftype, model_class):

@@ -33,7 +33,9 @@ class RscdStep(MiriStep):
         rows = table[(table["subarray"] == subarray) & (table["readpatt"] == readpatt)]
         if len(rows) == 0:
             self.record_skip(
-                ramp, f"the RSCD reference {reference.meta.filename} has no row for {subarray} read in {readpatt}"
+                ramp,
+                f"READPATT, SUBARRAY combination not found: the RSCD reference {reference.meta.filename} has no row for "
+                f"{subarray} read in {readpatt}",
             )
             return None
         if ngroups < MINIMUM_GROUPS:

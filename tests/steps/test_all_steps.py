@@ -74,7 +74,7 @@ def test_without_reference_the_step_is_skipped_and_says_so(small, ramp, caplog, 
     assert status(result, key) == "SKIPPED"
     np.testing.assert_array_equal(result.data, ramp.data)
     assert not result.groupdq.any() and not result.pixeldq.any()
-    assert f"skipped: there is no {reftype.upper()} reference for this exposure (N/A)" in caplog.text
+    assert f"skipped: No {reftype.upper()} reference file found for this exposure (N/A)" in caplog.text
     assert result.meta.ref_file[reftype].name == "N/A"
 
 

@@ -96,7 +96,7 @@ def test_emicorr_takes_a_model_and_the_old_parameter(miri, workdir):
 
 
 def _without_reference(ramp):
-    return {"override_emicorr": "N/A"}, "there is no EMICORR reference"
+    return {"override_emicorr": "N/A"}, "No EMICORR reference file found"
 
 
 def _of_niriss(ramp):
