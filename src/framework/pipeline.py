@@ -62,6 +62,11 @@ class Pipeline(Step):
         """Key -> sub-step, in the order of ``step_defs``."""
         return {key: getattr(self, key) for key in self.step_defs}
 
+    @property
+    def steps(self):
+        """Key -> parameters of the sub-step, as they are now."""
+        return {key: step.get_pars() for key, step in self.sub_steps.items()}
+
     def steps_below(self):
         yield self
         for step in self.sub_steps.values():

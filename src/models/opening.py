@@ -113,7 +113,7 @@ def read_metadata(path, model_type=None, flatten=True):
     if not isinstance(path, (str, Path)):
         raise TypeError(f"Input must be a file path, not a {type(path).__name__}")
     if model_type is not None and _class_named(model_type) is None:
-        raise ValueError(f"Model type {model_type} not found. There are {', '.join(sorted(DataModel.classes))}")
+        raise ValueError(f"Model type {model_type} not found. There are {names()}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NoTypeWarning)
         model = (_class_named(model_type) or open)(path)
@@ -160,6 +160,11 @@ def _class_of(file, guess):
         stacklevel=3,
     )
     return chosen
+
+
+def names():
+    """Names of all models, as a text."""
+    return ", ".join(sorted(name for name in DataModel.classes if not name.startswith("_")))
 
 
 def _class_named(name):

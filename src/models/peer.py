@@ -11,7 +11,7 @@ import numpy as np
 from upramp.models._asdf_document import TaggedValue
 from upramp.models._metadata import nested
 from upramp.models.model import OTHER_NAMES, DataModel
-from upramp.models.opening import _class_named
+from upramp.models.opening import _class_named, names
 
 __all__ = ["from_peer", "is_peer", "ours", "theirs", "to_peer"]
 
@@ -42,7 +42,7 @@ def from_peer(model):
     name = type(model).__name__
     cls = _class_named(name)
     if cls is None:
-        raise TypeError(f"there is no model {name} here; there are {', '.join(sorted(DataModel.classes))}")
+        raise TypeError(f"there is no model {name} here; there are {names()}")
     made = cls()
     for key, value in model.instance.items():
         if key == "extra_fits":

@@ -34,8 +34,8 @@ class RscdStep(MiriStep):
         if len(rows) == 0:
             self.record_skip(
                 ramp,
-                f"READPATT, SUBARRAY combination not found: the RSCD reference {reference.meta.filename} has no row for "
-                f"{subarray} read in {readpatt}",
+                f"READPATT, SUBARRAY combination not found: the RSCD reference {reference.meta.filename} has no row "
+                f"for {subarray} read in {readpatt}",
             )
             return None
         if ngroups < MINIMUM_GROUPS:

@@ -423,3 +423,13 @@ def test_input_dir_is_empty_while_not_given(tiny, tmp_path):
     step.input_dir = ""
     step.set_primary_input(str(tmp_path / "far" / "x.fits"))
     assert step.make_input_path("y.fits") == tmp_path / "far" / "y.fits"
+
+
+def test_a_pipeline_tells_the_parameters_of_its_steps():
+    from upramp.pipelines import Detector1Pipeline
+
+    pipeline = Detector1Pipeline(steps={"jump": {"rejection_threshold": 5.5}})
+    assert pipeline.steps["emicorr"]["skip"] is True
+    assert pipeline.steps["jump"]["rejection_threshold"] == 5.5
+    pipeline.jump.rejection_threshold = 6.0
+    assert pipeline.steps["jump"]["rejection_threshold"] == 6.0

@@ -69,7 +69,7 @@ def test_without_reference_the_step_is_skipped_and_says_so(miri, exposure, caplo
     pars = {name: "N/A" for name in miri.of(key)}
     result = getattr(steps, STEPS[key]).call(exposure, configure_log=False, **pars)
     assert result.meta.cal_step["dark_sub" if key == "dark_current" else key] == "SKIPPED"
-    assert "reference for this exposure (N/A)" in caplog.text
+    assert "reference file found for this exposure (N/A)" in caplog.text
 
 
 @pytest.mark.parametrize(("key", "groups", "needed"), [("firstframe", 3, 4), ("lastframe", 2, 3), ("rscd", 2, 3)])
