@@ -156,6 +156,7 @@ class FitsFile:
                 magic = content[:30]
             elif magic:
                 content = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+                content.madvise(mmap.MADV_NOHUGEPAGE)
         if magic[:9] != b"SIMPLE  =":
             raise FileFormatError(
                 f"{self.path} is not a FITS file: it begins with {bytes(magic[:9])!r} instead of b'SIMPLE  ='"

@@ -14,7 +14,7 @@ __all__ = ["BitsArray", "MappedArray", "decode", "encode", "temporary_bytes"]
 _LITTLE = sys.byteorder == "little"
 _BZERO = {"u2": 2**15, "u4": 2**31}
 _PIECE = 1 << 16
-_FAULT_AROUND = 1 << 16  # bytes
+_FAULT_AROUND = 1 << 21
 
 
 @dataclass(frozen=True)
