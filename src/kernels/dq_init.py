@@ -16,6 +16,9 @@ from upramp.kernels._tiles import require_in_place, run_tile
 __all__ = ["DataQuality", "init_dq", "init_dq_in_place", "init_dq_tile", "merge_dq_tile"]
 
 
+_FEW = 32  # a store each for less than one of so many pixels, or else all of them in packed stores
+
+
 class DataQuality(NamedTuple):
     """Pixel flags (ny, nx) uint32 and group flags (nint, ngroup, ny, nx) uint8."""
 
@@ -38,15 +41,25 @@ def init_dq_tile(gdq, pdq, mask, first, last, left, right):
     """Add the mask to the pixel flags, and its DO_NOT_USE bit to the flags of every group."""
     merge_dq_tile(pdq, mask, first, last, left, right)
     unusable = np.empty(right - left, np.uint8)
+    # Unsigned: compiled code does not ask whether an index is negative.
+    columns = np.empty(right - left, np.uint32)
     for r in range(first, last):
         m = mask[r, left:right]
         for x in range(unusable.size):
             unusable[x] = m[x] & DO_NOT_USE
+        count = 0
+        for x in range(unusable.size):
+            columns[count] = x
+            count += unusable[x]
         for i in range(gdq.shape[0]):
             for g in range(gdq.shape[1]):
                 q = gdq[i, g, r, left:right]
-                for x in range(q.size):
-                    q[x] |= unusable[x]
+                if count * _FEW < q.size:
+                    for x in columns[:count]:
+                        q[x] |= DO_NOT_USE
+                else:
+                    for x in range(q.size):
+                        q[x] |= unusable[x]
 
 
 def init_dq_in_place(gdq, pdq, mask, threads=None):

@@ -88,16 +88,27 @@ def find_first_saturated_tile(saturated_from, contents, data, threshold, first, 
             t = threshold[r, left:right]
             fill_row(s, np.int32(ngroups))
             fill_row(lowest, np.float32(1))
-            for g in range(ngroups - 1, -1, -1):
-                row = data[i, g, r, left:right]
-                group = np.int32(g)
-                none = np.int32(ngroups)
+            none = np.int32(ngroups)
+            # Two groups at a time: what is accumulated is loaded and stored half as often.
+            for g in range(0, ngroups - 1, 2):
+                a, b = data[i, g, r, left:right], data[i, g + 1, r, left:right]
+                group, later = np.int32(g), np.int32(g + 1)
                 for x in range(s.size):
                     # A minimum, for a store that only some lanes make is many times slower (vmaskmov).
-                    s[x] = min(s[x], group if row[x] >= t[x] else none)
+                    reached = group if a[x] >= t[x] else (later if b[x] >= t[x] else none)
+                    s[x] = min(s[x], reached)
                 for x in range(s.size):
                     low = lowest[x] + zero
-                    lowest[x] = row[x] if row[x] < low else low
+                    low = a[x] if a[x] < low else low
+                    lowest[x] = b[x] if b[x] < low else low
+            if ngroups % 2 == 1:
+                group = np.int32(ngroups - 1)
+                a = data[i, ngroups - 1, r, left:right]
+                for x in range(s.size):
+                    s[x] = min(s[x], group if a[x] >= t[x] else none)
+                for x in range(s.size):
+                    low = lowest[x] + zero
+                    lowest[x] = a[x] if a[x] < low else low
             found = np.uint8(0)
             for x in range(s.size):
                 found |= np.uint8(HAS_FLOOR) if lowest[x] <= zero else np.uint8(0)
