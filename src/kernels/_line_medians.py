@@ -77,20 +77,25 @@ def _select(keys, n, k, scratch, counts):
 
 
 @helper
-def _median(keys, n, scratch, counts):
-    """Median of keys[:n] as float32, 0 of none; the mean of the two in the middle in single precision."""
-    if n == 0:
-        return np.float32(0)
-    k = (n - 1) // 2
+def _middle(keys, n, k, two, scratch, counts):
+    """The k-th smallest of keys[:n] as float32, or its mean with the next one in single precision."""
     found = _select(keys, n, k, scratch, counts)
     value = _from_key(found)
-    if n % 2 == 1:
+    if not two:
         return value
     up_to, above = 0, np.uint32(0xFFFFFFFF)
     for j in range(n):
         up_to += keys[j] <= found
         above = min(above, keys[j] if keys[j] > found else np.uint32(0xFFFFFFFF))
     return value if up_to > k + 1 else (value + _from_key(above)) * np.float32(0.5)
+
+
+@helper
+def _median(keys, n, scratch, counts):
+    """Median of keys[:n] as float32, 0 of none; the mean of the two in the middle in single precision."""
+    if n == 0:
+        return np.float32(0)
+    return _middle(keys, n, (n - 1) // 2, n % 2 == 0, scratch, counts)
 
 
 @kernel

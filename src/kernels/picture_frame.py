@@ -9,9 +9,10 @@ which stays as it is.
 
 import numpy as np
 
+from upramp.kernels._frame_medians import bracket_medians, gather_block, select_median, subtract_pattern_tile
 from upramp.kernels._jit import run_rows
 from upramp.kernels._layout import as_canonical, check_shape
-from upramp.kernels._tiles import require_in_place
+from upramp.kernels._tiles import require_in_place, run_tile
 
 __all__ = ["regions", "subtract_picture_frame_in_place"]
 
@@ -43,11 +44,6 @@ def regions(mask):
     return middle, mask & at_edge & seen
 
 
-def _median(values):
-    good = values[~np.isnan(values)]
-    return np.median(good) if good.size else np.float32(np.nan)
-
-
 def subtract_picture_frame_in_place(images, middle, edge, pattern, threads=None):
     """Subtract the scaled pattern from images, or from the groups of ramps.
 
@@ -71,28 +67,46 @@ def subtract_picture_frame_in_place(images, middle, edge, pattern, threads=None)
     pattern = as_canonical(pattern, "pattern", np.float32, 2)
     for name, array in (("middle", middle), ("edge", edge), ("pattern", pattern)):
         check_shape(array, name, images.shape[-2:])
-    at_middle, at_edge = np.flatnonzero(middle), np.flatnonzero(edge)
-    of_middle, of_edge = (_median(pattern.ravel()[place]) for place in (at_middle, at_edge))
+    masks = (np.ascontiguousarray(middle, np.bool_), np.ascontiguousarray(edge, np.bool_))
+    medians = _Medians(masks, threads)
+    nothing = np.empty((0, 0), np.float32)
+    of_middle, of_edge = medians(pattern, nothing)
     shape = pattern - of_edge
     contrast = of_middle - of_edge
 
     def correct(image, start):
-        if start is not None:
-            image -= start
-        values = image.reshape(-1)
-        level = _median(values[at_edge])
-        scale = (_median(values[at_middle]) - level) / contrast
-        correction = scale * shape + level
-        image += -correction if start is None else start - correction
+        middle, level = medians(image, start)
+        scale = (middle - level) / contrast
+        run_tile(subtract_pattern_tile, image, start, shape, scale, level, threads=threads)
 
-    if images.ndim == 3:
-        run_rows(lambda a, b: [correct(images[k], None) for k in range(a, b)], len(images), threads=threads, block=1)
-        return
-    ng = images.shape[1]
+    for item in images:
+        if images.ndim == 3:
+            correct(item, nothing)
+        else:
+            for group in item[1:]:
+                correct(group, item[0])
 
-    def groups(first, last):
-        for k in range(first, last):
-            i, g = divmod(k, ng - 1)
-            correct(images[i, g + 1], images[i, 0])
 
-    run_rows(groups, len(images) * (ng - 1), threads=threads, block=1)
+class _Medians:
+    """Medians of an image less another one in the middle and at the edges, as float32."""
+
+    def __init__(self, masks, threads):
+        self.masks, self.threads = masks, threads
+        ny, nx = masks[0].shape
+        self.kept, self.tallies = np.empty((2, ny, nx + 1), np.float32), np.empty((2, 3, ny), np.int64)
+
+    def __call__(self, image, start):
+        low, high = np.empty((2, 2), np.float32)
+        bracket_medians(low, high, image, start, *self.masks)
+        found = self._between(image, start, low, high)
+        if found is None:
+            low[:], high[:] = -np.inf, np.inf
+            found = self._between(image, start, low, high)
+        return found
+
+    def _between(self, image, start, low, high):
+        """The medians, or None if one of them is not from ``low`` to ``high``."""
+        arguments = (self.kept, self.tallies, image, start, *self.masks, low, high)
+        run_rows(gather_block, len(image), *arguments, threads=self.threads)
+        pairs = [select_median(self.kept[k], self.tallies[k]) for k in range(2)]
+        return [np.float32(value) for value, _ in pairs] if all(found for _, found in pairs) else None

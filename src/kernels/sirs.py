@@ -2,7 +2,8 @@
 
 "Simple improved reference subtraction" takes the means of the left and of the right reference columns of every row,
 without outliers, and convolves them with kernels that were optimised on darks; the sum is subtracted from the rows of
-an amplifier. It stands in the place of the running median of `upramp.kernels.refpix`, after the amplifier offsets.
+an amplifier. It stands in the place of the running median of `upramp.kernels.refpix`, after the amplifier offsets. Both
+are functions of the reference pixels, and are subtracted in one pass.
 
 Here rows and columns are those of the readout: rows in the slow direction, the four amplifiers along the columns, so
 that mirrored images are turned.
@@ -13,12 +14,15 @@ those far from the median.
 
 import numpy as np
 
-from upramp.kernels._jit import run_rows
+from upramp.kernels._jit import helper, kernel, run_rows
+from upramp.kernels._layout import ShapeError, as_canonical, check_shape
+from upramp.kernels._line_medians import _select
 from upramp.kernels._refpix_statistics import AMPLIFIER, BORDER, SIZE
-from upramp.kernels._tiles import require_in_place
-from upramp.kernels.refpix import ORIENTATION
+from upramp.kernels._rows import copy_row, fill_row
+from upramp.kernels._tiles import require_in_place, run_tile
+from upramp.kernels.refpix import ORIENTATION, cut_edges, edge_corrections
 
-__all__ = ["side_kernels", "subtract_side_convolution_in_place"]
+__all__ = ["correct_by_convolution_in_place", "side_kernels"]
 
 MAD_TO_SIGMA = 1.48
 
@@ -52,63 +56,235 @@ def side_kernels(gamma, zeta, gaussmooth=1.0, halfwidth=30):
     return kernels
 
 
-def _side_means(columns, sigreject):
+@helper
+def _median(values, keys, scratch, counts):
+    """Median of float64 numbers without NaN; ``keys`` (float64) and ``scratch`` (uint64) have as many elements."""
+    n, sign = values.size, np.uint64(1 << 63)
+    words = keys.view(np.uint64)
+    for k in range(n):
+        keys[k] = values[k]
+        # Bits of floats are in order once those of negative ones are all turned, and the sign of the others.
+        words[k] = ~words[k] if words[k] & sign else words[k] | sign
+    low = _select(words, n, (n - 1) // 2, scratch, counts)
+    up_to, high = 0, np.uint64(0xFFFFFFFFFFFFFFFF)
+    for k in range(n):
+        up_to += words[k] <= low
+        high = min(high, words[k] if words[k] > low else high)
+    high = low if up_to > n // 2 else high
+    words[0], words[1] = low, high
+    for k in range(2):
+        words[k] = words[k] ^ sign if words[k] & sign else ~words[k]
+    return 0.5 * (keys[0] + keys[1])
+
+
+@helper
+def _side_means(mean, part, side, sigreject, distances, keys, scratch, counts):
     """Mean of the four pixels of every row with outliers as 0, and the part of them that are none."""
-    columns = columns.astype(np.float64)
-    middle = np.median(columns)
-    distance = np.abs(columns - middle)
-    good = distance <= sigreject * (MAD_TO_SIGMA * np.median(distance))
-    return (columns * good).sum(axis=1) / BORDER, good.sum(axis=1) / BORDER
+    middle = _median(side.ravel(), keys, scratch, counts)
+    for r in range(mean.size):
+        for x in range(BORDER):
+            distances[BORDER * r + x] = abs(side[r, x] - middle)
+            if np.isnan(side[r, x]):
+                middle = np.nan
+    reach = sigreject * (MAD_TO_SIGMA * _median(distances, keys, scratch, counts))
+    for r in range(mean.size):
+        total, good = 0.0, 0.0
+        for x in range(BORDER):
+            if abs(side[r, x] - middle) <= reach:
+                total += side[r, x]
+                good += 1.0
+        mean[r], part[r] = total / BORDER, good / BORDER
 
 
-def _templates(frame, kernels, sigreject):
-    """What to subtract from the rows of each amplifier: (4, rows) float64 [DN]."""
-    sides = _side_means(frame[:, :BORDER], sigreject), _side_means(frame[:, -BORDER:], sigreject)
-    templates = np.zeros((kernels.shape[1], len(frame)))
-    everything = np.ones(len(frame))
-    for (mean, part), of_side in zip(sides, kernels, strict=True):
-        for template, kernel in zip(templates, of_side, strict=True):
-            norm = np.convolve(everything, kernel, mode="same") / np.convolve(part, kernel, mode="same")
-            template += np.convolve(mean, kernel, mode="same") * norm
-    return templates
+@kernel
+def convolve(out, values, taps, padded):
+    """Convolution as long as the values, which are 0 beyond their ends: `numpy.convolve` with mode "same".
+
+    ``padded`` is scratch for the values and as many zeros as there are taps.
+    """
+    n, m = values.size, taps.size
+    before = m // 2
+    fill_row(padded[:before], 0.0)
+    copy_row(padded[before : before + n], values)
+    fill_row(padded[before + n :], 0.0)
+    fill_row(out, 0.0)
+    for k in range(0, m - 3, 4):
+        a, b, c, d = taps[m - 1 - k], taps[m - 2 - k], taps[m - 3 - k], taps[m - 4 - k]
+        p, q, r, s = padded[k : k + n], padded[k + 1 : k + 1 + n], padded[k + 2 : k + 2 + n], padded[k + 3 : k + 3 + n]
+        for x in range(n):
+            out[x] += (a * p[x] + b * q[x]) + (c * r[x] + d * s[x])
+    for k in range(m // 4 * 4, m):
+        a, p = taps[m - 1 - k], padded[k : k + n]
+        for x in range(n):
+            out[x] += a * p[x]
 
 
-def _as_read(frame, detector):
-    """View of an image in the orientation of the readout."""
+@helper
+def _convolve_parts(out, part, whole, taps, padded):
+    """Convolution of ``part``, which is 1 nearly everywhere, where that of ones is known."""
+    n, before = part.size, (taps.size - 1) // 2
+    bad = 0
+    for r in range(n):
+        bad += part[r] != 1
+    # Where all rows under a kernel may be bad the sum has to be exactly 0: dense.
+    if bad > taps.size // 2:
+        convolve(out, part, taps, padded)
+        return
+    copy_row(out, whole)
+    for r in range(n):
+        if part[r] != 1:
+            for k in range(max(before - r, 0), min(n + before - r, taps.size)):
+                out[r + k - before] -= taps[k] * (1 - part[r])
+
+
+@kernel
+def templates_block(first, last, templates, sides, kernels, whole, sigreject):
+    """What to subtract from the rows of each amplifier for frames first ... last - 1: templates (frame, 4, rows) [DN].
+
+    ``sides`` (frame, 2, rows, 4) are the left and right side pixels without the offsets of the amplifiers, ``whole``
+    (2, 4, rows) is what the kernels make of ones.
+    """
+    ny = sides.shape[2]
+    n = ny * BORDER
+    distances, keys = np.empty((2, n), np.float64)
+    scratch, counts = np.empty(n, np.uint64), np.empty(256, np.int64)
+    mean, part, of_mean, of_part = np.empty((4, ny), np.float64)
+    padded = np.empty(ny + kernels.shape[2], np.float64)
+    for k in range(first, last):
+        for side in range(2):
+            _side_means(mean, part, sides[k, side], sigreject, distances, keys, scratch, counts)
+            for a in range(templates.shape[1]):
+                taps, of_ones, template = kernels[side, a], whole[side, a], templates[k, a]
+                convolve(of_mean, mean, taps, padded)
+                _convolve_parts(of_part, part, of_ones, taps, padded)
+                if side == 0:
+                    fill_row(template, 0.0)
+                for r in range(ny):
+                    template[r] += of_mean[r] * (of_ones[r] / of_part[r])
+
+
+@kernel
+def subtract_offsets_and_templates_tile(frames, offsets, templates, along_rows, zero, first, last, left, right):
+    """Subtract offsets (frame, 2048) and then templates (frame, 4, 2048), in the order of the image, in float64.
+
+    The amplifiers lie side by side: there is an offset for every column, and a template value for every row. Or they
+    lie ``along_rows``, one above the other. The samples are rounded once, those of the first frame after each step
+    (reference behaviour). With ``zero`` they are a ZEROFRAME: zeros stay, and the first frame is like the others.
+    """
+    for k in range(frames.shape[0]):
+        for r in range(first, last):
+            for amplifier in range(left // AMPLIFIER, (right - 1) // AMPLIFIER + 1):
+                a, b = max(left, amplifier * AMPLIFIER), min(right, (amplifier + 1) * AMPLIFIER)
+                row, offset, template = frames[k, r, a:b], offsets[k, a:b], templates[k, r // AMPLIFIER, a:b]
+                of_row, drift = offsets[k, r], templates[k, amplifier, r]
+                if zero:
+                    for x in range(row.size):
+                        step = row[x] - (of_row if along_rows else offset[x])
+                        step -= template[x] if along_rows else drift
+                        row[x] = row[x] if row[x] == 0 else np.float32(step)
+                elif along_rows and k == 0:
+                    for x in range(row.size):
+                        row[x] = np.float32(row[x] - of_row) - template[x]
+                elif k == 0:
+                    for x in range(row.size):
+                        row[x] = np.float32(row[x] - offset[x]) - drift
+                elif along_rows:
+                    for x in range(row.size):
+                        row[x] = (row[x] - of_row) - template[x]
+                else:
+                    for x in range(row.size):
+                        row[x] = (row[x] - offset[x]) - drift
+
+
+def _templates(sides, detector, kernels, sigreject, threads):
+    """Templates of frames from their side pixels (frame, 2048, 8), both in the order of the image."""
     fast, slow = ORIENTATION[detector]
-    if abs(fast) == 1:
-        return frame[:: 1 if slow > 0 else -1, :: 1 if fast > 0 else -1]
-    return frame[:: 1 if fast > 0 else -1, :: 1 if slow > 0 else -1].T
+    turn = slice(None, None, 1 if fast > 0 else -1), slice(None, None, 1 if slow > 0 else -1)
+    sides = sides[:, turn[1], turn[0]].reshape(len(sides), SIZE, 2, BORDER).swapaxes(1, 2)
+    whole = np.empty((*kernels.shape[:2], SIZE))
+    for out, taps in zip(whole.reshape(-1, SIZE), kernels.reshape(-1, kernels.shape[2]), strict=True):
+        convolve(out, np.ones(SIZE), taps, np.empty(SIZE + taps.size))
+    templates = np.empty((len(sides), kernels.shape[1], SIZE))
+    arguments = templates, np.ascontiguousarray(sides), kernels, whole, float(sigreject)
+    run_rows(templates_block, len(sides), *arguments, threads=threads, block=1)
+    return np.ascontiguousarray(templates[:, turn[0], turn[1]])
 
 
-def subtract_side_convolution_in_place(data, detector, kernels, sigreject=4.0, threads=None):
-    """Subtract the drift from row to row from full frames.
+def correct_by_convolution_in_place(
+    data,
+    pixeldq,
+    detector,
+    kernels,
+    *,
+    odd_even_columns=True,
+    siglimit=3.0,
+    sigreject=4.0,
+    zeroframe=None,
+    threads=None,
+):
+    """Subtract amplifier offsets, and the drift from row to row by convolution, from full frames.
 
     Parameters
     ----------
-    data : (..., 2048, 2048) float32
-        Counts without the offsets of the amplifiers [DN], in the orientation of the image; changed.
+    data : (nint, ngroup, 2048, 2048) float32
+        Superbias-subtracted counts [DN], in the orientation of the image; changed.
+    pixeldq : (2048, 2048) uint32
+        Pixel flags: DO_NOT_USE excludes a reference pixel from the offsets.
     detector : str
         A key of `upramp.kernels.refpix.ORIENTATION`.
     kernels : (2, 4, n) float64
-        From `side_kernels`.
+        From `side_kernels`; not longer than the frame.
+    odd_even_columns, siglimit
+        See `upramp.kernels.refpix.correct_reference_pixels`.
     sigreject : float
         Limit for bad side pixels [standard deviations].
+    zeroframe : (nint, 2048, 2048) float32, optional
+        First reads [DN], 0 where unusable; changed.
     threads : int or None
         Number of threads; None for all cores.
 
     Raises
     ------
     ShapeError, DTypeError
-        Not full frames that can be written to.
+        Not full frames that can be written to, or kernels of another shape; nothing has been written.
     """
-    require_in_place(data, "data", np.float32, data.ndim)
-    frames = data.reshape(-1, SIZE, SIZE)
-
-    def correct(first, last):
-        for k in range(first, last):
-            frame = _as_read(frames[k], detector)
-            for amplifier, template in enumerate(_templates(frame, kernels, sigreject)):
-                frame[:, amplifier * AMPLIFIER : (amplifier + 1) * AMPLIFIER] -= template[:, None]
-
-    run_rows(correct, len(frames), threads=threads, block=1)
+    require_in_place(data, "data", np.float32, 4)
+    pixeldq = as_canonical(pixeldq, "pixeldq", np.uint32, 2)
+    kernels = np.array(kernels, np.float64)
+    if kernels.ndim != 3 or kernels.shape[:2] != (2, SIZE // AMPLIFIER) or not 0 < kernels.shape[2] <= SIZE:
+        raise ShapeError(f"kernels have shape {kernels.shape}; expected (2, 4, n) with n up to {SIZE}: see halfwidth")
+    ramps = [data]
+    check_shape(data, "data", (*data.shape[:2], SIZE, SIZE))
+    check_shape(pixeldq, "pixeldq", (SIZE, SIZE))
+    if zeroframe is not None:
+        require_in_place(zeroframe, "zeroframe", np.float32, 3)
+        check_shape(zeroframe, "zeroframe", (len(data), SIZE, SIZE))
+        ramps.append(zeroframe[:, np.newaxis])
+    fast, slow = ORIENTATION[detector]
+    parameters = {"odd_even_columns": odd_even_columns, "siglimit": siglimit, "use_side_ref_pixels": False}
+    for ramp in ramps:
+        zero, along_rows = ramp is not data, abs(fast) == 2
+        edges = cut_edges(ramp, pixeldq)
+        corrections = edge_corrections(edges, fast, slow, single_first=not zero, threads=threads, **parameters)
+        offsets = (corrections.by_row if along_rows else corrections.by_column).reshape(-1, SIZE)
+        if not zero:
+            offsets[0] = offsets[0].astype(np.float32)  # as in `upramp.kernels.refpix`
+        frames = ramp.reshape(-1, SIZE, SIZE)
+        sides = (edges.rows.swapaxes(2, 3) if along_rows else edges.columns).reshape(-1, SIZE, 2 * BORDER)
+        of_sides = offsets[:, np.newaxis, [*range(BORDER), *range(SIZE - BORDER, SIZE)]]
+        corrected = sides - of_sides
+        if zero:
+            corrected[sides == 0] = 0
+        else:
+            corrected[0] = corrected[0].astype(np.float32)
+        templates = _templates(corrected, detector, kernels, sigreject, threads)
+        run_tile(
+            subtract_offsets_and_templates_tile,
+            frames,
+            offsets,
+            templates,
+            along_rows,
+            zero,
+            threads=threads,
+            block=128,
+        )

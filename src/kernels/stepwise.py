@@ -36,7 +36,7 @@ from upramp.kernels.saturation import flag_saturation_in_place
 from upramp.kernels.segment_details import fit_segments
 from upramp.kernels.showers import flag_showers_in_place
 from upramp.kernels.side_pixels import correct_side_pixels_in_place
-from upramp.kernels.sirs import subtract_side_convolution_in_place
+from upramp.kernels.sirs import correct_by_convolution_in_place
 from upramp.kernels.snowballs import flag_snowballs_in_place
 from upramp.kernels.superbias import subtract_superbias_in_place
 
@@ -196,7 +196,19 @@ def _subtract_bias(op, ramp, threads):
 
 
 def _subtract_reference_pixels(op, ramp, threads):
-    parameters = op.parameters if op.side_kernels is None else op.parameters | {"use_side_ref_pixels": False}
+    if op.side_kernels is not None:
+        correct_by_convolution_in_place(
+            ramp.data,
+            ramp.pixeldq,
+            op.detector,
+            op.side_kernels,
+            odd_even_columns=op.parameters["odd_even_columns"],
+            siglimit=op.parameters["siglimit"],
+            sigreject=op.sigreject,
+            zeroframe=ramp.zeroframe,
+            threads=threads,
+        )
+        return
     correct_reference_pixels_in_place(
         ramp.data,
         ramp.pixeldq,
@@ -205,18 +217,11 @@ def _subtract_reference_pixels(op, ramp, threads):
         op.row0 + 1,
         op.noutputs,
         op.subarray,
-        **parameters,
+        **op.parameters,
         striped=op.striped,
         zeroframe=ramp.zeroframe,
         threads=threads,
     )
-    if op.side_kernels is not None:
-        arguments = op.detector, op.side_kernels, op.sigreject, threads
-        subtract_side_convolution_in_place(ramp.data, *arguments)
-        if ramp.zeroframe is not None:
-            unusable = ramp.zeroframe == 0
-            subtract_side_convolution_in_place(ramp.zeroframe, *arguments)
-            ramp.zeroframe[unusable] = 0
 
 
 def _subtract_interleaved(op, ramp, threads):

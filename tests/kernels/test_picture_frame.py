@@ -41,3 +41,30 @@ def test_groups_of_ramps(threads):
     subtract_picture_frame_in_place(found, middle, edge, pattern, threads=threads)
     np.testing.assert_array_equal(found[:, 0], data[:, 0])
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["noise", "misleading", "few", "equal", "missing"])
+def test_rates_have_the_medians_of_numpy(kind):
+    """Also where the pixels that are looked at first are unlike the others, and where there are few."""
+    rng = np.random.default_rng(2)
+    shape = (100, 240)
+    image = rng.normal(1, 0.1, shape).astype(np.float32)
+    pattern = rng.normal(1, 0.1, shape).astype(np.float32)
+    middle, edge = np.zeros((2, *shape), bool)
+    middle[20:80, 30:200], edge[:15] = True, True
+    if kind == "misleading":
+        row, column = np.indices(shape)
+        image[(column - 17 * row) % 61 == 0] = 50.0
+    elif kind == "few":
+        middle[:], edge[:] = False, False
+        middle[50, 100:102], edge[1, 7] = True, True
+    elif kind == "equal":
+        image[:] = 3.0
+    elif kind == "missing":
+        image[edge] = np.nan
+    reference_edge = np.median(pattern[edge])
+    level = np.nanmedian(image[edge]) if kind != "missing" else np.float32(np.nan)
+    scale = (np.median(image[middle]) - level) / (np.median(pattern[middle]) - reference_edge)
+    found = image[np.newaxis].copy()
+    subtract_picture_frame_in_place(found, middle, edge, pattern)
+    np.testing.assert_array_equal(found[0], image - (scale * (pattern - reference_edge) + level))
