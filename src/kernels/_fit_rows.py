@@ -259,9 +259,14 @@ def combine_clean(results, bits, pdq, poisson, dark, gain, rn, ranges, shapes, s
 
 @helper(counted=False)
 def store_row(slope, err, var_poisson, var_rnoise, dq, results, bits, r, left, right):
-    """Write a piece of a row of the exposure, or of one integration."""
-    copy_row(slope[r, left:right], results[SLOPE])
-    copy_row(err[r, left:right], results[ERR])
-    copy_row(var_poisson[r, left:right], results[VAR_POISSON])
-    copy_row(var_rnoise[r, left:right], results[VAR_RNOISE])
-    copy_row(dq[r, left:right], bits)
+    """Write a piece of a row of the exposure, or of one integration; planes of size 0 are not wanted."""
+    if slope.size > 0:
+        copy_row(slope[r, left:right], results[SLOPE])
+    if err.size > 0:
+        copy_row(err[r, left:right], results[ERR])
+    if var_poisson.size > 0:
+        copy_row(var_poisson[r, left:right], results[VAR_POISSON])
+    if var_rnoise.size > 0:
+        copy_row(var_rnoise[r, left:right], results[VAR_RNOISE])
+    if dq.size > 0:
+        copy_row(dq[r, left:right], bits)

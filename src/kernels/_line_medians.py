@@ -4,24 +4,26 @@ import numpy as np
 
 from upramp.kernels._jit import helper, kernel
 
-__all__ = ["keep_between", "subtract_column_medians", "subtract_row_medians", "take_background"]
+__all__ = ["keep_between", "subtract_column_medians", "subtract_row_medians", "take_numbers"]
 
 STRIP = 16  # columns gathered at a time
 
 
 @kernel
-def take_background(packed, image, mask):
-    """Replace NaN by 0, take such pixels out of the mask, and pack the values under it; (number packed, NaN seen)."""
+def take_numbers(image, mask):
+    """Replace NaN by 0 and take such pixels out of the mask; (number of pixels under the mask, NaN seen)."""
     n = n_nan = 0
     for r in range(image.shape[0]):
         row, use = image[r], mask[r]
+        kept, missing = np.uint32(0), np.uint32(0)
         for x in range(row.size):
-            if np.isnan(row[x]):
-                row[x] = 0
-                use[x] = False
-                n_nan += 1
-            packed[n] = row[x]
-            n += use[x]
+            bad = row[x] != row[x]
+            row[x] = np.float32(0) if bad else row[x]
+            use[x] &= not bad
+            missing = np.uint32(missing + bad)
+            kept = np.uint32(kept + use[x])
+        n += kept
+        n_nan += missing
     return n, n_nan
 
 

@@ -12,8 +12,9 @@ in the order of its search tree.
 
 import numpy as np
 
-from upramp.kernels._jit import helper, kernel
-from upramp.kernels.clipping import BLOCK, clip_range, sort_into, sum_blocks
+from upramp.kernels._jit import kernel
+from upramp.kernels._rows import copy_row
+from upramp.kernels.clipping import FEW, clip_range, sort_few, sort_into, sum_buckets
 
 __all__ = ["background_mesh", "default_box", "spline_matrix"]
 
@@ -21,7 +22,6 @@ GOOD_PART = 0.9  # a box needs more than this part of its pixels
 NEIGHBOURS = 10
 FILTER = 2  # boxes to each side in the median filter
 LARGEST_BOX = 32
-FEW = 48  # so many values are sorted by insertion
 
 
 def default_box(shape):
@@ -29,23 +29,13 @@ def default_box(shape):
     return tuple(max(n for n in range(1, LARGEST_BOX + 1) if size % n == 0) for size in shape)
 
 
-@helper
-def _sort_few(out, values):
-    """Sort by insertion."""
-    for k in range(values.size):
-        value, j = values[k], k
-        while j > 0 and out[j - 1] > value:
-            out[j] = out[j - 1]
-            j -= 1
-        out[j] = value
-
-
 @kernel
 def box_medians(first, last, mesh, image, mask, height, width):
     """Clipped medians of the boxes in rows first ... last - 1 of the mesh; NaN where too few pixels are left."""
     ny, nx = image.shape
     values, ordered = np.empty(height * width, np.float32), np.empty(height * width, np.float32)
-    sums = np.empty((height * width // BLOCK + 1, 2))
+    # All values of a box are in one bucket, which is sorted.
+    sums, starts, ready = np.empty((1, 2)), np.zeros(2, np.int64), np.ones(1, np.bool_)
     for i in range(first, last):
         for j in range(mesh.shape[1]):
             n = 0
@@ -58,12 +48,13 @@ def box_medians(first, last, mesh, image, mask, height, width):
             if n <= GOOD_PART * height * width:
                 continue
             if n <= FEW:
-                _sort_few(ordered[:n], values[:n])
+                sort_few(values[:n])
+                copy_row(ordered[:n], values)
             else:
                 sort_into(ordered[:n], values[:n])
-            pivot = np.float64(ordered[n // 2])
-            sum_blocks(sums[: n // BLOCK + 1], ordered[:n], pivot)
-            _, _, _, a, b = clip_range(ordered[:n], sums, pivot, 0, n, np.float32(0))
+            pivot, starts[1] = np.float64(ordered[n // 2]), n
+            sum_buckets(sums, ordered[:n], starts, pivot)
+            _, _, _, a, b = clip_range(ordered[:n], starts, ready, sums, pivot, 0, n, np.float32(0))
             if b - a > GOOD_PART * height * width:
                 low, high = ordered[a + (b - a - 1) // 2], ordered[a + (b - a) // 2]
                 mesh[i, j] = low if low == high else np.float32(0.5) * (low + high)

@@ -1,33 +1,43 @@
-"""Sigma clipping of many values at once: the values are sorted once, and every clip is then a range of them.
+"""Sigma clipping of many values at once: values are put into buckets once, and every clip is then a range of ranks.
 
-A *sample* is the sorted finite values with the sums of its blocks, so that mean and standard deviation of any range
-cost one pass over the blocks. Rules are those of the reference, which clips at 3 sigma (population standard deviation
-about the median) up to five times; sums are float64 about a value in the middle.
+A *sample* is the finite values in narrow buckets that follow each other upwards, with the sums of each. Mean and
+standard deviation of a range of ranks cost one pass over the buckets; only buckets at its ends and in its middle have
+to be sorted, and they are when somebody looks into them. Rules are those of the reference, which clips at 3 sigma
+(population standard deviation about the median) up to five times; sums are float64 about a value in the middle.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from upramp.kernels._jit import helper, kernel
+from upramp.kernels._jit import helper, kernel, run_rows
 
 __all__ = ["Sample", "background_limits", "float32_limits", "make_sample", "median", "restrict"]
 
-BLOCK = 1024  # values whose sums are kept
 CLIP = 3.0
 ITERATIONS = 5
 BINS = 2000
 DIGITS = 2048  # 11 bits
+BUCKETS = 2048  # at most
+BUCKET = 256  # pixels for each bucket, in small images
+REACH = 6.0  # buckets of equal width reach so many quartile distances beyond the quartiles
+LOOKED_AT = 4096  # pixels that the quartiles are taken from
+ROWS = 64  # of an image, sorted into buckets together
+FEW = 48  # so many values are sorted by insertion
 
 
 class Sample(NamedTuple):
-    """Sorted values; those from ``first`` to ``last`` (exclusive) are the sample.
+    """Values in buckets; those of rank ``first`` to ``last`` (exclusive) are the sample.
 
-    values : (n,) float32, ascending
-    sums : (n // BLOCK + 1, 2) float64, sum and sum of squares of every block, of values less the pivot
+    values : (n,) float32, bucket after bucket
+    starts : (nbucket + 1,) int64, where the buckets begin
+    ready : (nbucket,) bool, whether a bucket is sorted
+    sums : (nbucket, 2) float64, sum and sum of squares of every bucket, of values less the pivot
     """
 
     values: np.ndarray
+    starts: np.ndarray
+    ready: np.ndarray
     sums: np.ndarray
     pivot: float
     first: int
@@ -74,12 +84,82 @@ def sort_into(out, values):
         counts[2, b] += 1
 
 
+@helper
+def sort_few(values):
+    """Sort by insertion, in place."""
+    for k in range(1, values.size):
+        value, j = values[k], k
+        while j > 0 and values[j - 1] > value:
+            values[j] = values[j - 1]
+            j -= 1
+        values[j] = value
+
+
 @kernel
-def sum_blocks(sums, values, pivot):
-    """Sums and sums of squares of values less the pivot, block by block."""
+def find_scale(image, mask, n_buckets):
+    """Lower end of the buckets, buckets per unit, and the median, from some pixels under the mask."""
+    flat, use = image.reshape(image.size), mask.reshape(mask.size)
+    step = (image.size // LOOKED_AT) | 1
+    some = np.empty(image.size // step + 1, np.float32)
+    n = 0
+    for k in range(0, image.size, step):
+        some[n] = flat[k]
+        n += use[k] and flat[k] - flat[k] == 0
+    if n == 0:
+        return np.float32(0), np.float32(0), 0.0
+    ordered = np.empty(n, np.float32)
+    sort_into(ordered, some[:n])
+    low, high, pivot = ordered[n // 4], ordered[3 * n // 4], np.float64(ordered[n // 2])
+    reach = np.float32(REACH) * (high - low)
+    width = (high + reach) - (low - reach)
+    scale = np.float32(n_buckets) / width if width > 0 else np.float32(0)
+    # Without a usable width everything comes into the first bucket.
+    return low - reach, scale if scale - scale == 0 else np.float32(0), pivot
+
+
+@helper
+def _choose_buckets(buckets, row, use, low, scale, n_buckets):
+    """Buckets of the pixels of a row; what is not under the mask or not finite comes into one of its own, the last."""
+    top = np.float32(n_buckets - 1)
+    for x in range(row.size):
+        place = (row[x] - low) * scale
+        place = place if place > 0 else np.float32(0)
+        place = place if place < top else top
+        buckets[x] = np.int32(place)
+    for x in range(row.size):
+        buckets[x] = buckets[x] if use[x] & (row[x] - row[x] == 0) else n_buckets
+
+
+@kernel
+def count_in_buckets(first, last, counts, image, mask, low, scale):
+    """Count the pixels of rows first ... last - 1 in a row of ``counts`` (blocks of rows, nbucket + 1)."""
+    here = counts[first // ROWS]
+    buckets = np.empty(image.shape[1], np.int32)
+    for r in range(first, last):
+        _choose_buckets(buckets, image[r], mask[r], low, scale, here.size - 1)
+        for x in range(buckets.size):
+            here[buckets[x]] += 1
+
+
+@kernel
+def put_into_buckets(first, last, values, places, image, mask, low, scale):
+    """Put the pixels of rows first ... last - 1 into their buckets, at ``places`` (blocks of rows, nbucket + 1)."""
+    here = places[first // ROWS]
+    buckets = np.empty(image.shape[1], np.int32)
+    for r in range(first, last):
+        _choose_buckets(buckets, image[r], mask[r], low, scale, here.size - 1)
+        row = image[r]
+        for x in range(buckets.size):
+            values[here[buckets[x]]] = row[x]
+            here[buckets[x]] += 1
+
+
+@kernel
+def sum_buckets(sums, values, starts, pivot):
+    """Sums and sums of squares of values less the pivot, bucket by bucket."""
     for b in range(sums.shape[0]):
         s1 = s2 = t1 = t2 = 0.0
-        first, last = b * BLOCK, min((b + 1) * BLOCK, values.size)
+        first, last = starts[b], starts[b + 1]
         for k in range(first, last - 1, 2):
             u, v = values[k] - pivot, values[k + 1] - pivot
             s1, t1 = s1 + u, t1 + v
@@ -91,127 +171,168 @@ def sum_blocks(sums, values, pivot):
 
 
 @helper
-def _range_sums(values, sums, pivot, first, last):
-    s1 = s2 = 0.0
-    k = first
-    while k < last:
-        if k % BLOCK == 0 and k + BLOCK <= last:
-            s1 += sums[k // BLOCK, 0]
-            s2 += sums[k // BLOCK, 1]
-            k += BLOCK
+def _sorted_bucket(values, starts, ready, k):
+    """The bucket of rank k, which gets sorted."""
+    low, high = 0, ready.size - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        if starts[middle] <= k:
+            low = middle
         else:
-            u = values[k] - pivot
-            s1 += u
-            s2 += u * u
-            k += 1
-    return s1, s2
+            high = middle - 1
+    if not ready[low]:
+        part = values[starts[low] : starts[low + 1]]
+        if part.size <= FEW:
+            sort_few(part)
+        else:
+            ordered = np.empty(part.size, np.float32)
+            sort_into(ordered, part)
+            for j in range(part.size):
+                part[j] = ordered[j]
+        ready[low] = True
+    return low
 
 
 @helper
-def _value(values, k, shift):
+def _value(values, starts, ready, k, shift):
+    """The value of rank k less ``shift``, in single precision."""
+    _sorted_bucket(values, starts, ready, k)
     return np.float64(values[k] - shift)
 
 
+@helper
+def _rank(values, starts, ready, first, last, limit, above, shift):
+    """First rank of those given whose value less ``shift`` is not below the limit, or is ``above`` it."""
+    while first < last:
+        k = (first + last) // 2
+        value = _value(values, starts, ready, k, shift)
+        if value > limit if above else not value < limit:
+            last = k
+        else:
+            first = k + 1
+    return first
+
+
+@helper
+def _range_sums(values, starts, ready, sums, pivot, first, last):
+    s1 = s2 = 0.0
+    b = _sorted_bucket(values, starts, ready, first)
+    _sorted_bucket(values, starts, ready, last - 1)
+    k = first
+    while k < last:
+        if k == starts[b] and starts[b + 1] <= last:
+            s1 += sums[b, 0]
+            s2 += sums[b, 1]
+            k = starts[b + 1]
+        else:
+            end = min(starts[b + 1], last)
+            while k < end:
+                u = values[k] - pivot
+                s1 += u
+                s2 += u * u
+                k += 1
+        b += 1
+    return s1, s2
+
+
 @kernel
-def clip_range(values, sums, pivot, first, last, shift):
+def clip_range(values, starts, ready, sums, pivot, first, last, shift):
     """Clip the values less ``shift`` (float32); median, mean, standard deviation of what is left, and its range."""
     for iteration in range(ITERATIONS + 1):
         n = last - first
-        centre = 0.5 * (_value(values, first + (n - 1) // 2, shift) + _value(values, first + n // 2, shift))
-        s1, s2 = _range_sums(values, sums, pivot, first, last)
+        low = _value(values, starts, ready, first + (n - 1) // 2, shift)
+        centre = 0.5 * (low + _value(values, starts, ready, first + n // 2, shift))
+        s1, s2 = _range_sums(values, starts, ready, sums, pivot, first, last)
         mean = s1 / n
         sigma = np.sqrt(max(s2 / n - mean * mean, 0.0))
         if iteration == ITERATIONS:
             break
         low, high, before = centre - CLIP * sigma, centre + CLIP * sigma, n
-        while first < last - 1 and _value(values, first, shift) < low:
-            first += 1
-        while last - 1 > first and _value(values, last - 1, shift) > high:
-            last -= 1
+        first = _rank(values, starts, ready, first, last - 1, low, False, shift)
+        last = _rank(values, starts, ready, first + 1, last, high, True, shift)
         if last - first == before:
             break
     return centre, pivot + mean - shift, sigma, first, last
 
 
 @kernel
-def clip_lower_half(values, sums, pivot, first, last, shift, centre):
+def clip_lower_half(values, starts, ready, sums, pivot, first, last, shift, centre):
     """Standard deviation about ``centre`` of the values below it, less ``shift``, clipped."""
-    n = last
-    # The last one that is not above the centre, by bisection.
-    low = first
-    while low < n:
-        middle = (low + n) // 2
-        if _value(values, middle, shift) <= centre:
-            low = middle + 1
-        else:
-            n = middle
+    last = _rank(values, starts, ready, first, last, centre, True, shift)
     offset = centre + shift - pivot
     for iteration in range(ITERATIONS + 1):
-        s1, s2 = _range_sums(values, sums, pivot, first, n)
-        count = n - first
+        s1, s2 = _range_sums(values, starts, ready, sums, pivot, first, last)
+        count = last - first
         sigma = np.sqrt(max(s2 - 2 * offset * s1 + count * offset * offset, 0.0) / count)
         if iteration == ITERATIONS:
             break
-        before = count
-        while first < n - 1 and _value(values, first, shift) < centre - CLIP * sigma:
-            first += 1
-        if n - first == before:
+        first = _rank(values, starts, ready, first, last - 1, centre - CLIP * sigma, False, shift)
+        if last - first == count:
             break
     return sigma
 
 
 @kernel
-def _bounds(values, first, last, low, high):
-    """Range of the sorted values from low to high, both included."""
-    while first < last and values[first] < low:
-        first += 1
-    while last > first and values[last - 1] > high:
-        last -= 1
-    return first, last
+def _bounds(values, starts, ready, first, last, low, high):
+    """Range of the ranks whose values are from low to high, both included."""
+    nothing = np.float32(0)
+    first = _rank(values, starts, ready, first, last, low, False, nothing)
+    return first, _rank(values, starts, ready, first, last, high, True, nothing)
 
 
-def make_sample(values):
-    """Sort values for clipping.
+@kernel
+def _middle_values(values, starts, ready, first, last):
+    """The two values in the middle; the same one twice if their number is odd."""
+    k, m = first + (last - first - 1) // 2, first + (last - first) // 2
+    _sorted_bucket(values, starts, ready, k)
+    _sorted_bucket(values, starts, ready, m)
+    return values[k], values[m]
+
+
+def make_sample(image, mask, threads=1):
+    """Put the pixels under a mask into buckets for clipping.
 
     Parameters
     ----------
-    values : (n,) float32
-        Without NaN; overwritten. Infinite values are left out of the sample.
+    image : (ny, nx) float32
+    mask : (ny, nx) bool
+        Values that are not finite are left out of the sample, whatever it says.
+    threads : int or None
+        Number of threads; None for all cores.
 
     Returns
     -------
     Sample or None
-        None if no value is finite.
+        None if there is no value.
     """
-    ordered = np.empty_like(values)
-    sort_into(ordered, values)
-    first, last = 0, ordered.size
-    while first < last and ordered[first] == -np.inf:
-        first += 1
-    while last > first and ordered[last - 1] == np.inf:
-        last -= 1
-    if first == last:
+    n_buckets = min(BUCKETS, max(image.size // BUCKET, 1))
+    low, scale, pivot = find_scale(image, mask, n_buckets)
+    arguments = image, mask, np.float32(low), np.float32(scale)
+    counts = np.zeros((-(-len(image) // ROWS), n_buckets + 1), np.int64)
+    run_rows(count_in_buckets, len(image), counts, *arguments, threads=threads, block=ROWS)
+    starts = np.concatenate([[0], np.cumsum(counts.sum(axis=0))])
+    size = int(starts[n_buckets])
+    if size == 0:
         return None
-    ordered = ordered[first:last]
-    pivot = float(ordered[ordered.size // 2])
-    sums = np.empty((ordered.size // BLOCK + 1, 2))
-    sum_blocks(sums, ordered, pivot)
-    return Sample(ordered, sums, pivot, 0, ordered.size)
+    places = np.cumsum(counts, axis=0) - counts + starts[:-1]
+    values, sums = np.empty(image.size, np.float32), np.empty((n_buckets, 2))
+    run_rows(put_into_buckets, len(image), values, places, *arguments, threads=threads, block=ROWS)
+    sum_buckets(sums, values, starts, pivot)
+    return Sample(values[:size], starts[:-1], np.zeros(n_buckets, np.bool_), sums, float(pivot), 0, size)
 
 
 def restrict(sample, low, high):
     """The sample without values outside low ... high (float32 or float64)."""
-    first, last = _bounds(sample.values, sample.first, sample.last, float(low), float(high))
+    first, last = _bounds(*sample[:3], sample.first, sample.last, float(low), float(high))
     return sample._replace(first=int(first), last=int(last))
 
 
 def median(sample):
     """Median of the sample in single precision, as `numpy.median` of float32 gives it."""
-    n, start = sample.size, sample.first
-    if n == 0:
+    if sample.size == 0:
         return np.float32(np.nan)
-    low, high = sample.values[start + (n - 1) // 2], sample.values[start + n // 2]
-    return low if n % 2 else np.float32(0.5) * (low + high)
+    low, high = _middle_values(*sample[:3], sample.first, sample.last)
+    return np.float32(low) if sample.size % 2 else np.float32(0.5) * (np.float32(low) + np.float32(high))
 
 
 def background_limits(sample, lower, upper, *, shift=0.0, lower_half=False, fit_histogram=False):

@@ -24,7 +24,7 @@ from upramp.kernels._line_medians import (
     keep_between,
     subtract_column_medians,
     subtract_row_medians,
-    take_background,
+    take_numbers,
 )
 from upramp.kernels._tiles import require_in_place
 from upramp.kernels.background_mesh import background_mesh
@@ -78,7 +78,7 @@ class CleanedImage(NamedTuple):
     background: float | np.ndarray
 
 
-def background_mask(rate, start=None, *, n_sigma=2.0, fit_histogram=False):
+def background_mask(rate, start=None, *, n_sigma=2.0, fit_histogram=False, threads=None):
     """Pixels that show background: those with a rate, within limits about the typical one.
 
     Parameters
@@ -91,6 +91,8 @@ def background_mask(rate, start=None, *, n_sigma=2.0, fit_histogram=False):
         Upper limit [standard deviations], the lower one is 3; 0 for no limits.
     fit_histogram : bool
         The standard deviation is that of a Gaussian fitted to the histogram.
+    threads : int or None
+        Number of threads; None for all cores.
 
     Returns
     -------
@@ -101,14 +103,15 @@ def background_mask(rate, start=None, *, n_sigma=2.0, fit_histogram=False):
     if n_sigma > 0:
         ny, nx = rate.shape[-2:]
         for image, plane in zip(rate.reshape(-1, ny, nx), mask.reshape(-1, ny, nx), strict=True):
-            sample = make_sample(image[plane].astype(np.float32))
+            image = np.ascontiguousarray(image, np.float32)
+            sample = make_sample(image, plane, threads)
             if sample is not None:
                 limits = background_limits(sample, 3.0, n_sigma, fit_histogram=fit_histogram)
-                keep_between(plane, np.array(image, np.float32), np.float32(0), *float32_limits(*limits))
+                keep_between(plane, image, np.float32(0), *float32_limits(*limits))
     return mask
 
 
-def background_level(image, mask, background="median", box_size=None, sample=None):
+def background_level(image, mask, background="median", box_size=None):
     """Level or model of the background; the mask loses what is more than 3 sigma from the centre.
 
     Parameters
@@ -119,8 +122,6 @@ def background_level(image, mask, background="median", box_size=None, sample=Non
     background : {'median', 'model'}
     box_size : (int, int), optional
         See `upramp.kernels.background_mesh`.
-    sample : Sample, optional
-        The values under the mask, if they have been sorted before.
 
     Returns
     -------
@@ -129,7 +130,7 @@ def background_level(image, mask, background="median", box_size=None, sample=Non
     sample : Sample or None
         Values under the mask, as it is now.
     """
-    sample = make_sample(image[mask]) if sample is None else sample
+    sample = make_sample(image, mask)
     if sample is not None:
         low, high = float32_limits(*background_limits(sample, 3.0, 3.0, lower_half=True))
         keep_between(mask, image, np.float32(0), low, high)
@@ -184,39 +185,29 @@ def clean_image(image, mask, fit, flat=None):
     """
     if flat is not None:
         image /= flat
-    packed = np.empty(image.size + 1, np.float32)
-    n, n_nan = _packed(packed, image, mask)
+    nan = np.isnan(image)
+    n, n_nan = take_numbers(image, mask)
     if n == 0:
         return None
-    nan = n_nan
     background, shift = 0.0, np.float32(0)
     if fit.background is not None:
-        sample = make_sample(packed[:n])
-        background, sample = background_level(image, mask, fit.background, fit.box_size, sample)
+        background, sample = background_level(image, mask, fit.background, fit.box_size)
         if np.ndim(background) == 0:
             shift = np.float32(background)
         else:
             image -= background
-            sample = make_sample(image[mask])
+            sample = make_sample(image, mask)
         if fit.n_sigma > 0 and sample is not None and sample.size > 0:
             limits = background_limits(sample, fit.n_sigma, fit.n_sigma, shift=shift, lower_half=True)
             keep_between(mask, image, shift, *float32_limits(*limits))
-    del packed
     _subtract_noise(image, mask, shift, fit)
     if np.ndim(background) > 0:
         image += background
     if flat is not None:
         image *= flat
-    if nan is not None:
+    if n_nan:
         image[nan] = np.nan
     return CleanedImage(image, background)
-
-
-def _packed(packed, image, mask):
-    """Number of values packed, and which pixels are NaN (None if there are none)."""
-    nan = np.isnan(image)
-    n, n_nan = take_background(packed, image, mask)
-    return n, nan if n_nan else None
 
 
 def _subtract_noise(image, mask, shift, fit):

@@ -137,7 +137,7 @@ def _clean_quickly(image, mask, axis):
 
     Other than in `clean_image`, limits are always 3 sigma below and 2 above, and rates of 0 count.
     """
-    sample = make_sample(image[mask])
+    sample = make_sample(image, mask)
     if sample is None:
         return False
     keep_between(mask, image, np.float32(0), *float32_limits(*background_limits(sample, 3.0, 2.0)))

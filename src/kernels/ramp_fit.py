@@ -162,7 +162,8 @@ def fit_ramps_tile(
 ):
     """Fit all ramps of the region from group ``start`` to ``stop`` (exclusive).
 
-    The first ten arrays are the results, `RatePlanes` of the exposure (ny, nx) and of the integrations. ``zeroframe``
+    The first ten arrays are the results, `RatePlanes` of the exposure (ny, nx) and of the integrations; those of size 0
+    are not wanted (the first one always is). ``zeroframe``
     (nint, ny, nx) and ``average_dark`` (ny, nx) may have size 0. ``suppress`` is an integer; where it is 1, ramps with
     one good group become DO_NOT_USE in ``gdq``, and where ``start`` is not 0 its jump flags are cleared.
     ``noise_scale`` is sqrt(2 nframes); times are float64 holding float32 values, ``first_time`` that of a lone first
@@ -358,7 +359,10 @@ def fit_ramps_into(
     miri=False,
     threads=None,
 ):
-    """`fit_ramps` into given `RatePlanes`; changes the group flags. Returns whether there was anything to fit."""
+    """`fit_ramps` into given `RatePlanes`, of which those of size 0 are not wanted; changes the group flags.
+
+    Returns whether there was anything to fit.
+    """
     data = as_canonical(data, "data", np.float32, 4)
     n_integrations, n_groups, *frame = data.shape
     pdq = as_canonical(pdq, "pixeldq", np.uint32, 2)
@@ -378,7 +382,8 @@ def fit_ramps_into(
     for planes, shape in ((rate, frame), (integrations, (n_integrations, *frame))):
         for name, array in planes._asdict().items():
             require_in_place(array, name, np.uint32 if name == "dq" else np.float32, len(shape))
-            check_shape(array, name, shape)
+            if array.size:
+                check_shape(array, name, shape)
     if n_groups < 1:
         raise ShapeError(f"data has shape {data.shape}; fitting needs at least one group")
 

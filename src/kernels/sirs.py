@@ -146,9 +146,10 @@ def templates_block(first, last, templates, sides, kernels, whole, sigreject):
     """
     ny = sides.shape[2]
     n = ny * BORDER
-    distances, keys = np.empty((2, n), np.float64)
+    distances, keys = np.empty(n, np.float64), np.empty(n, np.float64)
     scratch, counts = np.empty(n, np.uint64), np.empty(256, np.int64)
-    mean, part, of_mean, of_part = np.empty((4, ny), np.float64)
+    mean, part = np.empty(ny, np.float64), np.empty(ny, np.float64)
+    of_mean, of_part = np.empty(ny, np.float64), np.empty(ny, np.float64)
     padded = np.empty(ny + kernels.shape[2], np.float64)
     for k in range(first, last):
         for side in range(2):

@@ -49,6 +49,7 @@ __all__ = [
     "detect_jumps",
     "fit_likelihood",
     "fit_ramps",
+    "fit_slopes",
     "native_dark",
     "native_plane",
 ]
@@ -419,10 +420,14 @@ def detect_jumps(op, ramp, threads=None):
     return JumpCounts(n_primary, int((common_flags(ramp.groupdq) & 1).sum()), n_events)
 
 
-def fit_ramps(op, ramp, firstgroup=None, lastgroup=None, threads=None):
-    """Fit slopes; the group flags change. Returns a RampFit of new arrays, or None if there is nothing to fit."""
+def fit_ramps(op, ramp, firstgroup=None, lastgroup=None, threads=None, fit=None):
+    """Fit slopes; the group flags change. Returns a RampFit, or None if there is nothing to fit.
+
+    ``fit`` is where the slopes go, if not into new arrays, see `upramp.kernels.ramp_fit.fit_ramps_into`.
+    """
     ni, ny, nx = ramp.data.shape[0], *ramp.frame
-    fit = RampFit(_empty_planes((ny, nx)), _empty_planes((ni, ny, nx)))
+    if fit is None:
+        fit = RampFit(_empty_planes((ny, nx)), _empty_planes((ni, ny, nx)))
     dark = op.average_dark
     fitted = fit_ramps_into(
         *fit,
@@ -443,6 +448,26 @@ def fit_ramps(op, ramp, firstgroup=None, lastgroup=None, threads=None):
         threads=threads,
     )
     return fit if fitted else None
+
+
+def fit_slopes(op, ramp, of_integrations=False, threads=None):
+    """Fit slopes of the exposure, and of its integrations if wanted, without errors; the ramp stays as it is.
+
+    Returns
+    -------
+    RampFit or None
+        Slopes and flags; other planes, and those not wanted, have size 0. None if there is nothing to fit.
+    """
+    ni, ny, nx = ramp.data.shape[0], *ramp.frame
+    # The fit changes group flags, and nothing else.
+    own = Ramp(ramp.data, ramp.groupdq.copy(), ramp.pixeldq, ramp.zeroframe)
+    if op.read_times:
+        return RampFit(*fit_likelihood(op, own, threads=threads)[:2])
+    planes = []
+    for shape in ((ny, nx), (ni, ny, nx) if of_integrations else (0, 0, 0)):
+        nothing = np.empty((0,) * len(shape), np.float32)
+        planes.append(RatePlanes(np.empty(shape, np.float32), nothing, nothing, nothing, np.empty(shape, np.uint32)))
+    return fit_ramps(op, own, threads=threads, fit=RampFit(*planes))
 
 
 def fit_likelihood(op, ramp, firstgroup=None, lastgroup=None, threads=None):

@@ -8,7 +8,7 @@ from upramp import models
 from upramp.errors import UnsupportedModeError
 from upramp.kernels._flags import DO_NOT_USE, NON_SCIENCE
 from upramp.models import CubeModel, FlatModel, ImageModel, RampModel
-from upramp.steps.draft_rate import draft_rates
+from upramp.steps.draft_rate import DraftRates, draft_rates
 from upramp.steps.ramp_step import plane, require
 from upramp.steps.reference_step import ReferenceStep
 
@@ -107,7 +107,7 @@ class CleanFlickerNoiseStep(ReferenceStep):
         flat = self._flat(exposure) if automatic or self.apply_flat_field else None
         background, by_channel, drafts = self._background, self.fit_by_channel, None
         if automatic:
-            drafts = self._drafts(exposure)
+            drafts = self._drafts(exposure, self._by_integration(background))
             background, by_channel = self._choose(exposure, drafts, flat)
         if exposure.meta.exposure.type == "NIS_SOSS":
             self.get_reference_file(exposure, "pastasoss")  # noted in the header, as the reference pipeline does
@@ -152,9 +152,13 @@ class CleanFlickerNoiseStep(ReferenceStep):
             return None
         return restore_flat(_native(reference, "data", exposure, np.float32))
 
-    def _drafts(self, exposure):
-        """Draft slopes of the exposure and of its integrations; of rates there is nothing to fit."""
-        return draft_rates(self, exposure) if isinstance(exposure, RampModel) else None
+    def _drafts(self, exposure, by_integration):
+        """Draft slopes of the exposure, and of its integrations if wanted; of rates there is nothing to fit."""
+        return draft_rates(self, exposure, by_integration) if isinstance(exposure, RampModel) else None
+
+    def _by_integration(self, background):
+        """Whether every integration has a mask of its own."""
+        return not self.single_mask or background == "median_image"
 
     def _find_mask(self, exposure, flat, background, drafts):
         """Mask of the background, rates of the integrations or None, and the model that the mask belongs to.
@@ -162,9 +166,9 @@ class CleanFlickerNoiseStep(ReferenceStep):
         Returns the reason, a string, when there is none.
         """
         rates, scene = None, exposure
-        by_integration = not self.single_mask or background == "median_image"
+        by_integration = self._by_integration(background)
         if self._mask_file is None or background == "median_image":
-            drafts = drafts or self._drafts(exposure)
+            drafts = drafts or self._drafts(exposure, by_integration)
             if drafts is not None:
                 scene = drafts[1 if by_integration else 0]
                 if scene is None:
@@ -235,7 +239,8 @@ class CleanFlickerNoiseStep(ReferenceStep):
         for image in missed:
             self.log.warning("No pixel of the background in %s (integration, group; from 0): it stays as it is", image)
         if self.save_mask:
-            self._save(scene, mask.astype(np.float32), "mask", exposure)
+            metadata = scene.metadata if isinstance(scene, DraftRates) else scene
+            self._save(metadata, mask.astype(np.float32), "mask", exposure)
         if self.save_background:
             self._save(exposure, shown, "flicker_bkg", exposure)
         if self.save_noise:

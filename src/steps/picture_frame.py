@@ -4,7 +4,7 @@ import numpy as np
 
 from upramp.errors import UnsupportedModeError
 from upramp.models import CubeModel, ImageModel, PictureFrameModel, RampModel
-from upramp.steps.draft_rate import draft_rates
+from upramp.steps.draft_rate import DraftRates, draft_rates
 from upramp.steps.reference_step import ReferenceStep
 
 __all__ = ["PictureFrameStep"]
@@ -84,7 +84,8 @@ class PictureFrameStep(ReferenceStep):
         images = exposure.data if exposure.data.ndim > 2 else exposure.data[np.newaxis]
         subtract_picture_frame_in_place(images, middle, edge, reference.data)
         if self.save_mask:
-            self._save(scene, mask.astype(np.float32), "pctfrm_mask", exposure)
+            metadata = scene.metadata if isinstance(scene, DraftRates) else scene
+            self._save(metadata, mask.astype(np.float32), "pctfrm_mask", exposure)
         if self.save_correction:
             self._save(exposure, exposure.data - original, "pctfrm_correction", exposure)
         return self.record_complete(exposure)
