@@ -216,6 +216,7 @@ _GDQ = types.Array(types.uint8, 4, "C")
 _FLAGS = types.Array(types.uint32, 2, "C")
 _FLAG_CUBE = types.Array(types.uint32, 3, "C")
 _ROWS = types.Array(types.uint8, 2, "C")
+_MARKED = types.Array(types.uint8, 3, "C")
 _GROUPS = types.Array(types.int32, 3, "C")
 _COUNTS = types.Array(types.int64, 1, "C")
 _TALLIES = types.Array(types.int64, 2, "C")
@@ -239,8 +240,8 @@ OPERATIONS = Table(
     find_first_saturated=(find_first_saturated_tile, (_GROUPS, _ROWS, _DATA, _PLANE, *_REGION)),
     flag_saturated=(flag_saturated_tile, (_GDQ, _ROWS, _DATA, _GROUPS, _I, *_REGION)),
     advance_first_saturated=(advance_first_saturated_tile, (_GROUPS, _DATA, _PLANE, _PLANE, _I, *_REGION)),
-    mark_partial=(mark_partial_tile, (_GDQ, _ROWS, _GDQ, _DATA, _PLANE, _FLAGS, _PLANE, _I, *_REGION)),
-    apply_partial=(apply_partial_tile, (_GDQ, _ROWS, _GDQ, _I, *_REGION)),
+    mark_partial=(mark_partial_tile, (_GDQ, _MARKED, _ROWS, _GDQ, _DATA, _PLANE, _FLAGS, _PLANE, _I, *_REGION)),
+    apply_partial=(apply_partial_tile, (_GDQ, _MARKED, _GDQ, _I, *_REGION)),
     convolve=(convolve_tile, (_DATA, _DATA, _PLANE, _I, _I, _I, _I, *_REGION)),
     flag_first_group=(flag_first_group_tile, (_GDQ, _FLAGS, _I, *_REGION)),
     flag_last_group=(flag_last_group_tile, (_GDQ, *_REGION)),
@@ -375,11 +376,13 @@ def _flag_saturation(ops, tile, area, op):
         bias = np.zeros((1, h, w), np.float32)
         if op.has_bias:
             call(ops, "decode_float", (bias, op.bias, 0, tile.row, tile.column))
-        marked = call_counting(
+        marked = np.zeros((ni, tile.data.shape[1], h), np.uint8)
+        n_marks = call_counting(
             ops,
             "mark_partial",
             (
                 tile.marks,
+                marked,
                 contents,
                 tile.gdq,
                 tile.data,
@@ -393,9 +396,9 @@ def _flag_saturation(ops, tile, area, op):
                 a.right,
             ),
         )
-        if marked > 0:
+        if n_marks > 0:
             b = area
-            call(ops, "apply_partial", (tile.gdq, contents, tile.marks, op.grow, b.first, b.last, b.left, b.right))
+            call(ops, "apply_partial", (tile.gdq, marked, tile.marks, op.grow, b.first, b.last, b.left, b.right))
     call(ops, "merge_dq", (tile.pdq, flags, 0, h, 0, w))
 
 

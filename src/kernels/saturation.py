@@ -51,7 +51,6 @@ OWN_MARK = 2
 # What there is in a row of an integration; rows without it are not read again.
 HAS_FLOOR = 1  # counts of zero or less
 HAS_SATURATED = 2  # SATURATED samples
-HAS_MARKS = 4  # marks of partial saturation
 
 
 class SaturationFlags(NamedTuple):
@@ -170,6 +169,21 @@ def flag_saturated_tile(gdq, contents, data, saturated_from, grow, first, last, 
 
 
 @kernel
+def _count_saturated_rows(gdq, first, last):
+    """Number of rows, of all groups, with a SATURATED sample."""
+    count = 0
+    for i in range(gdq.shape[0]):
+        for g in range(gdq.shape[1]):
+            for r in range(first, last):
+                q = gdq[i, g, r]
+                found = np.uint8(0)
+                for x in range(q.size):
+                    found |= q[x]
+                count += (found & SATURATED) != 0
+    return count
+
+
+@kernel
 def grow_saturated_tile(marks, gdq, grow, first, last, left, right):
     """Put SATURATED into ``marks`` (nint, ngroup, ny, nx) uint8 where it is set in the box of the same group, else 0.
 
@@ -209,55 +223,52 @@ def _partial_mark(data, gdq, threshold, sat_dq, bias, nframes, i, g, r, x):
 
 
 @kernel
-def mark_partial_tile(marks, contents, gdq, data, threshold, sat_dq, bias, nframes, first, last, left, right):
+def mark_partial_tile(marks, marked, contents, gdq, data, threshold, sat_dq, bias, nframes, first, last, left, right):
     """Mark samples in which saturation began inside the group; returns how many.
 
     ``marks`` (nint, ngroup, ny, nx) uint8: 1 for the diluted average (to be grown), 2 for the second group (not
-    grown), else 0; written in rows that get HAS_MARKS in ``contents``. Reads only the pixel itself, and only rows that
-    have HAS_SATURATED. ``threshold`` and ``sat_dq`` are prepared; ``bias`` is the superbias [DN], zeros if there is
-    none.
+    grown), else 0; the region is written in rows that get 1 in ``marked`` (nint, ngroup, ny) uint8, zeros at first:
+    those with such samples. Reads only the pixel itself, and only rows that have HAS_SATURATED. ``threshold`` and
+    ``sat_dq`` are prepared; ``bias`` is the superbias [DN], zeros if there is none.
     """
     count = 0
-    ngroups = data.shape[1]
+    begins = np.empty(right - left, np.uint8)
     for i in range(data.shape[0]):
         for r in range(first, last):
             if (contents[i, r] & HAS_SATURATED) == 0:
                 continue
-            contents[i, r] |= HAS_MARKS
-            fill_row(marks[i, ngroups - 1, r, left:right], np.uint8(0))
-            for g in range(ngroups - 1):
-                m = marks[i, g, r, left:right]
+            for g in range(data.shape[1] - 1):
                 q = gdq[i, g, r, left:right]
                 after = gdq[i, g + 1, r, left:right]
                 candidates = np.uint8(0)
-                for x in range(m.size):
-                    m[x] = (after[x] & ~q[x] & SATURATED) >> 1
-                    candidates |= m[x]
+                for x in range(begins.size):
+                    begins[x] = (after[x] & ~q[x] & SATURATED) >> 1
+                    candidates |= begins[x]
                 if candidates == 0:
                     continue
-                for x in range(m.size):
-                    if m[x] != 0:
-                        m[x] = _partial_mark(data, gdq, threshold, sat_dq, bias, nframes, i, g, r, left + x)
-                        count += m[x] != 0
+                n_marks = 0
+                for x in range(begins.size):
+                    if begins[x] != 0:
+                        begins[x] = _partial_mark(data, gdq, threshold, sat_dq, bias, nframes, i, g, r, left + x)
+                        n_marks += begins[x] != 0
+                if n_marks > 0:
+                    copy_row(marks[i, g, r, left:right], begins)
+                    marked[i, g, r] = 1
+                    count += n_marks
     return count
 
 
 @kernel
-def apply_partial_tile(gdq, contents, marks, grow, first, last, left, right):
+def apply_partial_tile(gdq, marked, marks, grow, first, last, left, right):
     """Set DO_NOT_USE where a mark 1 lies in the box of ``grow`` around the sample, or its own mark is 2."""
     ny, nx = gdq.shape[-2:]
     start = max(left - grow, 0)
     for i in range(gdq.shape[0]):
-        for y in range(max(first - grow, 0), min(last + grow, ny)):
-            if (contents[i, y] & HAS_MARKS) == 0:
-                continue
-            for g in range(gdq.shape[1]):
-                m = marks[i, g, y, start : min(right + grow, nx)]
-                found = np.uint8(0)
-                for x in range(m.size):
-                    found |= m[x]
-                if found == 0:
+        for g in range(gdq.shape[1]):
+            for y in range(max(first - grow, 0), min(last + grow, ny)):
+                if marked[i, g, y] == 0:
                     continue
+                m = marks[i, g, y, start : min(right + grow, nx)]
                 for x in range(m.size):
                     if m[x] == GROWN_MARK:
                         for r in range(max(y - grow, first), min(y + grow + 1, last)):
@@ -301,8 +312,8 @@ def flag_saturation_in_place(
     require_in_place(gdq, "groupdq", np.uint8, 4)
     require_in_place(pdq, "pixeldq", np.uint32, 2)
     data = as_canonical(data, "data", np.float32, 4)
-    threshold = writable_copy(threshold, "threshold", np.float32, 2)
-    threshold_dq = writable_copy(threshold_dq, "threshold_dq", np.uint32, 2)
+    threshold = as_canonical(threshold, "threshold", np.float32, 2)
+    threshold_dq = as_canonical(threshold_dq, "threshold_dq", np.uint32, 2)
     check_shape(gdq, "groupdq", data.shape)
     frame = data.shape[-2:]
     check_shape(pdq, "pixeldq", frame)
@@ -319,24 +330,34 @@ def flag_saturation_in_place(
     if not data.shape[1]:
         raise ShapeError(f"data has no groups (shape {data.shape})")
 
-    run_tile(prepare_threshold_tile, threshold, threshold_dq, threads=threads)
-    run_tile(merge_dq_tile, pdq, threshold_dq, threads=threads)
-    marks = np.empty(data.shape, np.uint8)
     contents = np.zeros((data.shape[0], frame[0]), np.uint8)
     saturated_from = np.empty((data.shape[0], *frame), np.int32)
-    run_tile(find_first_saturated_tile, saturated_from, contents, data, threshold, threads=threads)
-    if np.bitwise_or.reduce(gdq, axis=None) & SATURATED:
-        run_tile(grow_saturated_tile, marks, gdq, grow, threads=threads)
-        np.bitwise_or(gdq, marks, out=gdq)
+    limit, limit_dq = np.empty(frame, np.float32), np.empty(frame, np.uint32)
+
+    def search(pdq, gdq, data, threshold, threshold_dq, first, last, left, right):
+        rows, region = slice(first, last), (first, last, left, right)
+        limit[rows], limit_dq[rows] = threshold[rows], threshold_dq[rows]
+        prepare_threshold_tile(limit, limit_dq, *region)
+        merge_dq_tile(pdq, limit_dq, *region)
+        find_first_saturated_tile(saturated_from, contents, data, limit, *region)
+        return _count_saturated_rows(gdq, first, last)
+
+    flagged_before = run_tile(search, pdq, gdq, data, threshold, threshold_dq, threads=threads)
+    if flagged_before:
+        grown = np.empty(data.shape, np.uint8)
+        run_tile(grow_saturated_tile, grown, gdq, grow, threads=threads)
+        np.bitwise_or(gdq, grown, out=gdq)
         contents |= HAS_SATURATED
     saturated = run_tile(flag_saturated_tile, gdq, contents, data, saturated_from, grow, threads=threads)
     if use_read_pattern and saturated:
-        rest = (gdq, data, threshold, threshold_dq, bias, nframes)
-        if run_tile(mark_partial_tile, marks, contents, *rest, threads=threads):
-            run_tile(apply_partial_tile, gdq, contents, marks, grow, threads=threads)
+        # Zeros that nobody touches take no memory.
+        marks, marked = np.zeros(data.shape, np.uint8), np.zeros(data.shape[:3], np.uint8)
+        rest = (contents, gdq, data, limit, limit_dq, bias, nframes)
+        if run_tile(mark_partial_tile, marks, marked, *rest, threads=threads):
+            run_tile(apply_partial_tile, gdq, marked, marks, grow, threads=threads)
     if zeroframe is not None:
         ramp = zeroframe[:, np.newaxis]
-        run_tile(find_first_saturated_tile, saturated_from, contents, ramp, threshold, threads=threads)
+        run_tile(find_first_saturated_tile, saturated_from, contents, ramp, limit, threads=threads)
         run_tile(clean_zeroframe_tile, zeroframe, saturated_from, grow, threads=threads)
 
 

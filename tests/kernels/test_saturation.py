@@ -64,8 +64,8 @@ def test_phases_over_tiles_and_threads_agree(grow):
 
     data, tiled, limit, limit_dq, bias = (a.copy() for a in (data, gdq, threshold, threshold_dq, bias))
     saturated_from = np.full((2, 90, 17), -1, np.int32)
-    marks = np.full(data.shape, 9, np.uint8)
-    contents = np.zeros((2, 90), np.uint8)
+    marks = np.zeros(data.shape, np.uint8)
+    contents, marked = np.zeros((2, 90), np.uint8), np.zeros(data.shape[:3], np.uint8)
     run_in_tiles(saturation.prepare_threshold_tile, limit, limit_dq)
     run_in_tiles(saturation.find_first_saturated_tile, saturated_from, contents, data, limit)
     floor = (np.minimum.reduce(data, axis=(1, 3), initial=1, where=~np.isnan(data)) <= 0) * saturation.HAS_FLOOR
@@ -74,11 +74,12 @@ def test_phases_over_tiles_and_threads_agree(grow):
     saturated_rows = ((tiled & SATURATED) != 0).any(axis=(1, 3))
     assert sum(counts) > 0
     np.testing.assert_array_equal((contents & saturation.HAS_SATURATED) != 0, saturated_rows)
-    marked = run_in_tiles(saturation.mark_partial_tile, marks, contents, tiled, data, limit, limit_dq, bias, 4)
-    written = marks.transpose(0, 2, 1, 3)[(contents & saturation.HAS_MARKS) != 0]
-    assert sum(marked) == np.count_nonzero(written) > 0
-    assert set(np.unique(written)) <= {0, 1, 2}
-    run_in_tiles(saturation.apply_partial_tile, tiled, contents, marks, grow)
+    rest = contents, tiled, data, limit, limit_dq, bias, 4
+    counts = run_in_tiles(saturation.mark_partial_tile, marks, marked, *rest)
+    assert sum(counts) == np.count_nonzero(marks) > 0
+    np.testing.assert_array_equal(marked, (marks != 0).any(axis=3))
+    assert set(np.unique(marks)) <= {0, 1, 2}
+    run_in_tiles(saturation.apply_partial_tile, tiled, marked, marks, grow)
     np.testing.assert_array_equal(tiled, one.groupdq)
 
     cleaned = zeroframe.copy()
@@ -100,11 +101,11 @@ def test_a_tile_with_margins_is_the_frame():
         inner = max(first - 1, 0) - y0, min(last + 1, 30) - y0, max(left - 1, 0) - x0, min(right + 1, 40) - x0
         core = first - y0, last - y0, left - x0, right - x0
         saturation.prepare_threshold_tile(t, tdq, 0, ny, 0, nx)
-        contents = np.zeros((2, ny), np.uint8)
+        contents, marked = np.zeros((2, ny), np.uint8), np.zeros((*d.shape[:2], ny), np.uint8)
         saturation.find_first_saturated_tile(saturated_from, contents, d, t, 0, ny, 0, nx)
         saturation.flag_saturated_tile(q, contents, d, saturated_from, 1, *inner)
-        saturation.mark_partial_tile(marks, contents, q, d, t, tdq, b, 4, *inner)
-        saturation.apply_partial_tile(q, contents, marks, 1, *core)
+        saturation.mark_partial_tile(marks, marked, contents, q, d, t, tdq, b, 4, *inner)
+        saturation.apply_partial_tile(q, marked, marks, 1, *core)
         result = q[:, :, core[0] : core[1], core[2] : core[3]]
         np.testing.assert_array_equal(result, whole[:, :, first:last, left:right])
 

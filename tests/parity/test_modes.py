@@ -1,4 +1,4 @@
-"""Modes of the near-infrared imagers through the whole pipeline: NIRISS, FGS, NIRCam (detectors, patterns, stripes).
+"""Modes of all instruments through the whole pipeline, those of NIRISS, FGS and NIRCam above all.
 
 References are larger than the exposures, which get their part of them. What is about single corrections is in the other
 files; here each mode has one exposure, and a row in the table of modes. The peer takes 5 s for the smallest exposure:
@@ -111,7 +111,35 @@ SUPERSTRIPES = {
         "NRCB1", (1, 165, 1, 0, 1, 0, 1, 16), (1851, 2046, 64, 8), nints=32, zero_frame=True, cosmic_ray_rate=0.1
     ),
 }
-MODES = NIRISS | FGS | NIRCAM | READS | SUBSTRIPES | SUPERSTRIPES
+FROM_FULL_FRAMES = {
+    "NIRCam grism series": configuration(
+        "NRCALONG", "SUBGRISM64", nints=3, ngroups=4, exposure_type="NRC_TSGRISM", cosmic_ray_rate=1e-4
+    ),
+    "NIRCam time series": configuration(
+        "NRCB1", "SUB64P", "SHALLOW4", nints=12, ngroups=3, exposure_type="NRC_TSIMAGE"
+    ),
+    "NIRISS SOSS 256": configuration(
+        "NIS", "SUBSTRIP256", nints=1, ngroups=4, exposure_type="NIS_SOSS", cosmic_ray_rate=1e-4
+    ),
+    "NIRSpec ALLSLITS": configuration("NRS2", "ALLSLITS", "NRS", nints=1, star_count=60, cosmic_ray_rate=1e-4),
+    "NIRSpec bright object": configuration("NRS1", "SUB2048", nints=3, ngroups=3, exposure_type="NRS_BRIGHTOBJ"),
+    "FGS guider 2 small corner": configuration("GUIDER2", "SUB32LL"),
+    "FGS guider 1 8 x 8": configuration("GUIDER1", "SUB8CNTR", "FGS", nints=4, cosmic_ray_rate=0.1),
+    "MIRI MRS short": configuration(
+        "MIRIFUSHORT",
+        "FULL",
+        "SLOWR1",
+        nints=2,
+        ngroups=4,
+        star_count=60,
+        exposure_type="MIR_MRS",
+        cosmic_ray_rate=2e-5,
+    ),
+    "MIRI MRS long": configuration(
+        "MIRIFULONG", "FULL", nints=1, ngroups=6, star_count=60, exposure_type="MIR_MRS", cosmic_ray_rate=2e-5
+    ),
+}
+MODES = NIRISS | FGS | NIRCAM | READS | SUBSTRIPES | SUPERSTRIPES | FROM_FULL_FRAMES
 ALWAYS = (
     "NIRISS AMI", "NIRISS WFSS rows", "FGS guider 2 stripe", "NIRCam DEEP8 NRCB4",
     "read-level linearity, 5 frames divided by 8", "DHS 4 stripes", "superstripes of SOSS", "superstripes with repeats",
@@ -151,7 +179,9 @@ def write_references(folder, configurations):
     made = {}
     for mode, config in configurations.items():
         keywords = {"defects": DEFECTS, "inverse_linearity": mode.startswith("read-level")}
-        if config.subarray == "FULL":
+        if mode in FROM_FULL_FRAMES:
+            references = make_references(config, folder / file_name(mode), full_frame=True, **keywords)
+        elif config.subarray == "FULL":
             references = make_references(config, folder / file_name(mode), dark_groups=6, **keywords)
         elif config.stripe_pattern is not None:
             references = make_references(config, folder / file_name(mode), full_frame=True, **keywords)
@@ -172,7 +202,7 @@ def runs(request, tmp_path_factory, run_pipelines):
     configurations = {mode: MODES[mode] for mode in chosen_modes(request.config)}
     for mode, config in configurations.items():
         # In full frame the frames of a group are not simulated one by one, which would take long.
-        quick = replace(config, readpatt="NISRAPID") if config.subarray == "FULL" else config
+        quick = replace(config, readpatt="NISRAPID") if mode == "NIRISS full frame" else config
         write_exposure(replace(simulate_exposure(quick), config=config), folder / f"{file_name(mode)}_uncal.fits")
     build_crds_cache(folder / "crds", write_references(folder / "references", configurations), link=True)
     yield run_pipelines(folder, list(map(file_name, configurations)), {}, stepwise=True)
