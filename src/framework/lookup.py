@@ -104,6 +104,8 @@ class Lookup:
         ReferenceFileError
             It cannot be had; the message says how to fix that.
         """
+        if reftype in self._missing:
+            raise self._missing[reftype]
         override = self.get_override(reftype)
         if override is None:
             metadata = self._metadata_of(dataset)
@@ -121,13 +123,17 @@ class Lookup:
         return found
 
     def prefetch(self, dataset):
-        """Make sure before the work that every reference the run needs can be had.
+        """Look before the work whether every reference the run needs can be had.
+
+        A step by itself may see in the exposure that it has nothing to do; what is missing is an error for it when it
+        asks for the first of these references.
 
         Raises
         ------
         ReferenceNotFoundError
-            One error that lists everything that is missing.
+            One error that lists everything that is missing, in a pipeline.
         """
+        self._missing = {}
         try:
             needs = self.needed_references(dataset)
         except (OSError, ValueError, TypeError) as error:  # the last: a step may work on numbers
@@ -146,7 +152,10 @@ class Lookup:
                 missing[need.reftype] = need.problem
         if missing:
             asked = any(need.overridden_by is None for need in needs)
-            raise missing_error(missing, self.exposure, self._finder if asked else None)
+            error = missing_error(missing, self.exposure, self._finder if asked else None)
+            if self.sub_steps:
+                raise error
+            self._missing = dict.fromkeys(missing, error)
 
     def needed_references(self, dataset):
         """Everything that a run needs, from overrides and CRDS, whether it can be had or not.

@@ -95,7 +95,7 @@ class Step(Configurable, Lookup, Saving):
         self.reference_files_used = []
         self._finder = ReferenceFinder()
         self._input_metadata = None
-        self._exposure = {}
+        self._exposure, self._missing = {}, {}
         self._input_filename = None
         self._input_dir_is_derived = False
         log.info("%s instance created.", self.name)

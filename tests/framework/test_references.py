@@ -277,3 +277,19 @@ def test_what_an_offline_cache_lacks(exposure, crds_cache, strun):
     assert "readnoise: CRDS has none for this exposure" in text
     assert "Traceback" not in done.err
     assert not list(Path().glob("*needs*"))
+
+
+def test_a_step_that_does_not_ask_needs_no_references(tiny, exposure):
+    class Unconcerned(tiny.NeedsStep):
+        asks = False
+
+        def process(self, data):
+            if not self.asks:
+                return self.record_skip(self.prepare_output(data), "there is nothing to do")
+            return super().process(data)
+
+    step = Unconcerned()
+    assert step.run(exposure).meta.cal_step.linearity == "SKIPPED"
+    step.asks = True
+    with pytest.raises(ReferenceNotFoundError, match=r"gain: .*\n  readnoise: "):
+        step.run(exposure)
