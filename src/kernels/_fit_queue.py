@@ -81,7 +81,7 @@ def put_pixels(queue, waiting, chosen, values, flags, broken, medians, results, 
 
 @helper(counted=False)
 def _store(plane, values, places, n):
-    for c in range(n):
+    for c in range(n if plane.size > 0 else 0):
         plane[places[0, c], places[1, c]] = values[c]
 
 

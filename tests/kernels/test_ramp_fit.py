@@ -12,7 +12,7 @@ from tests.reference.tiling import regions
 
 from upramp.errors import DTypeError, ShapeError
 from upramp.kernels import ramp_fit
-from upramp.kernels.ramp_fit import choose_groups, fit_ramps, segment_weights
+from upramp.kernels.ramp_fit import RatePlanes, choose_groups, fit_ramps, fit_ramps_into, segment_weights
 
 DNU, SAT, JUMP, PERS, CHG, NO_GAIN_VALUE = 1, 2, 4, 32, 128, 2**19
 VECTORS = json.loads((Path(__file__).parents[1] / "data" / "jump_rampfit_vectors.json").read_text())["vectors"]
@@ -281,3 +281,28 @@ def test_every_kernel_has_one_signature():
     fit_ramps(data, gdq, pdq, gain, noise, group_time=3, frame_time=1, zeroframe=data[:, 0], average_dark_current=gain)
     for kernel in (ramp_fit.fit_ramps_tile, ramp_fit.select_groups_tile, ramp_fit._unusable_everywhere):
         assert len(kernel.signatures) == 1
+
+
+def test_planes_of_size_0_are_not_wanted():
+    """The slopes alone are those of the whole fit, with flagged, saturated and strange ramps."""
+    rng = np.random.default_rng(11)
+    shape = (2, 6, 40, 300)
+    data = np.cumsum(rng.normal(40, 8, shape), axis=1).astype(np.float32)
+    flags = rng.choice(np.array([0, 1, 2, 4], np.uint8), shape, p=[0.9, 0.03, 0.03, 0.04])
+    pixel_flags = rng.choice(np.array([0, 1], np.uint32), shape[2:], p=[0.97, 0.03])
+    data[rng.random(shape) < 0.01] = np.nan
+    gain, noise = np.full(shape[2:], 1.8, np.float32), np.full(shape[2:], 8.0, np.float32)
+    times = {"group_time": 10.0, "frame_time": 10.0}
+    expected = fit_ramps(data, flags, pixel_flags, gain, noise, **times)
+    for wanted in (False, True):
+        planes = []
+        for frame in (shape[2:], (2, *shape[2:]) if wanted else (0, 0, 0)):
+            nothing = np.empty((0,) * len(frame), np.float32)
+            planes.append(
+                RatePlanes(np.empty(frame, np.float32), nothing, nothing, nothing, np.empty(frame, np.uint32))
+            )
+        assert fit_ramps_into(*planes, data, flags.copy(), pixel_flags, gain, noise, **times)
+        for found, whole in zip(planes, expected, strict=True):
+            if found.slope.size:
+                np.testing.assert_array_equal(found.slope, whole.slope)
+                np.testing.assert_array_equal(found.dq, whole.dq)
