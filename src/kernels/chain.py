@@ -160,7 +160,7 @@ def _fitted_groups(op, unused):
     return start, stop
 
 
-def _fit_rules(op, gain_factor, unused):
+def _fit_rules(op, gain_factor, unused, mostly_unused):
     if op is None:
         return FitRules()
     start, stop = _fitted_groups(op, unused)
@@ -180,7 +180,7 @@ def _fit_rules(op, gain_factor, unused):
         start,
         stop,
         *((True, readout_table(op.read_times), ONE_OMISSION, TWO_OMISSIONS) if op.read_times else ()),
-        unused=unused if op.miri else np.zeros_like(unused),
+        unused=mostly_unused if op.miri else np.zeros_like(unused),
     )
 
 
@@ -372,8 +372,11 @@ def _find_large_events(op, flags, threads, after_integration):
     )
 
 
-def _compiled_chain(chain, shape, unused):
-    """The chain as compiled code takes it; the reference pixels are still to be measured."""
+def _compiled_chain(chain, shape, unused, mostly_unused=None):
+    """The chain as compiled code takes it; the reference pixels are still to be measured.
+
+    ``unused`` are the groups that no pixel can use, ``mostly_unused`` (the same if None) those that most cannot.
+    """
     # What an IRS2 readout gets from refpix has no bias any more.
     superbias = None if isinstance(chain.refpix, c.InterleavedReference) else chain.superbias
     return CompiledChain(
@@ -392,7 +395,7 @@ def _compiled_chain(chain, shape, unused):
         chain.charge_migration or c.ChargeMigration(),
         _jump_rules(chain.jump, shape, unused),
         chain.persistence or c.Persistence(),
-        _fit_rules(chain.fit, chain.gain_factor, unused),
+        _fit_rules(chain.fit, chain.gain_factor, unused, unused if mostly_unused is None else mostly_unused),
     )
 
 
@@ -410,18 +413,34 @@ class _Pass(NamedTuple):
     seen: np.ndarray  # (ni, ng) uint8, see `SEEN` of `upramp.kernels.fused`
     counts: np.ndarray  # (3, ny) int64: primary jumps; saturated samples and jumps that go into the fit
     tallies: np.ndarray  # (ny, 6) int64, or no rows if nobody wants them
+    unusable: np.ndarray  # (ny, ni * ng) int64, or no rows: samples with DO_NOT_USE
+
+    def mostly_unused(self, nx):
+        """Groups that have DO_NOT_USE in more than half of the pixels: (ni, ng) uint8."""
+        share = self.unusable.sum(axis=0).reshape(self.seen.shape)
+        return (2 * share > len(self.unusable) * nx).astype(np.uint8)
 
 
 def _one_pass(
-    work, shape, halo, *, threads=None, tile_bytes=TILE_BYTES, block=BLOCK_ROWS, after_block=None, tallied=False
+    work,
+    shape,
+    halo,
+    *,
+    threads=None,
+    tile_bytes=TILE_BYTES,
+    block=BLOCK_ROWS,
+    after_block=None,
+    tallied=False,
+    counted=False,
 ):
     """Run the fused driver over a frame; its kernels must have been wanted before."""
     # Records hold addresses, and kernels get theirs: `work` and they keep the arrays alive until the kernels are done.
     record = np.zeros(1, c.record_dtype(Work))[0]
     c.fill_record(record, work)
-    ny = shape[2]
+    ni, ng, ny, _ = shape
     counts, tallies = np.zeros((3, ny), np.int64), np.zeros((tallied * ny, TALLIES), np.int64)
-    found = _Pass(np.zeros(shape[:2], np.uint8), counts, tallies)
+    unusable = np.zeros((counted * ny, ni * ng), np.int64)
+    found = _Pass(np.zeros(shape[:2], np.uint8), counts, tallies, unusable)
     addresses = OPERATIONS.addresses(operations_needed(work))
     width = _tile_width(shape, halo, block, tile_bytes)
     places = (one.__array_interface__["data"][0] for one in (addresses, record))
@@ -438,19 +457,31 @@ def _unused_beforehand(chain, shape):
     return unused
 
 
+class _Groups(NamedTuple):
+    """What is known of the groups before the pass over the samples."""
+
+    unused: np.ndarray  # (ni, ng) uint8: no pixel can use them
+    mostly_unused: np.ndarray  # (ni, ng) uint8: more than half of the pixels cannot
+    certain: bool  # the flags that decide about the latter have been looked at
+    rscd: tuple | None  # counts of RSCD
+
+
 def _measure_groups(samples, chain, shape, threads, after_block):
-    """Groups that no pixel can use, (ni, ng) uint8, and counts of RSCD or None.
+    """Which groups are left out: `_Groups`.
 
     Only where the first groups are left out, which depends on saturation, does that take a pass, over the flags alone.
     """
     unused = _unused_beforehand(chain, shape)
     if chain.first_group is None and chain.rscd is None:
-        return unused, None
+        return _Groups(unused, unused, False, None)
     flags = Chain(**{name: getattr(chain, name) for name in _FLAGGING})
     work = Work(samples, _compiled_chain(flags, shape, unused), _outputs(flags, None, None, shape)[0])
-    found = _one_pass(work, shape, _halo(flags), threads=threads, after_block=after_block, tallied=True)
+    options = {"threads": threads, "after_block": after_block, "tallied": True, "counted": True}
+    found = _one_pass(work, shape, _halo(flags), **options)
     unused = ((found.seen & UNUSED_MISSING) == 0).astype(np.uint8)
-    return unused, summarize(found.tallies) if chain.rscd is not None else None
+    certain = chain.charge_migration is None and chain.persistence is None
+    rscd = summarize(found.tallies) if chain.rscd is not None else None
+    return _Groups(unused, found.mostly_unused(shape[3]), certain, rscd)
 
 
 def _for_columns(op, first, width):
@@ -583,19 +614,23 @@ def calibrate(
         first, second = _around_large_events(work, flags)
     if before_compiling is not None:
         before_compiling(operations_needed(first) | (operations_needed(second) if second else set()))
-    unused, rscd = _measure_groups(samples, chain, shape, threads, after_block)
+    groups = _measure_groups(samples, chain, shape, threads, after_block)
+    miri = chain.fit is not None and chain.fit.miri
     measured = {
         "refpix": measure_reference_pixels(samples, chain, shape, threads, after_block),
         "side_pixels": measure_side_pixels(samples, chain, shape, threads, after_block),
     }
     tiling = {"threads": threads, "tile_bytes": tile_bytes, "block": block, "after_block": after_block}
-    work = work._replace(chain=_compiled_chain(chain, shape, unused)._replace(**measured))
+    compiled = _compiled_chain(chain, shape, groups.unused, groups.mostly_unused)
+    work = work._replace(chain=compiled._replace(**measured))
     if second is not None:
         first, second = _around_large_events(work, flags)
     else:
         first = work
-    found = _one_pass(first, shape, _halo(chain), **tiling)
-    _judge_whole_frames(found.seen, work.chain, unused, chain.fit is not None and chain.fit.miri)
+    found = _one_pass(first, shape, _halo(chain), **tiling, counted=miri and not groups.certain)
+    _judge_whole_frames(found.seen, work.chain, groups.unused, miri)
+    if len(found.unusable) and not np.array_equal(found.mostly_unused(shape[3]), groups.mostly_unused):
+        raise WholeFrameRule("most pixels cannot use a group, which changes how ramps are fitted")
     n_events = 0
     if second is not None:
         n_events = _find_large_events(chain.jump, flags, threads, after_integration)
@@ -603,7 +638,7 @@ def calibrate(
             halo = _halo(replace(chain, saturation=None, charge_migration=None, jump=None))
             found.counts[1:] = _one_pass(second, shape, halo, **tiling).counts[1:]
     n_primary, n_saturated, n_jumps = (int(n) for n in found.counts.sum(axis=1))
-    return Calibrated(fit, n_primary, n_events, int(unused.sum()), rscd, n_saturated, n_jumps)
+    return Calibrated(fit, n_primary, n_events, int(groups.unused.sum()), groups.rscd, n_saturated, n_jumps)
 
 
 def _judge_whole_frames(seen, compiled, unused, miri):

@@ -130,7 +130,7 @@ class FitRules(NamedTuple):
     readout: np.ndarray = np.zeros((0, 0))
     limit_one: float = 0.0
     limit_two: float = 0.0
-    unused: np.ndarray = np.zeros((0, 0), np.uint8)  # (ni, ng): groups that no pixel of the frame can use
+    unused: np.ndarray = np.zeros((0, 0), np.uint8)  # (ni, ng): groups that most pixels of the frame cannot use
 
 
 class KnownFlags(NamedTuple):
@@ -493,11 +493,21 @@ def _recall_flags(ops, tile, op):
 
 
 @helper
-def _note_flags(seen, tile, area):
+def _note_flags(seen, unusable, tile, area):
     """Note for every group which of the flags of `SEEN` some pixel of the area lacks.
 
-    Rules that ask whether a whole frame is flagged can only be judged at the end; `calibrate` does.
+    Rules that ask whether a whole frame is flagged can only be judged at the end; `calibrate` does. ``unusable`` counts
+    the samples with DO_NOT_USE of each row and group, if it has rows.
     """
+    for r in range(area.first, area.last if unusable.shape[0] > 0 else area.first):
+        counts = unusable[tile.row + r]
+        for i in range(seen.shape[0]):
+            for g in range(seen.shape[1]):
+                q = tile.gdq[i, g, r, area.left : area.right]
+                n = np.uint32(0)
+                for x in range(q.size):
+                    n = np.uint32(n + (q[x] & DO_NOT_USE))
+                counts[i * seen.shape[1] + g] += n
     for i in range(seen.shape[0]):
         for g in range(seen.shape[1]):
             for r in range(area.first, area.last):
@@ -601,7 +611,7 @@ def _store_ramp(ops, target, tile, area):
 
 
 @helper
-def _calibrate_tile(ops, tile, area, chain, outputs, seen, counts, tallies):
+def _calibrate_tile(ops, tile, area, chain, outputs, seen, counts, tallies, unusable):
     """All corrections of one tile; ``area`` is what it is to deliver."""
     h, w = tile.pdq.shape
     searched = _grown(area, 1, tile) if chain.jump.active else area
@@ -624,7 +634,7 @@ def _calibrate_tile(ops, tile, area, chain, outputs, seen, counts, tallies):
         _flag_jumps(ops, tile, area, chain.jump, counts)
     if chain.persistence.active:
         flag_persistence_of_tile(ops, tile, area, chain.persistence)
-    _note_flags(seen, tile, area)
+    _note_flags(seen, unusable, tile, area)
     if outputs.ramp.gdq.planes > 0:
         _store_ramp(ops, outputs.ramp, tile, area)
     if chain.fit.active:
@@ -637,7 +647,7 @@ _OPERATIONS, _WORK = OPERATIONS.dtype, c.record_dtype(Work)
 
 
 @kernel
-def calibrate_rows(first, last, operations, record, seen, counts, tallies, halo, width):
+def calibrate_rows(first, last, operations, record, seen, counts, tallies, unusable, halo, width):
     """The rows first ... last - 1 of the exposure, in tiles of ``width`` columns.
 
     ``operations`` and ``record`` are the addresses of records of `OPERATIONS` and `Work`: numba describes the many
@@ -666,12 +676,12 @@ def calibrate_rows(first, last, operations, record, seen, counts, tallies, halo,
         call(ops, "decode_raw", (data, raw.samples, ng, raw.scale, top, west))
         tile = Tile(data, gdq, marks[:size].reshape(shape), np.zeros((h, w), np.uint32), top, west)
         area = Area(first - top, last - top, left - west, right - west)
-        _calibrate_tile(ops, tile, area, chain, outputs, seen, counts, tallies)
+        _calibrate_tile(ops, tile, area, chain, outputs, seen, counts, tallies, unusable)
 
 
 def driver_types():
     """Argument types of `calibrate_rows`."""
-    return (_I, _I, _I, _I, _ROWS, _TALLIES, _TALLIES, _I, _I)
+    return (_I, _I, _I, _I, _ROWS, _TALLIES, _TALLIES, _TALLIES, _I, _I)
 
 
 def operations_needed(work):

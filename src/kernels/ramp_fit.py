@@ -168,7 +168,7 @@ def fit_ramps_tile(
     one good group become DO_NOT_USE in ``gdq``, and where ``start`` is not 0 its jump flags are cleared.
     ``noise_scale`` is sqrt(2 nframes); times are float64 holding float32 values, ``first_time`` that of a lone first
     group. ``pdq`` is read only; bad gains need not be flagged in it. ``unused`` (nint, ngroup) uint8 is 1 for groups
-    that have DO_NOT_USE in every pixel of the detector: it only saves time, and zeros are always right.
+    that have DO_NOT_USE in most pixels of the detector: it only saves time, any is right. (Rounding depends on it.)
     """
     times = (group_time, frame_time, first_time)
     ni = data.shape[0]
@@ -314,6 +314,27 @@ def _unusable_everywhere(gdq, group, suppress):
     return True
 
 
+@kernel
+def _mostly_unused(gdq):
+    """Groups that have DO_NOT_USE in more than half of the pixels: (nint, ngroup) uint8."""
+    found = np.zeros(gdq.shape[:2], np.uint8)
+    total = gdq.shape[2] * gdq.shape[3]
+    for i in range(gdq.shape[0]):
+        for k in range(gdq.shape[1]):
+            count, rest = 0, total
+            for r in range(gdq.shape[2]):
+                q = gdq[i, k, r]
+                n = np.uint32(0)
+                for x in range(q.size):
+                    n = np.uint32(n + (q[x] & DO_NOT_USE))
+                count += n
+                rest -= q.size
+                if 2 * count > total or 2 * (count + rest) <= total:
+                    break
+            found[i, k] = 2 * count > total
+    return found
+
+
 def _selection(firstgroup, lastgroup, n_groups):
     """Inclusive range of groups from the user's choice; an empty or reversed choice is ignored."""
     first = 0 if firstgroup is None else max(firstgroup, 0)
@@ -393,7 +414,7 @@ def fit_ramps_into(
     if groups is None:
         return False
     tg, tf = float(np.float32(group_time)), float(np.float32(frame_time))
-    unused = common_flags(gdq) & np.uint8(DO_NOT_USE) if miri else np.zeros(gdq.shape[:2], np.uint8)
+    unused = _mostly_unused(gdq) if miri else np.zeros(gdq.shape[:2], np.uint8)
     run_tile(
         fit_ramps_tile,
         *rate,
