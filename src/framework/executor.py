@@ -19,8 +19,7 @@ __all__ = ["Products", "Stage", "intermediates_wanted", "run_fused"]
 
 log = logging.getLogger(__name__)
 
-RELEASED_BLOCKS = 4  # blocks of rows whose pages are dropped together, at most
-RELEASED_FRAMES = 80  # in these blocks all together, at most: fewer blocks of longer exposures
+RELEASED_BYTES = 32_000_000  # of rows whose pages are dropped together, unless a block of rows is more
 
 RATE_ARRAYS = {"slope": "data", "err": "err", "var_poisson": "var_poisson", "var_rnoise": "var_rnoise", "dq": "dq"}
 RAMP_ARRAYS = {"data": "data", "gdq": "groupdq", "pdq": "pixeldq"}
@@ -101,14 +100,14 @@ class Products:
         paths = [stage.path for stage in self._stages.values() if stage.path is not None]
         return Path(paths[0]).parent if paths else None
 
-    def release(self, first, last):
-        """Drop the pages of finished rows from resident memory."""
-        for product in self._files.values():
-            product.release(first, last)
+    @property
+    def mapped(self):
+        """The mapped arrays of the files."""
+        return [self._files[name].bits(array) for name in self._files for array in self._stages[name].shapes]
 
 
 class _Release:
-    """Drops the pages of finished rows, a few blocks of rows at a time: block by block it took 0.1 s of a full frame.
+    """Drops the pages of finished rows, some blocks of rows at a time: block by block it took 0.1 s of a full frame.
 
     Called with the first and last row of every finished block, by any thread.
     """
@@ -175,9 +174,9 @@ def run_fused(chain, raw, products, sources=(), threads=None):
     if chain.jump is not None and chain.jump.snowballs is not None:
         shape = (*raw.bits.shape[:2], *stages["rate"].shapes["data"])
         flags = ramp.gdq if ramp is not None else _room_for_flags(shape, products.folder)
-    mapped = [raw, products, *sources] + ([flags] if hasattr(flags, "release") else [])
-    frames = raw.bits.shape[0] * raw.bits.shape[1]
-    blocks = min(RELEASED_BLOCKS, max(1, RELEASED_FRAMES // frames))
+    mapped = [raw, *products.mapped, *sources] + ([flags] if hasattr(flags, "release") else [])
+    row_bytes = sum(array.bits.nbytes // array.bits.shape[-2] for array in mapped)
+    blocks = max(1, RELEASED_BYTES // (BLOCK_ROWS * row_bytes))
     release = _Release(mapped, raw.bits.shape[-2], blocks * BLOCK_ROWS)
 
     def release_integration(i):

@@ -533,7 +533,7 @@ def measure_side_pixels(samples, chain, shape, threads=None, after_block=None):
         place = samples.samples._replace(first_column=samples.samples.first_column + first)
         raw = samples._replace(samples=place, nx=width)
         work = Work(raw, _compiled_chain(part, narrow, _unused_beforehand(part, narrow)), outputs)
-        _one_pass(work, narrow, halo, threads=threads, after_block=after_block)
+        _one_pass(work, narrow, halo, threads=threads, block=128, after_block=after_block)
         data[..., side : side + AMPLIFIERS], dq[:, side : side + AMPLIFIERS] = ramp.data[..., inner], ramp.pdq[:, inner]
     drifts = drifts_of_sides(data, dq, **chain.refpix._asdict(), threads=threads)
     return c.SidePixels() if drifts is None else c.SidePixels(True, drifts)
