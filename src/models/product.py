@@ -57,11 +57,6 @@ class Product:
                 return BitsArray(self._map, start, part.shape, part.kind).mapped()
         raise KeyError(f"the product has no array {name!r}; it was created with {', '.join(self._shapes)}")
 
-    def release(self, first_row, last_row):
-        """Drop the pages of these rows of every array from resident memory; what was written stays written."""
-        for name in self._shapes:
-            self.bits(name).release(first_row, last_row)
-
     def finish(self):
         """Bring the headers up to date with the model and append the ASDF extension."""
         self._map = None

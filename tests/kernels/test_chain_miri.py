@@ -17,6 +17,7 @@ from upramp.kernels.rscd import rscd_skips
 
 ORDER = (
     "scale", "mask", "saturation", "ipc", "first_group", "last_group", "reset", "linearity", "rscd", "dark", "refpix",
+    "charge_migration",
 )  # fmt: skip
 
 
@@ -158,6 +159,18 @@ def test_rules_about_whole_frames_are_left_to_the_stepwise_schedule():
         calibrate(raw, lone)
 
 
+def test_groups_that_most_pixels_cannot_use_are_the_same_in_both_schedules():
+    """Rounding depends on them, and charge migration comes after the pass over the flags."""
+    raw, chain = make_miri((2, 7, 40, 50))
+    _, fit, _ = run_stepwise(
+        raw, migrating := dataclasses.replace(chain, charge_migration=c.ChargeMigration(True, 14e3))
+    )
+    assert_same_bits(calibrate(raw, migrating, tile_bytes=20000).fit, fit)
+    migrating = dataclasses.replace(chain, charge_migration=c.ChargeMigration(True, 13e3))
+    with pytest.raises(WholeFrameRule, match="most pixels cannot use a group"):
+        calibrate(raw, migrating)
+
+
 def test_chain_of_miri_is_in_the_order_of_the_fields():
     names = [name for name in Chain.__dataclass_fields__ if name in ORDER]
-    assert [name for name in names if name != "refpix"] == list(ORDER[:-1])
+    assert [name for name in names if name != "refpix"] == [name for name in ORDER if name != "refpix"]

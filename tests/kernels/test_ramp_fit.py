@@ -306,3 +306,23 @@ def test_planes_of_size_0_are_not_wanted():
             if found.slope.size:
                 np.testing.assert_array_equal(found.slope, whole.slope)
                 np.testing.assert_array_equal(found.dq, whole.dq)
+
+
+def test_groups_that_most_pixels_cannot_use_only_save_time():
+    """MIRI: where some pixels keep the first groups, the others are fitted quickly, to the same numbers."""
+    data, gdq, pdq, gain, noise = exposure(5, ng=9, frame=(6, 300), flags=0.02)
+    gdq[:, -1] |= DNU
+    gdq[0, :1] |= DNU
+    gdq[1, :3] |= DNU
+    some = np.random.default_rng(0).random((6, 300)) < 0.2
+    gdq[:, :3, some] = 0
+    quick = fit_ramps(data, gdq, pdq, gain, noise, **TIMES, miri=True)
+    # The group that nobody uses is left out in both.
+    careful = fit_ramps(data[:, :-1], gdq[:, :-1], pdq, gain, noise, **TIMES)
+    for planes, others in zip(quick, careful, strict=True):
+        np.testing.assert_array_equal(planes.dq, others.dq)
+        for name in ("slope", "err", "var_poisson", "var_rnoise"):
+            np.testing.assert_allclose(getattr(planes, name), getattr(others, name), rtol=2e-6, err_msg=name)
+    found = ramp_fit._mostly_unused(gdq)
+    np.testing.assert_array_equal(found, ((gdq & DNU) != 0).mean(axis=(2, 3)) > 0.5)
+    assert found.sum(axis=1).tolist() == [2, 4]

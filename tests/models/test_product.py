@@ -34,9 +34,10 @@ def test_filled_in_place(uncal, tmp_path):
         assert product.bits("data").swapped
         assert product.bits("dq").offset == 2**31
         fill(product.bits("data"), rate)
-        product.release(0, 3)
+        product.bits("data").release(0, 3)
         fill(product.bits("dq"), flags)
-        product.release(0, 6)
+        product.bits("data").release(0, 6)
+        product.bits("dq").release(0, 6)
         assert not (tmp_path / "x_rate.fits").exists()
     result = models.open(tmp_path / "x_rate.fits")
     np.testing.assert_array_equal(result.data, rate)
