@@ -15,11 +15,13 @@ the reference has complex64.
 """
 
 from bisect import bisect_right
+from functools import lru_cache
 
 import numpy as np
 
 from upramp.kernels._jit import kernel
 from upramp.kernels._line_medians import _key, _median
+from upramp.kernels._rows import fill_row
 
 __all__ = ["frequency_noise"]
 
@@ -35,8 +37,10 @@ PAUSE = 12  # samples between lines
 SAMPLE_TIME = 1e-5  # s
 WINDOW_PIXELS = 512
 WINDOW_CLIP = 4.0
+BELL = 9.0  # standard deviations of a Gaussian that count in double precision
 LEAST_PART = 0.05  # of the pixels of a window
 TOGETHER = 64  # windows fitted at a time
+FEW_WAVES = 48  # up to so many are summed directly; more are taken from transforms
 DEFAULT_CUTOFFS = (1061, 1211, 49943, 49957)  # Hz
 
 
@@ -153,11 +157,14 @@ def _smoothed(values):
     return np.fft.ifft(np.fft.fft(values, axis=0) * transform[:, None], axis=0)
 
 
-def _solve(of_weights, of_data, orders):
-    """Coefficients [(...), n] of the waves of these orders; transforms of p^2 start at order 0."""
+def _solve(of_weights, of_data, orders, places=None):
+    """Coefficients [(...), n] of the waves of these orders.
+
+    Transforms of p^2 start at order 0, or are at ``places`` for the distances of the orders.
+    """
     steps = orders[None, :] - orders[:, None]
     # sum_m p^2 exp(2 pi i m (l - k)): the transform itself has exp(-2 pi i m k).
-    matrix = of_weights[..., np.abs(steps)]
+    matrix = of_weights[..., np.abs(steps) if places is None else places]
     matrix = np.where(steps > 0, matrix.conj(), matrix)
     return np.linalg.solve(matrix, of_data[..., None])[..., 0]
 
@@ -208,7 +215,7 @@ def _without_outliers(lines, use):
 
 def _windows(use):
     """First and last line (exclusive) of the windows, and their number of background pixels."""
-    count = [0, *np.cumsum(use.sum(axis=1)).tolist()]
+    count = [0, *np.cumsum(np.count_nonzero(use, axis=1)).tolist()]
     found = np.flatnonzero(use.any(axis=1))
     if found.size == 0:
         raise np.linalg.LinAlgError("no pixel of the background is left")
@@ -224,36 +231,106 @@ def _windows(use):
         first += max(round((stop - first) / 2), 1)
 
 
-class _Filters:
-    """Filters and kernels by the number of samples, which windows share."""
+class _Filter:
+    """What windows of so many lines share.
 
-    def __init__(self, cutoffs):
-        self.cutoffs = cutoffs
-        self.sigma = 1 / ((cutoffs[0] + cutoffs[1]) / 2) / SAMPLE_TIME / 2 / 4
-        self._known = {}
+    Attributes
+    ----------
+    gain : (n_order,) float32, of the frequencies that are fitted, ``orders``
+    bell : (n_bell,) Gaussian that measures the density of pixels, from ``before`` samples before its middle on
+    whole : (n,) density where all pixels of the lines count
+    waves : (pixels, n_wave) complex, of the distances between orders; None if there are many
+    places : (n_order, n_order) of the distances in ``waves``; those of the orders themselves are the first row
+    """
 
-    def __call__(self, n):
-        if n not in self._known:
-            gain = _bandpass(n, self.cutoffs)
-            self._known[n] = gain, np.flatnonzero(gain > 0), np.fft.rfft(_gaussian(n, self.sigma))
-        return self._known[n]
+    def __init__(self, lines, width, cutoffs):
+        n = self.samples = lines * (width + PAUSE)
+        sigma = 1 / ((cutoffs[0] + cutoffs[1]) / 2) / SAMPLE_TIME / 2 / 4
+        gain = _bandpass(n, cutoffs)
+        self.orders = np.flatnonzero(gain > 0)
+        self.gain = gain[self.orders]
+        gaussian = _gaussian(n, sigma)
+        reach = int(BELL * sigma) + 2
+        self.before = reach if 2 * reach < n else 0
+        self.bell = np.roll(gaussian, reach)[: 2 * reach] if self.before else gaussian
+        times = (np.arange(lines)[:, None] * (width + PAUSE) + np.arange(width)).ravel()
+        full = np.zeros(n)
+        full[times] = 1
+        self.whole = np.fft.irfft(np.fft.rfft(full) * np.fft.rfft(gaussian), n)
+        distances, places = np.unique(np.abs(self.orders[None, :] - self.orders[:, None]), return_inverse=True)
+        self.places = places.reshape(self.orders.size, self.orders.size)
+        self.waves = None
+        if distances.size <= FEW_WAVES:
+            # Whole turns are left out, so that the phases are exact.
+            self.waves = np.exp(-2j * np.pi / n * (times[:, None] * distances % n))
+
+    def coefficients(self, weighed, width):
+        """Coefficients of the fitted waves, times the gain: (window, n_order), of p^2 and p^2 d (2, window, pixels)."""
+        count = weighed.shape[1]
+        if self.waves is not None:
+            transforms = (weighed @ self.waves.view(np.float64)).view(np.complex128)
+            of_weights, of_data = transforms[0], transforms[1][:, self.places[0]]
+            return _solve(of_weights, of_data, self.orders, self.places) * self.gain
+        streams = np.zeros((2, count, self.samples // (width + PAUSE), width + PAUSE))
+        streams[..., :width] = weighed.reshape(*streams.shape[:3], width)
+        of_weights, of_data = np.fft.rfft(streams.reshape(2, count, self.samples))
+        return _solve(of_weights, of_data[:, self.orders], self.orders) * self.gain
+
+    def noise(self, coefficients, width):
+        """The waves with these coefficients: (window, line, column)."""
+        count, lines = len(coefficients), self.samples // (width + PAUSE)
+        if self.waves is not None:
+            # The real part of the sum over positive and negative frequencies; the highest of an even number is alone.
+            twice = np.where((self.orders == 0) | (2 * self.orders == self.samples), 1, 2)
+            waves = np.ascontiguousarray(self.waves[:, self.places[0]]).view(np.float64)
+            return ((coefficients * twice).view(np.float64) @ waves.T).reshape(count, lines, width)
+        spectra = np.zeros((count, self.samples // 2 + 1), np.complex128)
+        spectra[:, self.orders] = coefficients * self.samples
+        return np.fft.irfft(spectra, self.samples).reshape(count, lines, width + PAUSE)[..., :width]
 
 
-def _fit_windows(lines, use, filters):
-    """Noise of windows of the same size: (number, lines, columns)."""
-    count, ny, nx = lines.shape
-    n = ny * (nx + PAUSE)
-    gain, orders, density = filters(n)
-    streams = np.zeros((2, count, ny, nx + PAUSE))
-    streams[0, :, :, :nx] = use
-    around = np.fft.irfft(np.fft.rfft(streams[0].reshape(count, n)) * density, n).reshape(streams.shape[1:])[..., :nx]
-    weight = streams[0, :, :, :nx]
-    np.divide(1, around * around, out=weight, where=use & (around != 0))
-    np.multiply(weight, lines, out=streams[1, :, :, :nx], where=use)
-    of_weights, of_data = np.fft.rfft(streams.reshape(2, count, n))
-    coefficients = np.zeros((count, gain.size), np.complex128)
-    coefficients[:, orders] = _solve(of_weights, of_data[:, orders], orders) * (gain[orders] * n)
-    return np.fft.irfft(coefficients, n).reshape(streams.shape[1:])[..., :nx]
+@lru_cache(maxsize=8)
+def _filter(lines, width, cutoffs):
+    return _Filter(lines, width, cutoffs)
+
+
+@kernel
+def _weigh_windows(weighed, lines, use, starts, size, bell, before, whole):
+    """p^2 and p^2 d of windows of so many lines, weighed (2, window, pixels)."""
+    nx, n = lines.shape[1], whole.size
+    around = np.empty(n, np.float64)
+    wide = np.empty(n + bell.size, np.float64)
+    for k in range(starts.size):
+        used = 0
+        for r in range(starts[k], starts[k] + size):
+            for x in range(nx):
+                used += use[r, x]
+        # What is not there is taken from the density of whole lines, or what is there is added, whichever is less.
+        most = 2 * used > size * nx
+        fill_row(wide, 0.0)
+        for r in range(size):
+            for x in range(nx):
+                if use[starts[k] + r, x] != most:
+                    place = r * (nx + PAUSE) + x
+                    here = wide[place : place + bell.size]
+                    for m in range(bell.size):
+                        here[m] += bell[m]
+        # Time is a circle.
+        fill_row(around, 0.0)
+        for m in range(wide.size):
+            place = m - before
+            place = place + n if place < 0 else place
+            around[place - n if place >= n else place] += wide[m]
+        for m in range(n):
+            around[m] = whole[m] - around[m] if most else around[m]
+        for r in range(size):
+            row, good = lines[starts[k] + r], use[starts[k] + r]
+            here = around[r * (nx + PAUSE) : r * (nx + PAUSE) + nx]
+            squares, values = weighed[0, k, r * nx : (r + 1) * nx], weighed[1, k, r * nx : (r + 1) * nx]
+            for x in range(nx):
+                squares[x] = 1 / (here[x] * here[x]) if good[x] and here[x] != 0 else 0.0
+            for x in range(nx):
+                values[x] = squares[x] * row[x] if good[x] else 0.0
 
 
 @kernel
@@ -268,19 +345,22 @@ def _add_windows(total, windows, starts, blend):
 def _subarray(lines, use, cutoffs):
     """Noise of a subarray, in the orientation of the readout."""
     use = _without_outliers(lines, use)
-    filters = _Filters(cutoffs)
     by_size = {}
     for first, stop, pixels in _windows(use):
         enough = pixels > LEAST_PART * (stop - first) * lines.shape[1]
         by_size.setdefault(stop - first, ([], []))[enough].append(first)
+    width = lines.shape[1]
     model, total = np.zeros(lines.shape), np.zeros((len(lines), 1))
     for size, (left_out, fitted) in by_size.items():
         # A window counts for most in its middle, and for something everywhere.
         blend = 1.001 - np.abs(np.linspace(-1, 1, size))
         starts = np.array(left_out + fitted)
         _add_windows(total, np.ones((starts.size, size, 1)), starts, blend)
+        shared = _filter(size, width, tuple(cutoffs)) if fitted else None
         for k in range(0, len(fitted), TOGETHER):
             starts = np.array(fitted[k : k + TOGETHER])
-            rows = np.add.outer(starts, np.arange(size))
-            _add_windows(model, _fit_windows(lines[rows], use[rows], filters), starts, blend)
+            weighed = np.empty((2, starts.size, size * width))
+            _weigh_windows(weighed, lines, use, starts, size, shared.bell, shared.before, shared.whole)
+            noise = shared.noise(shared.coefficients(weighed, width), width)
+            _add_windows(model, np.ascontiguousarray(noise), starts, blend)
     return np.divide(model, total, out=model, where=total != 0)
