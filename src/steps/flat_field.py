@@ -67,6 +67,9 @@ class FlatFieldStep(ImageStep):
     def _flat(self, rates):
         """The flat of the user, else that of CRDS; None (recorded as SKIPPED) without one that is large enough."""
         exposure_type = rates.meta.exposure.type
+        if exposure_type == "NRS_AUTOFLAT":
+            self.record_skip(rates, f"EXP_TYPE is {exposure_type}: exposures of the lamp are not flat-fielded")
+            return None
         if rates.meta.instrument.name == "NIRSPEC" and exposure_type not in _NIRSPEC_IMAGING:
             raise UnsupportedModeError(f"EXP_TYPE is {exposure_type}; of NIRSpec only images are flat-fielded here")
         if rates.meta.cal_step.extract_2d == "COMPLETE":

@@ -117,8 +117,10 @@ class MiriStep(RampStep):
 
     def correction(self, ramp):
         """Describe what is to be done to this ramp, or record why nothing is."""
-        if not is_miri(ramp):
-            self.record_skip(ramp, f"the exposure is from {ramp.meta.instrument.name}; this step is only for MIRI data")
+        detector = ramp.meta.instrument.detector or "MIR"
+        if not (is_miri(ramp) and detector.startswith("MIR")):
+            origin = f"{ramp.meta.instrument.name}, DETECTOR {ramp.meta.instrument.detector}"
+            self.record_skip(ramp, f"the exposure is from {origin}; this step is only for MIRI data")
             return None
         return self.miri_correction(ramp)
 

@@ -234,8 +234,9 @@ def test_options_of_the_other_models_are_taken(tmp_path):
     assert models.open(path, **options).shape == (2, 2)
 
 
-def test_what_is_no_wcs():
-    image = models.ImageModel()
+@pytest.mark.parametrize("cls", [models.JwstDataModel, models.ImageModel])
+def test_what_is_no_wcs(cls):
+    image = cls()
     for value in (1, np.ones(3), "TAN"):
         with pytest.warns(models.ValidationWarning, match="no object of the kind wcs"):
             image.meta.wcs = value

@@ -192,6 +192,8 @@ def test_flats_that_are_not_used(caplog):
     done = image()
     done.meta.cal_step.extract_2d = "COMPLETE"
     assert FlatFieldStep(override_flat=flat()).run(done).meta.cal_step.flat_field == "SKIPPED"
+    lamp = image(instrument="NIRSPEC", exposure_type="NRS_AUTOFLAT")
+    assert FlatFieldStep(override_flat=flat()).run(lamp).meta.cal_step.flat_field == "SKIPPED"
     with pytest.raises(UnsupportedModeError, match="NRS_IFU; of NIRSpec only images"):
         FlatFieldStep(override_flat=flat()).run(image(instrument="NIRSPEC", exposure_type="NRS_IFU"))
 

@@ -59,7 +59,7 @@ def test_other_instruments_are_skipped(small, ramp, caplog, key):
     caplog.set_level(logging.WARNING, logger="upramp")
     result = getattr(steps, STEPS[key]).call(ramp, configure_log=False, **small.of(key))
     assert result.meta.cal_step[key] == "SKIPPED"
-    assert "the exposure is from NIRCAM; this step is only for MIRI data" in caplog.text
+    assert "the exposure is from NIRCAM, DETECTOR NRCBLONG; this step is only for MIRI data" in caplog.text
     assert not result.groupdq.any()
 
 
