@@ -432,7 +432,7 @@ class DataModel(Metadata, Checking, Inspecting):
         if not isinstance(other, DataModel):
             from upramp.models.peer import from_peer
 
-            other = from_peer(other)
+            other = from_peer(other, otherwise=DataModel)
         allowed = self._schema.known_hdus
         if only is not None:
             allowed &= {only} if isinstance(only, str) else set(only)

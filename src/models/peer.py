@@ -23,12 +23,14 @@ def is_peer(thing):
     return _PACKAGE in sys.modules and any(c.__module__.split(".")[0] == _PACKAGE for c in type(thing).__mro__)
 
 
-def from_peer(model):
+def from_peer(model, otherwise=None):
     """Our model of the same name with the same contents.
 
     Parameters
     ----------
     model : stdatamodels.jwst.datamodels.JwstDataModel
+    otherwise : type, optional
+        Class to make when there is no model of that name here.
 
     Returns
     -------
@@ -40,7 +42,7 @@ def from_peer(model):
         There is no model of that name here.
     """
     name = type(model).__name__
-    cls = _class_named(name)
+    cls = _class_named(name) or (otherwise if is_peer(model) else None)
     if cls is None:
         raise TypeError(f"there is no model {name} here; there are {names()}")
     made = cls()

@@ -123,6 +123,8 @@ class RefPixStep(RampStep):
 
     def _miri_correction(self, ramp):
         """The reference columns of full frames."""
+        if self.refpix_algorithm == "sirs":
+            self.log.warning("SIRS is for the near infrared and not applied to MIRI: reference columns are averaged")
         if not is_full_frame(ramp):
             self.record_skip(ramp, f"{ramp.meta.subarray.name} is a subarray, for which MIRI has no such correction")
             return None

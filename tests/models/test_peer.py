@@ -227,5 +227,10 @@ def test_metadata_are_taken_over_from_a_model_of_the_peer():
     ours.update(theirs)
     assert ours.meta.instrument.name == "MIRI"
     assert ours.meta.model_type == "RampModel"
+    slits = peer.MultiSlitModel()
+    slits.meta.instrument.name = "NIRSPEC"
+    slits.slits.append(peer.SlitModel((2, 2)))
+    ours.update(slits)
+    assert ours.meta.instrument.name == "NIRSPEC"
     with pytest.raises(TypeError, match="there is no model int"):
         ours.update(3)
