@@ -20,13 +20,14 @@ __all__ = ["mark_extended_tile", "ring_of_pixels"]
 # Columns whose deviations are averaged together, at most, with their margins. Long rows matter more than the nearest
 # cache: 384 took half as much time again.
 _PIECE = 1152
+_MOST_PIXELS = np.iinfo(np.uint16).max  # of a ring: missing ones are counted in this type
 
 
 def ring_of_pixels(inner, width):
     """The ring of pixels whose centre is at least ``inner`` and at most ``inner + width`` away.
 
     Returns half-lengths of its columns (or rows), (2, radius + 1) int64 of the whole disc and of the one left out (-1:
-    nothing), and the number of its pixels.
+    nothing), and the number of its pixels. ValueError if there are more than `mark_extended_tile` can count.
     """
     outer = inner + width
     radius = max(math.floor(outer), 0)
@@ -34,6 +35,8 @@ def ring_of_pixels(inner, width):
     squares = columns**2 + columns[:, None] ** 2
     halves = np.array([(squares <= outer**2).sum(axis=1) - 1, (squares < inner**2).sum(axis=1) - 1])
     disc, hole = ((2 * halves + 1) * (halves >= 0) @ np.where(columns > 0, 2, 1)).tolist()
+    if disc - hole > _MOST_PIXELS:
+        raise ValueError(f"the ring from {inner} to {outer} pixels has {disc - hole} pixels; at most {_MOST_PIXELS}")
     return halves, float(disc - hole)
 
 
@@ -135,7 +138,7 @@ def _mark_row(mask, deviation, missing, scratch, y, ring, size, threshold):
     level, full = np.float32(threshold), np.float32(size)
     doubts = np.uint8(0)
     for x in range(marks.size):
-        left = full - np.float32(np.int32(none[x]) - np.int32(none_hole[x]))
+        left = full - np.float32(np.uint16(none[x] - none_hole[x]))
         excess = (disc[x] - hole[x]) - level * left
         there = (centre[x] == 0) & (left > 0)
         doubtful = not abs(excess) > margin * (disc[x] + hole[x])
@@ -145,7 +148,7 @@ def _mark_row(mask, deviation, missing, scratch, y, ring, size, threshold):
     if doubts > 1:
         for x in range(mask.size):
             if mask[x] > 1:
-                left = size - float(np.int32(none[x]) - np.int32(none_hole[x]))
+                left = size - float(np.uint16(none[x] - none_hole[x]))
                 mask[x] = _exact_sum(deviation, y, x, ring) > threshold * left
 
 

@@ -425,11 +425,13 @@ def flag_showers(data, groupdq, pixeldq, gain, read_noise, *, nframes, group_tim
     ------
     ShapeError, DTypeError
         The arrays disagree; nothing has been written.
+    ValueError
+        The ring has more than 65535 pixels.
 
     Notes
     -----
     Source and NaN rule: see the module. Cost: a sort of the differences of every pixel and some 40 operations per
-    sample; memory is two planes of the frame, and a plane of flags per thread.
+    sample; memory is two planes of the frame, and one of bytes for each of 32 groups.
     """
     groupdq = writable_copy(groupdq, "groupdq", np.uint8, 4)
     count = flag_showers_in_place(

@@ -20,6 +20,8 @@ PARAMETERS = {
     "disc": ShowerParameters(extend_inner_radius=0, extend_outer_radius=2.0),
     "low amplitude": ShowerParameters(max_shower_amplitude=0.2, extend_min_area=20),
     "narrow": ShowerParameters(max_extended_radius=4),
+    "wide ring": ShowerParameters(extend_inner_radius=3, extend_outer_radius=9.5, extend_snr_threshold=1.05),
+    "no ring": ShowerParameters(3.0, 4, extend_inner_radius=0, extend_outer_radius=0),
 }
 
 
@@ -151,6 +153,8 @@ def test_what_does_not_fit_is_refused():
         flag_showers(*arrays[:3], arrays[3][1:], arrays[4], nframes=1, group_time=1.0)
     with pytest.raises(ShapeError, match="groupdq"):
         flag_showers(arrays[0], arrays[1][:1], *arrays[2:], nframes=1, group_time=1.0)
+    with pytest.raises(ValueError, match="has 66044 pixels"):
+        flag_showers(*arrays, nframes=1, group_time=1.0, parameters=ShowerParameters(extend_outer_radius=144))
     arrays[1].flags.writeable = False
     with pytest.raises(DTypeError, match="read-only"):
         flag_showers_in_place(*arrays, nframes=1, group_time=1.0)
