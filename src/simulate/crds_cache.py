@@ -49,9 +49,9 @@ MATCHING_KEYS = {
 # Files of these types that cover the full frame serve every subarray; a dark or reset is never cut out.
 _CUT_OUT_TYPES = frozenset(MATCHING_KEYS) - {"dark", "reset"}
 
-# Types that other exposures than those of their files do without: the pipelines ask for "refpix" of any readout of
-# NIRSpec, though only IRS2 has one.
-_OPTIONAL_TYPES = ("refpix",)
+# Types that other exposures than those of their files do without: "ipc" is made on request, and the pipelines ask for
+# "refpix" of any readout of NIRSpec, though only IRS2 has one.
+_OPTIONAL_TYPES = ("ipc", "refpix")
 
 # Types that the pipelines may ask for: answered N/A unless there is a file.
 OTHER_TYPES = (

@@ -64,6 +64,8 @@ FGS = {
     "FGS guider 2 stripe": column("GUIDER2", 1985, "FGS"),
     "FGS guider 1 corner": configuration("GUIDER1", "SUB128LL", "FGS", zero_frame=True, ipc=0.005),
     "FGS guider 2 centre": configuration("GUIDER2", "SUB32CNTR"),
+    "FGS guider 2 small corner": configuration("GUIDER2", "SUB32LL"),
+    "FGS guider 1 8 x 8": configuration("GUIDER1", "SUB8CNTR", "FGS", nints=4, cosmic_ray_rate=0.1),
 }
 DETECTORS = ("NRCA1", "NRCA2", "NRCA3", "NRCA4", "NRCALONG", "NRCB1", "NRCB2", "NRCB3", "NRCB4", "NRCBLONG")
 PATTERNS = ("RAPID", "BRIGHT1", "BRIGHT2", "SHALLOW2", "SHALLOW4", "MEDIUM2", "MEDIUM8", "DEEP2", "DEEP8", "RAPID")
@@ -123,8 +125,6 @@ FROM_FULL_FRAMES = {
     ),
     "NIRSpec ALLSLITS": configuration("NRS2", "ALLSLITS", "NRS", nints=1, star_count=60, cosmic_ray_rate=1e-4),
     "NIRSpec bright object": configuration("NRS1", "SUB2048", nints=3, ngroups=3, exposure_type="NRS_BRIGHTOBJ"),
-    "FGS guider 2 small corner": configuration("GUIDER2", "SUB32LL"),
-    "FGS guider 1 8 x 8": configuration("GUIDER1", "SUB8CNTR", "FGS", nints=4, cosmic_ray_rate=0.1),
     "MIRI MRS short": configuration(
         "MIRIFUSHORT",
         "FULL",
