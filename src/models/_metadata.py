@@ -116,7 +116,7 @@ class Metadata:
     def _has_place_for(self, path):
         """Whether the group of a value is known to the schema, or is there."""
         group = path.rpartition(".")[0]
-        return group in self._schema.objects or group in self._nodes
+        return not group or group in self._schema.objects or group in self._nodes
 
     def _add_node(self, path):
         while path and path not in self._schema.objects and path not in self._nodes:

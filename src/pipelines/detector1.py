@@ -201,6 +201,8 @@ class Detector1Pipeline(Pipeline):
             return "ramp_fit uses part of the groups"
         if ramp.has_array("zeroframe") and (self.save_calibrated_ramp or not self.ramp_fit.suppress_one_group):
             return "the ZEROFRAME is needed"
+        if self.save_calibrated_ramp and ramp.extra_hdus:
+            return "the ramp keeps HDUs of the exposure that are not known here"
         if self.ramp_fit.skip:
             return "ramp_fit is skipped"
         if self.jump.find_showers and not self.jump.skip:
@@ -242,6 +244,7 @@ class Detector1Pipeline(Pipeline):
         self.log.info("Schedule: fused (one pass from the raw samples to the slopes)")
         started = time.perf_counter()
         raw = ramp.mapped("data")
+        gain_factor = ramp.meta.exposure.gain_factor
         chain = self._describe(ramp)
         if chain.jump is not None:
             self.jump.record_counts(ramp, 0, 0, 0)
@@ -262,6 +265,7 @@ class Detector1Pipeline(Pipeline):
         }
         if self.save_calibrated_ramp:
             models["ramp"] = self._ramp_product(ramp)
+            models["ramp"].meta.exposure.gain_factor = gain_factor  # ramp_fit finds it, after the ramp
             shapes["ramp"] = {"data": shape, "groupdq": shape, "pixeldq": (ny, nx)}
         to_disk = self.save_results and not self.post_hooks and self.output_ext.lstrip(".") == "fits"
         stages = {
@@ -299,10 +303,11 @@ class Detector1Pipeline(Pipeline):
     def _ramp_product(ramp):
         """A ramp model with the metadata and tables of the exposure, and no arrays."""
         product = RampModel()
-        product.update(ramp, extra_fits=True)
-        for name in ("group", "int_times", "average_dark_current"):
+        for name in ("average_dark_current", "group", "int_times", "msa_targ_acq_table"):
             if ramp.has_array(name):
                 setattr(product, name, getattr(ramp, name))
+        # Now that the tables are there, which have keywords of their own.
+        product.update(ramp, extra_fits=True)
         return product
 
     def _run_stepwise(self, ramp):

@@ -56,6 +56,33 @@ def test_a_file_takes_the_fused_schedule(run, workdir, caplog):
     np.testing.assert_array_equal(result.data, fits.getdata("x_rate.fits", "SCI"))
 
 
+def test_the_ramp_keeps_what_belongs_to_the_exposure(run, small, workdir):
+    """Headers, tables and HDUs of one's own are the same in both schedules; the factor of the gain comes after it."""
+    gain = changed_reference(small, workdir, "gain", lambda hdus: hdus[0].header.update(GAINFACT=2.0))
+    exposure = Path(shutil.copy(small.path, workdir / "odd_uncal.fits"))
+    model = RampModel()
+    model.msa_targ_acq_table = model.get_default("msa_targ_acq_table")
+    stars = fits.BinTableHDU(np.zeros(2, model.msa_targ_acq_table.dtype), name="MSA_TARG_ACQ")
+    stars.header["NUMREFST"] = 2
+    fits.append(exposure, stars.data, stars.header)
+    steps = {"ramp_fit": {"override_gain": gain}, "gain_scale": {"override_gain": gain}, "jump": {"skip": True}}
+    for own in (False, True):
+        if own:
+            fits.append(exposure, np.arange(6.0), fits.Header({"EXTNAME": "MINE"}))
+        for schedule in ("auto", "stepwise"):
+            run(str(exposure), steps, schedule=schedule, output_dir=schedule, save_calibrated_ramp=True)
+        with fits.open("auto/odd_ramp.fits") as one, fits.open("stepwise/odd_ramp.fits") as other:
+            assert [hdu.name for hdu in one] == [hdu.name for hdu in other]
+            assert ("MINE" in one) == own and one["MSA_TARG_ACQ"].header["NUMREFST"] == 2
+            assert "GAINFACT" not in one[0].header and "R_GAIN" not in one[0].header
+            for first, second in zip(one, other, strict=True):
+                names = {*first.header, *second.header} - {"DATE", "", "COMMENT"}
+                if first.name != "ASDF":
+                    assert [first.header.get(k) for k in names] == [second.header.get(k) for k in names], first.name
+        with fits.open("auto/odd_rate.fits") as hdus:
+            assert hdus[0].header["S_GANSCL"] == "COMPLETE" and hdus[0].header["R_GAIN"] == gain
+
+
 @pytest.mark.parametrize(
     ("steps", "pars", "reason"),
     [
