@@ -127,10 +127,13 @@ def sum_groups(first, last, sums, counts, data, good, bins):
             row = data[g, r]
             for k in range(bins.shape[1]):
                 b = bins[r, k]
+                four, n = 0.0, 0
                 for x in range(AMPLIFIERS * k, AMPLIFIERS * (k + 1)):
-                    if good[r, x]:
-                        total[b] += row[x]
-                        counts[b] += 1.0 if g == 0 else 0.0
+                    four += np.float64(row[x]) if good[r, x] else 0.0
+                    n += good[r, x]
+                total[b] += four
+                if g == 0:
+                    counts[b] += n
 
 
 @helper
