@@ -18,8 +18,9 @@ __all__ = ["compile_kernels", "kernel_names"]
 log = logging.getLogger(__name__)
 
 DRIVER = "driver"
-# Seconds that the long ones take, measured; all others count as one.
-_SECONDS = {"fit_likelihood": 8, "fit_ramps": 8, DRIVER: 7, "detect_jumps": 5, "flag_saturated": 1.5}
+# Seconds of processor time, measured on a busy machine: of the long ones, of any other, and of starting a process.
+_SECONDS = {"fit_ramps": 12.5, "detect_jumps": 8, "fit_likelihood": 7, DRIVER: 6, "flag_after_jumps": 1}
+_OTHER, _START = 0.45, 0.5
 
 
 def kernel_names():
@@ -57,14 +58,14 @@ def compile_kernels(names=None, processes=None):
     if cache_folder() is None:
         return 0
     missing = [name for name in (names or kernel_names()) if _is_missing(name)]
-    missing.sort(key=lambda name: -_SECONDS.get(name, 1))
+    missing.sort(key=lambda name: -_SECONDS.get(name, _OTHER))
     processes = processes or len(os.sched_getaffinity(0))
     shares = [[], []]
-    loads = [0, 0]
+    loads = [0, _START]
     for name in missing:
         share = loads.index(min(loads)) if processes > 1 else 0
         shares[share].append(name)
-        loads[share] += _SECONDS.get(name, 1)
+        loads[share] += _SECONDS.get(name, _OTHER)
     worker = None
     if shares[1]:
         command = [sys.executable, "-m", "upramp.kernels.warmup", *shares[1]]
