@@ -81,10 +81,10 @@ def test_a_model_is_left_alone_and_raw_models_are_taken(steps):
 @pytest.mark.parametrize(
     ("step", "key", "reason"),
     [
-        ("dq_init", "mask", "no MASK"),
-        ("guider_cds", "gain", "no GAIN"),
-        ("guider_cds", "readnoise", "no READNOISE"),
-        ("flat_field", "flat", "no FLAT"),
+        ("dq_init", "mask", "No MASK"),
+        ("guider_cds", "gain", "No GAIN"),
+        ("guider_cds", "readnoise", "No READNOISE"),
+        ("flat_field", "flat", "No FLAT"),
     ],
 )
 def test_without_reference_the_step_says_so(steps, caplog, step, key, reason):
