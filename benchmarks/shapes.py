@@ -100,7 +100,8 @@ MODES = {
         Mode("miri_emi_mask1065_4x20", "MASK1065", 4, 20, detector="MIRIMAGE", emi=8.0),
         Mode("nirspec_allslits_2x10", "ALLSLITS", 2, 10, detector="NRS1"),
         Mode("nirspec_full_1x4", "FULL", 1, 4, detector="NRS1", readpatt="NRSRAPID"),
-        Mode("nirspec_irs2_full_1x10", "FULL", 1, 10, detector="NRS1", readpatt="NRSIRS2RAPID"),
+        # Of the other detector than those above: references of the full frame are not the same for both readouts.
+        Mode("nirspec_irs2_full_1x10", "FULL", 1, 10, detector="NRS2", readpatt="NRSIRS2RAPID"),
     )
 }
 
