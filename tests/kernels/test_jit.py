@@ -138,6 +138,35 @@ def test_an_error_in_a_block_reaches_the_caller_and_no_thread_stays():
     assert threading.active_count() == before
 
 
+def test_an_error_in_a_helper_reaches_the_caller():
+    caller, helper_has_a_block = threading.get_ident(), threading.Event()
+
+    def work(first, last):
+        if threading.get_ident() == caller:
+            assert helper_has_a_block.wait(60)
+        else:
+            helper_has_a_block.set()
+            raise ZeroDivisionError(f"block {first}")
+
+    with pytest.raises(ZeroDivisionError, match="block"):
+        _jit.run_rows(work, 1000, threads=2)
+
+
+def test_the_calling_thread_does_not_wait_for_helpers_that_come_late(monkeypatch):
+    late = []
+    monkeypatch.setattr(_jit, "start_new_thread", lambda *call: late.append(call))
+    seen = np.zeros(300, int)
+
+    def work(first, last):
+        seen[first:last] += 1
+
+    _jit.run_rows(work, 300, threads=3)
+    for function, arguments in late:
+        function(*arguments)
+    assert len(late) == 2
+    assert (seen == 1).all()
+
+
 def test_number_of_threads(monkeypatch):
     monkeypatch.delenv("UPRAMP_THREADS", raising=False)
     assert _jit.resolve_threads() >= 1
