@@ -1,4 +1,4 @@
-"""Assignments to rows, for compiled code.
+"""Assignments to rows, and a look for bright ones, for compiled code.
 
 numba compiles ``row[:] = other`` with a check of shapes that can format an error message; that takes it a second for
 every kernel that contains one.
@@ -6,7 +6,16 @@ every kernel that contains one.
 
 from upramp.kernels._jit import helper
 
-__all__ = ["copy_row", "fill_row"]
+__all__ = ["any_above", "copy_row", "fill_row", "lower_row"]
+
+
+@helper(counted=False)
+def any_above(row, limit):
+    """Whether any element is above a limit; NaN is not."""
+    found = False
+    for x in range(row.size):
+        found |= row[x] > limit
+    return found
 
 
 @helper(counted=False)
@@ -21,3 +30,10 @@ def copy_row(row, source):
     """``row[:] = source``; the source has the length of the row or more."""
     for x in range(row.size):
         row[x] = source[x]
+
+
+@helper(counted=False)
+def lower_row(row, other):
+    """``row[:] = minimum(row, other)``; the other has the length of the row or more."""
+    for x in range(row.size):
+        row[x] = min(row[x], other[x])

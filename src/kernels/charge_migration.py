@@ -12,7 +12,7 @@ import numpy as np
 from upramp.kernels._flags import CHARGELOSS, DO_NOT_USE
 from upramp.kernels._jit import kernel
 from upramp.kernels._layout import as_canonical, check_shape, writable_copy
-from upramp.kernels._rows import fill_row
+from upramp.kernels._rows import any_above, copy_row, fill_row, lower_row
 from upramp.kernels._tiles import require_in_place, run_tile
 
 __all__ = [
@@ -38,15 +38,19 @@ def find_migration_tile(migrates_from, data, gdq, threshold, first, last, left, 
     count = 0
     for i in range(data.shape[0]):
         for r in range(first, last):
-            s = migrates_from[i, r, left:right]
-            fill_row(s, none)
-            for g in range(ngroups):
+            fill_row(migrates_from[i, r, left:right], none)
+        for g in range(ngroups):
+            group = np.int32(g)
+            for r in range(first, last):
                 row = data[i, g, r, left:right]
-                q = gdq[i, g, r, left:right]
-                group = np.int32(g)
+                if not any_above(row, limit):
+                    continue
+                q, s = gdq[i, g, r, left:right], migrates_from[i, r, left:right]
                 for x in range(s.size):
                     found = (row[x] > limit) & (q[x] != DO_NOT_USE)
                     s[x] = min(s[x], group if found else none)
+        for r in range(first, last):
+            s = migrates_from[i, r, left:right]
             for x in range(s.size):
                 count += 1 if s[x] < none else 0
     return count
@@ -60,17 +64,17 @@ def flag_migration_tile(gdq, migrates_from, first, last, left, right):
     earliest = np.empty(right - left, np.int32)
     for i in range(gdq.shape[0]):
         for r in range(first, last):
-            above, here, below = (
-                migrates_from[i, max(r - 1, 0)],
-                migrates_from[i, r],
-                migrates_from[i, min(r + 1, ny - 1)],
-            )
+            above, below = migrates_from[i, max(r - 1, 0)], migrates_from[i, min(r + 1, ny - 1)]
+            here = migrates_from[i, r]
+            copy_row(earliest, here[left:right])
+            lower_row(earliest, above[left:right])
+            lower_row(earliest, below[left:right])
+            before, after = max(left, 1), min(right, nx - 1)
+            lower_row(earliest[before - left :], here[before - 1 : right - 1])
+            lower_row(earliest[: after - left], here[left + 1 : after + 1])
             lowest = np.int32(ngroups)
-            for x in range(left, right):
-                beside = min(here[max(x - 1, 0)], here[min(x + 1, nx - 1)])
-                found = min(min(above[x], below[x]), min(here[x], beside))
-                earliest[x - left] = found
-                lowest = min(lowest, found)
+            for x in range(earliest.size):
+                lowest = min(lowest, earliest[x])
             for g in range(lowest, ngroups):
                 q = gdq[i, g, r, left:right]
                 for x in range(q.size):

@@ -12,6 +12,7 @@ import numpy as np
 from upramp.kernels._flags import DO_NOT_USE, PERSISTENCE, SATURATED
 from upramp.kernels._jit import helper, kernel
 from upramp.kernels._layout import as_canonical, check_shape, writable_copy
+from upramp.kernels._rows import any_above
 from upramp.kernels._tiles import require_in_place, run_tile
 
 __all__ = ["flag_persistence", "flag_persistence_in_place", "flag_persistence_tile", "flags_of_persistence"]
@@ -50,26 +51,33 @@ def _flag_pixel(gdq, data, until, times, duration, limit, bits, r, x):
 def flag_persistence_tile(gdq, data, until, times, duration, threshold, flags, row0, column0, first, last, left, right):
     """Flag the groups of a region; ``until`` is of the whole frame, in which the tile's origin is (row0, column0).
 
-    With a threshold of NaN only saturation counts. Most pixels have nothing to remember: they are left at once.
+    With a threshold of NaN only saturation counts. Most pixels have nothing to remember: they are left alone. To find
+    the others takes one look at every sample, in the order in which they lie.
     """
     limit = np.float32(threshold)
     bits = np.uint8(flags)
-    reasons = np.empty(right - left, np.uint8)
+    reasons = np.empty((last - first, right - left), np.uint8)
     for r in range(first, last):
-        u = until[row0 + r, column0 + left : column0 + right]
-        for x in range(reasons.size):
-            reasons[x] = 1 if u[x] != 0.0 else 0
-        for i in range(gdq.shape[0]):
-            for g in range(gdq.shape[1]):
-                q = gdq[i, g, r, left:right]
-                for x in range(reasons.size):
-                    reasons[x] |= q[x] & np.uint8(SATURATED)
-                if threshold == threshold:
+        found, u = reasons[r - first], until[row0 + r, column0 + left : column0 + right]
+        for x in range(u.size):
+            found[x] = 1 if u[x] != 0.0 else 0
+    for i in range(gdq.shape[0]):
+        for g in range(gdq.shape[1]):
+            for r in range(first, last):
+                found, q = reasons[r - first], gdq[i, g, r, left:right]
+                for x in range(q.size):
+                    found[x] |= q[x] & np.uint8(SATURATED)
+            if threshold == threshold:
+                for r in range(first, last):
                     row = data[i, g, r, left:right]
-                    for x in range(reasons.size):
-                        reasons[x] |= np.uint8(1) if row[x] > limit else np.uint8(0)
-        for x in range(reasons.size):
-            if reasons[x] != 0:
+                    if any_above(row, limit):
+                        found = reasons[r - first]
+                        for x in range(row.size):
+                            found[x] |= np.uint8(1) if row[x] > limit else np.uint8(0)
+    for r in range(first, last):
+        found, u = reasons[r - first], until[row0 + r, column0 + left : column0 + right]
+        for x in range(found.size):
+            if found[x] != 0:
                 u[x] = _flag_pixel(gdq, data, u[x], times, duration, limit, bits, r, left + x)
 
 

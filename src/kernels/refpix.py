@@ -144,7 +144,7 @@ def subtract_corrections_zeroframe_tile(
                 row[x] = zero if row[x] == zero else step
 
 
-def gather_edges(read, shape, row0=0, column0=0, after_block=None):
+def gather_edges(read, shape, row0=0, column0=0, after_block=None, together=_ROWS_OF_COLUMNS):
     """Collect the reference rows and columns of a ramp that is read a rectangle at a time.
 
     Parameters
@@ -159,6 +159,8 @@ def gather_edges(read, shape, row0=0, column0=0, after_block=None):
     after_block : callable, optional
         Called with the first and last row of each block of rows whose columns have been read: every row of a mapped
         file has some, so that all of its pages come into memory.
+    together : int
+        Number of rows in a block.
 
     Returns
     -------
@@ -182,8 +184,8 @@ def gather_edges(read, shape, row0=0, column0=0, after_block=None):
         left, right = max(start - column0, 0), min(start - column0 + BORDER, nx)
         if left < right:
             sides.append((left, right, slice(edge + left + column0 - start, edge + right + column0 - start)))
-    for first in range(0, ny if sides else 0, _ROWS_OF_COLUMNS):
-        last = min(first + _ROWS_OF_COLUMNS, ny)
+    for first in range(0, ny if sides else 0, together):
+        last = min(first + together, ny)
         for left, right, place in sides:
             edges.columns[:, :, first:last, place], edges.columns_dq[first:last, place] = read(first, last, left, right)
         if after_block is not None:
@@ -197,7 +199,7 @@ def cut_edges(data, pixeldq, row0=0, column0=0):
     def read(first, last, left, right):
         return data[:, :, first:last, left:right], pixeldq[first:last, left:right]
 
-    return gather_edges(read, data.shape, row0, column0)
+    return gather_edges(read, data.shape, row0, column0, together=data.shape[2])
 
 
 def _checked_edges(edges):

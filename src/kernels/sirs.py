@@ -47,12 +47,9 @@ def side_kernels(gamma, zeta, gaussmooth=1.0, halfwidth=30):
     x = np.arange(-halfwidth, halfwidth + 1)
     window = np.exp(-(x**2) / (2 * gaussmooth**2))
     window /= window.sum()
-    kernels = np.empty((2, len(gamma), x.size))
-    for side, coefficients in enumerate((gamma, zeta)):
-        for amplifier, row in enumerate(np.asarray(coefficients)):
-            middle = len(row) - 1
-            kernel = np.fft.fftshift(np.fft.irfft(row))[middle - halfwidth : middle + halfwidth + 1]
-            kernels[side, amplifier] = np.convolve(kernel, window, mode="same")
+    kernels = np.fft.irfft(np.stack((gamma, zeta)))[..., x]  # its first element is the centre
+    for taps in kernels.reshape(-1, x.size):
+        taps[:] = np.convolve(taps, window, mode="same")
     return kernels
 
 
@@ -137,31 +134,55 @@ def _convolve_parts(out, part, whole, taps, padded):
                 out[r + k - before] -= taps[k] * (1 - part[r])
 
 
-@kernel
-def templates_block(first, last, templates, sides, kernels, whole, sigreject):
-    """What to subtract from the rows of each amplifier for frames first ... last - 1: templates (frame, 4, rows) [DN].
+@helper
+def _read_side(side, edge, offset, right, layout, zero, single):
+    """Pixels (2048, 4) of one side without the offsets of their amplifiers, in the order of the readout.
 
-    ``sides`` (frame, 2, rows, 4) are the left and right side pixels without the offsets of the amplifiers, ``whole``
-    (2, 4, rows) is what the kernels make of ones.
+    With ``zero`` pixels that are 0 stay so; ``single`` rounds to float32.
     """
-    ny = sides.shape[2]
-    n = ny * BORDER
+    along_rows, fast_turned, slow_turned = layout
+    for x in range(BORDER):
+        place = right * BORDER + x
+        place = 2 * BORDER - 1 - place if fast_turned else place
+        shift = offset[place if place < BORDER else SIZE - 2 * BORDER + place]
+        for k in range(SIZE):
+            r = SIZE - 1 - k if slow_turned else k
+            value = edge[place, r] if along_rows else edge[r, place]
+            step = 0.0 if zero and value == 0 else value - shift
+            side[k, x] = np.float32(step) if single else step
+
+
+@kernel
+def templates_block(first, last, templates, edges, offsets, kernels, whole, layout, zero, sigreject):
+    """What to subtract from the rows of each amplifier for frames first ... last - 1: templates (frame, 4, 2048) [DN].
+
+    ``edges`` are the lines with the side pixels, (frame, 8, 2048) where the amplifiers lie along the rows, else (frame,
+    2048, 8), and ``offsets`` (frame, 2048) those of the amplifiers, as are the templates in the order of the image:
+    ``layout`` says whether amplifiers lie along the rows, and whether the image is turned in the fast and in the slow
+    direction of the readout. ``whole`` (2, 4, 2048) is what the kernels make of ones.
+    """
+    n = SIZE * BORDER
     distances, keys = np.empty(n, np.float64), np.empty(n, np.float64)
     scratch, counts = np.empty(n, np.uint64), np.empty(256, np.int64)
-    mean, part = np.empty(ny, np.float64), np.empty(ny, np.float64)
-    of_mean, of_part = np.empty(ny, np.float64), np.empty(ny, np.float64)
-    padded = np.empty(ny + kernels.shape[2], np.float64)
+    side = np.empty((SIZE, BORDER), np.float64)
+    mean, part = np.empty(SIZE, np.float64), np.empty(SIZE, np.float64)
+    of_mean, of_part = np.empty(SIZE, np.float64), np.empty(SIZE, np.float64)
+    padded = np.empty(SIZE + kernels.shape[2], np.float64)
+    _, fast_turned, slow_turned = layout
+    n_amplifiers = templates.shape[1]
     for k in range(first, last):
-        for side in range(2):
-            _side_means(mean, part, sides[k, side], sigreject, distances, keys, scratch, counts)
-            for a in range(templates.shape[1]):
-                taps, of_ones, template = kernels[side, a], whole[side, a], templates[k, a]
+        for right in range(2):
+            _read_side(side, edges[k], offsets[k], right, layout, zero, k == 0 and not zero)
+            _side_means(mean, part, side, sigreject, distances, keys, scratch, counts)
+            for a in range(n_amplifiers):
+                taps, of_ones = kernels[right, a], whole[right, a]
+                template = templates[k, n_amplifiers - 1 - a if fast_turned else a]
                 convolve(of_mean, mean, taps, padded)
                 _convolve_parts(of_part, part, of_ones, taps, padded)
-                if side == 0:
+                if right == 0:
                     fill_row(template, 0.0)
-                for r in range(ny):
-                    template[r] += of_mean[r] * (of_ones[r] / of_part[r])
+                for r in range(SIZE):
+                    template[SIZE - 1 - r if slow_turned else r] += of_mean[r] * (of_ones[r] / of_part[r])
 
 
 @kernel
@@ -197,18 +218,13 @@ def subtract_offsets_and_templates_tile(frames, offsets, templates, along_rows, 
                         row[x] = (row[x] - offset[x]) - drift
 
 
-def _templates(sides, detector, kernels, sigreject, threads):
-    """Templates of frames from their side pixels (frame, 2048, 8), both in the order of the image."""
-    fast, slow = ORIENTATION[detector]
-    turn = slice(None, None, 1 if fast > 0 else -1), slice(None, None, 1 if slow > 0 else -1)
-    sides = sides[:, turn[1], turn[0]].reshape(len(sides), SIZE, 2, BORDER).swapaxes(1, 2)
-    whole = np.empty((*kernels.shape[:2], SIZE))
+def _of_ones(kernels):
+    """What kernels (2, 4, n) make of 2048 ones: (2, 4, 2048)."""
+    whole, ones = np.empty((*kernels.shape[:2], SIZE)), np.ones(SIZE)
+    padded = np.empty(SIZE + kernels.shape[2])
     for out, taps in zip(whole.reshape(-1, SIZE), kernels.reshape(-1, kernels.shape[2]), strict=True):
-        convolve(out, np.ones(SIZE), taps, np.empty(SIZE + taps.size))
-    templates = np.empty((len(sides), kernels.shape[1], SIZE))
-    arguments = templates, np.ascontiguousarray(sides), kernels, whole, float(sigreject)
-    run_rows(templates_block, len(sides), *arguments, threads=threads, block=1)
-    return np.ascontiguousarray(templates[:, turn[0], turn[1]])
+        convolve(out, ones, taps, padded)
+    return whole
 
 
 def correct_by_convolution_in_place(
@@ -262,23 +278,21 @@ def correct_by_convolution_in_place(
         check_shape(zeroframe, "zeroframe", (len(data), SIZE, SIZE))
         ramps.append(zeroframe[:, np.newaxis])
     fast, slow = ORIENTATION[detector]
+    layout, whole = (abs(fast) == 2, fast < 0, slow < 0), _of_ones(kernels)
     parameters = {"odd_even_columns": odd_even_columns, "siglimit": siglimit, "use_side_ref_pixels": False}
     for ramp in ramps:
-        zero, along_rows = ramp is not data, abs(fast) == 2
+        zero, along_rows = ramp is not data, layout[0]
         edges = cut_edges(ramp, pixeldq)
         corrections = edge_corrections(edges, fast, slow, single_first=not zero, threads=threads, **parameters)
         offsets = (corrections.by_row if along_rows else corrections.by_column).reshape(-1, SIZE)
         if not zero:
             offsets[0] = offsets[0].astype(np.float32)  # as in `upramp.kernels.refpix`
         frames = ramp.reshape(-1, SIZE, SIZE)
-        sides = (edges.rows.swapaxes(2, 3) if along_rows else edges.columns).reshape(-1, SIZE, 2 * BORDER)
-        of_sides = offsets[:, np.newaxis, [*range(BORDER), *range(SIZE - BORDER, SIZE)]]
-        corrected = sides - of_sides
-        if zero:
-            corrected[sides == 0] = 0
-        else:
-            corrected[0] = corrected[0].astype(np.float32)
-        templates = _templates(corrected, detector, kernels, sigreject, threads)
+        sides = edges.rows if along_rows else edges.columns
+        sides = sides.reshape(len(frames), *sides.shape[2:])
+        templates = np.empty((len(frames), kernels.shape[1], SIZE))
+        measured = templates, sides, offsets, kernels, whole, layout, zero, float(sigreject)
+        run_rows(templates_block, len(frames), *measured, threads=threads, block=1)
         run_tile(
             subtract_offsets_and_templates_tile,
             frames,
