@@ -102,6 +102,7 @@ MODES = {
         Mode("nirspec_full_1x4", "FULL", 1, 4, detector="NRS1", readpatt="NRSRAPID"),
         # Of the other detector than those above: references of the full frame are not the same for both readouts.
         Mode("nirspec_irs2_full_1x10", "FULL", 1, 10, detector="NRS2", readpatt="NRSIRS2RAPID"),
+        Mode("nirspec_irs2_full_3x10", "FULL", 3, 10, simulated=1, detector="NRS2", readpatt="NRSIRS2RAPID"),
     )
 }
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from upramp.models import create_product, temporary_bytes
+from upramp.models import create_product, temporary_array
 
 __all__ = ["Products", "Stage", "intermediates_wanted", "run_fused"]
 
@@ -130,6 +130,18 @@ class _Release:
             thing.release(first, last)
 
 
+class _Readout:
+    """Drops the pages of an IRS2 readout by rows of the science image."""
+
+    def __init__(self, raw, detector):
+        from upramp.kernels._irs2_layout import science_rows
+
+        self._raw, self._rows = raw, science_rows(detector)
+
+    def release(self, first, last):
+        self._raw.release(int(self._rows[first]), int(self._rows[last - 1]) + 1)
+
+
 def run_fused(chain, raw, products, sources=(), threads=None):
     """Run a chain in one pass.
 
@@ -155,6 +167,7 @@ def run_fused(chain, raw, products, sources=(), threads=None):
         The chain has to be done stepwise.
     """
     from upramp.kernels.chain import BLOCK_ROWS, calibrate
+    from upramp.kernels.corrections import InterleavedReference
     from upramp.kernels.fused import RampPlanes
     from upramp.kernels.ramp_fit import RampFit, RatePlanes
     from upramp.kernels.warmup import DRIVER, compile_kernels
@@ -170,18 +183,27 @@ def run_fused(chain, raw, products, sources=(), threads=None):
     if "ramp" in stages:
         ramp = planes("ramp", RAMP_ARRAYS, RampPlanes)
 
-    flags = None
+    flags = frames = None
+    shape = (*raw.bits.shape[:2], *next(iter(stages.values())).shapes["data"][-2:])
     if chain.jump is not None and chain.jump.snowballs is not None:
-        shape = (*raw.bits.shape[:2], *stages["rate"].shapes["data"])
         flags = ramp.gdq if ramp is not None else _room_for_flags(shape, products.folder)
-    mapped = [raw, *products.mapped, *sources] + ([flags] if hasattr(flags, "release") else [])
+    samples = raw
+    if isinstance(chain.refpix, InterleavedReference):
+        frames, samples = temporary_array(shape, "f4", products.folder), _Readout(raw, chain.refpix.detector)
+    scratch = [array for array in (flags, frames) if hasattr(array, "release")]
+    mapped = [raw, *products.mapped, *sources, *scratch]
     row_bytes = sum(array.bits.nbytes // array.bits.shape[-2] for array in mapped)
     blocks = max(1, RELEASED_BYTES // (BLOCK_ROWS * row_bytes))
-    release = _Release(mapped, raw.bits.shape[-2], blocks * BLOCK_ROWS)
+    release = _Release([samples, *mapped[1:]], shape[-2], blocks * BLOCK_ROWS)
 
     def release_integration(i):
         if hasattr(flags, "release"):
-            flags.part(i).release(0, raw.bits.shape[-2])
+            flags.part(i).release(0, shape[-2])
+
+    def release_group(i, group):
+        for array in (raw, frames):
+            array.part(i).part(group).release(0, array.bits.shape[-2])
+        chain.refpix.table.release(0, len(chain.refpix.table.bits))
 
     def compile_ahead(names):
         compile_kernels([*names, DRIVER])
@@ -192,9 +214,11 @@ def run_fused(chain, raw, products, sources=(), threads=None):
         out=out,
         ramp_out=ramp,
         flags_out=flags,
+        frames_out=frames,
         threads=threads,
         after_block=release,
         after_integration=release_integration,
+        after_group=release_group,
         before_compiling=compile_ahead,
     )
 
@@ -203,4 +227,4 @@ def _room_for_flags(shape, folder):
     """Array for all group flags, in a file next to the products if it is larger than the ramp of one integration."""
     if shape[0] <= 4:
         return np.empty(shape, np.uint8)
-    return temporary_bytes(shape, folder)
+    return temporary_array(shape, "u1", folder)

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from upramp.kernels._bits import array_at, as_bits
 from upramp.kernels._irs2_layout import LINES, SCIENCE_SLOTS, SLOTS, SPREAD_SLOTS, SPREAD_SOURCE
 from upramp.kernels._irs2_transform import (
     COLUMNS,
@@ -30,6 +31,7 @@ from upramp.kernels._irs2_transform import (
     transform_tables,
 )
 from upramp.kernels._jit import helper, kernel, run_rows
+from upramp.kernels._layout import ShapeError
 from upramp.kernels._rows import copy_row, fill_row
 
 __all__ = ["FREQUENCIES", "Coefficients", "Filter", "prepare_coefficients"]
@@ -105,8 +107,9 @@ def _swap(word):
 
 
 @kernel
-def _prepare_rows(first, last, output, pixels, table, swapped, offsets):
+def _prepare_rows(first, last, output, pixels, source, offsets):
     """Hermitian part of the coefficients of the frequencies k2 in first ... last - 1, over the length of a line."""
+    table = array_at(source.address, (LENGTH, 2, 8), np.uint32)
     scale = np.float32(0.5 / SLOTS)
     words = np.empty((2, 2, 8), np.uint32)
     values = words.view(np.float32)
@@ -117,8 +120,8 @@ def _prepare_rows(first, last, output, pixels, table, swapped, offsets):
             for part in range(2):
                 for column in range(8):
                     word, other = table[k, part, column], table[mirror, part, column]
-                    words[0, part, column] = _swap(word) if swapped else word
-                    words[1, part, column] = _swap(other) if swapped else other
+                    words[0, part, column] = _swap(word) if source.swapped else word
+                    words[1, part, column] = _swap(other) if source.swapped else other
             place = offsets[k2] + k1 % COLUMNS
             for column in range(8):
                 real = values[0, 0, column] + values[1, 0, column]
@@ -133,9 +136,9 @@ def prepare_coefficients(table, threads=None):
 
     Parameters
     ----------
-    table : (1458176, 2, 8) float32
-        In either byte order. Real and imaginary parts of alpha of the sectors 1 to 4 (for the reference output), then
-        of beta (for the reference pixels), by frequency.
+    table : (2 * 1458176, 8) or (1458176, 2, 8) float32
+        In either byte order, or mapped. Rows are real and imaginary parts in turn, by frequency; columns alpha of the
+        sectors 1 to 4 (for the reference output), then beta (for the reference pixels).
     threads : int or None
         Number of threads; None for all cores.
 
@@ -143,10 +146,17 @@ def prepare_coefficients(table, threads=None):
     -------
     Coefficients
         Only the real part of a filtered signal counts, which is what the Hermitian part of the filter gives.
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        The table is not one of so many float32 numbers.
     """
     output, pixels = np.zeros((2, BLOCKS, 4, SIZE), np.float32)
-    bits = np.require(table.view(np.uint32), requirements="CW")
-    run_rows(_prepare_rows, SLOTS, output, pixels, bits, not table.dtype.isnative, FREQUENCY_OFFSETS, threads=threads)
+    source = as_bits(table, np.float32)
+    if source.bits.size != 16 * LENGTH:
+        raise ShapeError(f"the table of coefficients holds {source.bits.size} numbers; expected {16 * LENGTH}")
+    run_rows(_prepare_rows, SLOTS, output, pixels, source.record(), FREQUENCY_OFFSETS, threads=threads)
     return Coefficients(output, pixels)
 
 
@@ -207,29 +217,46 @@ def _fill_gaps(rows, given, gain, weights, work):
 
 
 @kernel
-def _filter_frame(result, output, pixels, filters, tables, scratch):
-    """Correction of a frame, as `Filter`."""
-    twiddles, gain, weights = tables
-    alpha, beta = filters
-    rows, work, spectrum = scratch
+def _load_output(spectrum, lines, slots, twiddles):
+    """Transforms along the lines of some slots of the reference output, times their factors, into all blocks."""
     for block in range(BLOCKS):
-        start, twiddle = block * COLUMNS, twiddles[block]
+        start = block * COLUMNS
         stop = min(start + COLUMNS, FREQUENCIES)
-        _load(spectrum, SLOT_OFFSETS, output, _EVERY_SLOT, twiddle, _EVERY_SLOT, start, stop)
-        _fill_gaps(spectrum, rows, gain[block], weights, work)
-        for sector in range(4):
-            fill_row(rows, np.float32(0))
-            _load(rows, _SPREAD, pixels[sector], SPREAD_SOURCE, twiddle, SPREAD_SLOTS, start, stop)
-            transform_slots(rows, weights[0], np.float32(1), work)
-            a, b = alpha[block, sector], beta[block, sector]
-            for x in range(0, SIZE, ROW):
-                _filter_row(work[x:], rows[x:], b[x:], spectrum[x:], a[x:])
-            transform_slots(work, weights[1], np.float32(-1), rows)
-            _store(result[sector], work, _SCIENCE, twiddle, SCIENCE_SLOTS, start, stop)
+        for i in range(slots.size):
+            _load_row(spectrum[block, SLOT_OFFSETS[slots[i]] :], lines[i, start:stop], twiddles[block, slots[i]])
+
+
+@kernel
+def _fill_output(spectrum, tables, scratch):
+    """Fill the gaps of the reference output in all blocks."""
+    rows, work = scratch
+    for block in range(BLOCKS):
+        _fill_gaps(spectrum[block], rows, tables.gain[block], tables.weights, work)
+
+
+@kernel
+def _filter_sector(result, pixels, spectrum, sector, filters, tables, scratch):
+    """Correction of a sector, as `Filter.correction`."""
+    alpha, beta = filters
+    rows, work = scratch
+    for block in range(BLOCKS):
+        start, twiddle = block * COLUMNS, tables.twiddle[block]
+        stop = min(start + COLUMNS, FREQUENCIES)
+        output, a, b = spectrum[block], alpha[block, sector], beta[block, sector]
+        fill_row(rows, np.float32(0))
+        _load(rows, _SPREAD, pixels, SPREAD_SOURCE, twiddle, SPREAD_SLOTS, start, stop)
+        transform_slots(rows, tables.weights[0], np.float32(1), work)
+        for x in range(0, SIZE, ROW):
+            _filter_row(work[x:], rows[x:], b[x:], output[x:], a[x:])
+        transform_slots(work, tables.weights[1], np.float32(-1), rows)
+        _store(result, work, _SCIENCE, twiddle, SCIENCE_SLOTS, start, stop)
 
 
 class Filter:
     """Filters the reference signals of one frame after the other; keeps its scratch.
+
+    Of each frame it takes the reference output, some slots at a time, and then the reference pixels of a sector, for
+    which it gives the correction.
 
     Parameters
     ----------
@@ -238,24 +265,39 @@ class Filter:
 
     def __init__(self, coefficients):
         self._coefficients = coefficients
-        self._scratch = tuple(np.zeros((3, SIZE), np.float32))
-        self._result = np.empty((4, len(SCIENCE_SLOTS), FREQUENCIES), np.complex64)
+        self._spectrum = np.zeros((BLOCKS, SIZE), np.float32)
+        self._scratch = tuple(np.zeros((2, SIZE), np.float32))
+        self._result = np.empty((len(SCIENCE_SLOTS), FREQUENCIES), np.complex64)
 
-    def __call__(self, output, pixels):
-        """Filter the reference signals of a frame.
+    def load_output(self, samples, slots):
+        """Take samples (n, 2048) float32 of the reference output in n slots."""
+        _load_output(self._spectrum, _along_lines(samples), slots, _get_tables().twiddle)
+
+    def fill_output(self):
+        """Fill the gaps of the reference output, when all its slots are there."""
+        _fill_output(self._spectrum, _get_tables(), self._scratch)
+
+    def correction(self, sector, pixels):
+        """Filter the reference signals of a sector.
 
         Parameters
         ----------
-        output : (712, 1025) complex64
-            Transforms along the lines of the reference output, by slot.
-        pixels : (4, 128, 1025) complex64
-            The same of the reference pixels of each sector.
+        sector : int
+            0 to 3.
+        pixels : (128, 2048) float32
+            Samples of its reference pixels.
 
         Returns
         -------
-        (4, 512, 1025) complex64
-            Transforms along the lines of what is to be subtracted from the science pixels of each sector; valid until
+        (512, 1025) complex64
+            Transforms along the lines of what is to be subtracted from the science pixels of the sector; valid until
             the next call.
         """
-        _filter_frame(self._result, output, pixels, self._coefficients, _get_tables(), self._scratch)
+        tables, scratch = _get_tables(), self._scratch
+        lines = _along_lines(pixels)
+        _filter_sector(self._result, lines, self._spectrum, sector, self._coefficients, tables, scratch)
         return self._result
+
+
+def _along_lines(rows):
+    return np.fft.rfft(rows).astype(np.complex64, copy=False)

@@ -1,20 +1,20 @@
 """IRS2 in the fused schedule: refpix needs whole frames, so it is done first, one integration after the other.
 
 The pass from the raw samples to the slopes then runs over the science pixels: it flags the raw samples as ever, and
-where it would subtract superbias and reference pixels it takes the samples that were corrected here. They are kept in
-memory, or, if they are many, in a file without a name that the system writes out as it needs to.
+where it would subtract superbias and reference pixels it takes the samples that were corrected here. They are twice as
+many bytes as the raw ones; the caller may give them a place that is not memory.
 """
 
 import dataclasses
-import mmap
-import tempfile
+import functools
 
 import numpy as np
 
 from upramp.kernels import corrections as c
-from upramp.kernels._bits import as_bits, decode_raw_tile
+from upramp.kernels._bits import as_bits, decode_flags_tile, decode_float_tile, decode_raw_tile
 from upramp.kernels._flags import BAD_REF_PIXEL, DO_NOT_USE
 from upramp.kernels._irs2_layout import DETECTORS, LINES, ROWS, science_rows
+from upramp.kernels._jit import kernel
 from upramp.kernels._layout import ShapeError
 from upramp.kernels.irs2 import (
     correct_integration,
@@ -22,11 +22,10 @@ from upramp.kernels.irs2 import (
     plan_replacements,
     prepare_coefficients,
 )
-from upramp.kernels.stepwise import native_plane
 
 __all__ = ["correct_before_fusing", "place_interleaved"]
 
-MEMORY_LIMIT = 2**30  # bytes of corrected samples that are kept in memory
+_BLOCK = 64  # rows of flags that are looked at at once
 
 
 def place_interleaved(chain):
@@ -59,52 +58,74 @@ def place_interleaved(chain):
     )
 
 
-def _all_rows(op, name, dtype):
-    """Native plane of all samples; zeros where there is none."""
-    source = c.NO_PLANE if op is None else getattr(op, name)._replace(interleaved=0)
-    return native_plane(source, dtype, (ROWS, LINES))
-
-
 def _pixel_flags(chain, science):
-    """Pixel flags as refpix sees them."""
-    flags = _all_rows(chain.mask, "mask", np.uint32) | _all_rows(chain.superbias, "flags", np.uint32)
+    """Flags of the science pixels as refpix sees them, (2048, 2048) uint32, and which of all rows it takes for bad."""
+    flags, bad = np.empty((LINES, LINES), np.uint32), np.zeros(ROWS, np.bool_)
+    place = np.full(ROWS, -1)
+    place[science] = np.arange(LINES)
+    everywhere = [(chain.mask, "mask"), (chain.superbias, "flags")]
+    sources = [getattr(op, name)._replace(interleaved=0) for op, name in everywhere if op is not None]
+    block, plane = np.empty((2, _BLOCK, LINES), np.uint32)
+    for first in range(0, ROWS, _BLOCK):
+        block[...] = 0
+        for source in sources:
+            _add_flags(block, plane, source, first)
+        bad[first : first + _BLOCK] = ((block & BAD_REF_PIXEL) != 0).any(axis=1)
+        own = place[first : first + _BLOCK]
+        flags[own[own >= 0]] = block[own >= 0]
     if chain.saturation is not None:
-        flags[science] |= native_plane(chain.saturation.flags, np.uint32, (LINES, LINES))
-    return flags
+        for first in range(0, LINES, _BLOCK):
+            rows = slice(first, first + _BLOCK)
+            _add_flags(flags[rows], plane, chain.saturation.flags, first)
+            bad[science[rows]] |= ((flags[rows] & BAD_REF_PIXEL) != 0).any(axis=1)
+    return flags, bad
 
 
-def _scratch(shape):
-    size = int(np.prod(shape)) * 4
-    if size <= MEMORY_LIMIT:
-        return np.empty(shape, np.float32)
-    with tempfile.TemporaryFile() as file:
-        file.truncate(size)
-        return np.frombuffer(mmap.mmap(file.fileno(), size), np.float32).reshape(shape)
+def _add_flags(flags, scratch, source, first):
+    if len(source.bits):
+        decode_flags_tile(scratch, source.record(), first, 0)
+        flags |= scratch
+
+
+@kernel
+def _load_rows(out, raw, bias, scale, rows):
+    """Image rows of one group less the superbias, where it is not NaN; without one if it has no planes."""
+    n = out.shape[1]
+    line = np.empty((1, 1, n), np.float32)
+    for i in range(rows.size):
+        row = out[i : i + 1]
+        decode_raw_tile(row.reshape((1, 1, 1, n)), raw, 1, scale, rows[i], 0)
+        if bias.planes == 0:
+            continue
+        decode_float_tile(line, bias, 0, rows[i], 0)
+        for x in range(n):
+            level = line[0, 0, x]
+            row[0, x] -= np.float32(0) if np.isnan(level) else level
 
 
 class _Samples:
     """The samples of an integration less the superbias, as they are asked for."""
 
-    def __init__(self, raw, ngroups, integration, bias):
+    def __init__(self, raw, ngroups, integration, superbias):
         first = integration * ngroups
-        self._bits, self._scale, self._bias = raw.samples.bits[first : first + ngroups], raw.scale, bias
-        self._source = raw.samples._replace(interleaved=0)
-        self._groups = [self._source._replace(bits=bits[np.newaxis]).record() for bits in self._bits]
+        source = raw.samples._replace(interleaved=0)
+        self._groups = [source._replace(bits=source.bits[g : g + 1]).record() for g in range(first, first + ngroups)]
+        self._sources = source, superbias  # the records are valid as long as these live
+        self._bias, self._scale = superbias.record(), raw.scale
 
     def load(self, rows, group, first, last):
         """Image rows first ... last - 1 of a group."""
-        decode_raw_tile(rows[np.newaxis, np.newaxis], self._groups[group], 1, self._scale, first, 0)
-        np.subtract(rows, self._bias[first:last], out=rows)
+        _load_rows(rows, self._groups[group], self._bias, self._scale, np.arange(first, last))
 
     def read(self, rows):
         """Some image rows of all groups: (ngroup, len(rows), 2048) float32."""
-        bits = np.take(self._bits, rows, axis=1)
-        out = np.empty((1, *bits.shape), np.float32)
-        decode_raw_tile(out, self._source._replace(bits=bits).record(), len(bits), self._scale, 0, 0)
-        return out[0] - self._bias[rows]
+        out = np.empty((len(self._groups), len(rows), LINES), np.float32)
+        for frame, group in zip(out, self._groups, strict=True):
+            _load_rows(frame, group, self._bias, self._scale, rows)
+        return out
 
 
-def correct_before_fusing(raw, chain, shape, threads=None):
+def correct_before_fusing(raw, chain, shape, threads=None, out=None, after_group=None):
     """Correct all integrations of an IRS2 readout.
 
     Parameters
@@ -114,6 +135,10 @@ def correct_before_fusing(raw, chain, shape, threads=None):
         From `place_interleaved`.
     shape : (nint, ngroup, 2048, 2048)
     threads : int or None
+    out : (nint, ngroup, 2048, 2048) float32, optional
+        Where the samples go: a native array, or a mapped one. A new array if None.
+    after_group : callable, optional
+        Called with integration and group when the samples of a group have been read or corrected.
 
     Returns
     -------
@@ -122,19 +147,27 @@ def correct_before_fusing(raw, chain, shape, threads=None):
     """
     op = chain.refpix
     ni, ng = shape[:2]
+    frames = np.empty(shape, np.float32) if out is None else out
     science = science_rows(op.detector)
-    flags = _pixel_flags(chain, science)
-    bias = _all_rows(chain.superbias, "bias", np.float32)
-    coefficients = prepare_coefficients(op.table, threads)
-    bias[np.isnan(bias)] = 0
-    samples = [_Samples(raw, ng, i, bias) for i in range(ni)]
-    known_bad = ((flags & BAD_REF_PIXEL) != 0).any(axis=1)
-    bad = find_bad_reference_rows(lambda i, rows: samples[i].read(rows), ni, known_bad, op.n_sigma, threads)
+    flags, known_bad = _pixel_flags(chain, science)
+    superbias = c.NO_PLANE if chain.superbias is None else chain.superbias.bias._replace(interleaved=0)
+    samples = [_Samples(raw, ng, i, superbias) for i in range(ni)]
+
+    def read(integration, rows):
+        return samples[integration].read(rows)
+
+    def after_integration(i):
+        if after_group is not None:
+            for group in range(ng):
+                after_group(i, group)
+
+    bad = find_bad_reference_rows(read, ni, known_bad, op.n_sigma, threads, after_integration)
     plan = plan_replacements(bad, op.flagged_pairs, op.detector)
-    corrected = _scratch(shape)
+    coefficients = prepare_coefficients(op.table, threads)
+    corrected = as_bits(frames, np.float32, writable=True)
     for i in range(ni):
-        correct_integration(corrected[i], samples[i].load, coefficients, plan, op.detector, threads)
-    flags[bad] |= BAD_REF_PIXEL | DO_NOT_USE
-    return c.ReferencePixels(
-        frames=as_bits(corrected, np.float32), flags=as_bits(np.ascontiguousarray(flags[science]), np.uint32)
-    )
+        target = corrected.bits.view(np.float32).reshape(shape)[i]
+        after = None if after_group is None else functools.partial(after_group, i)
+        correct_integration(target, samples[i].load, coefficients, plan, op.detector, threads, after)
+    flags[bad[science]] |= BAD_REF_PIXEL | DO_NOT_USE
+    return c.ReferencePixels(frames=corrected, flags=as_bits(flags, np.uint32))

@@ -214,7 +214,7 @@ class _ReferenceReader:
         return data, dq
 
 
-def measure_reference_pixels(raw, chain, shape, threads=None, after_block=None):
+def measure_reference_pixels(raw, chain, shape, threads=None, after_block=None, frames_out=None, after_group=None):
     """Reference-pixel corrections of an exposure, from its reference pixels alone.
 
     Parameters
@@ -226,6 +226,8 @@ def measure_reference_pixels(raw, chain, shape, threads=None, after_block=None):
     threads : int or None
     after_block : callable, optional
         Called with the first and last row of blocks of rows that have been read.
+    frames_out, after_group
+        For IRS2, as `calibrate`.
 
     Returns
     -------
@@ -233,7 +235,7 @@ def measure_reference_pixels(raw, chain, shape, threads=None, after_block=None):
     """
     op = chain.refpix
     if isinstance(op, c.InterleavedReference):
-        return correct_before_fusing(raw, chain, shape, threads)
+        return correct_before_fusing(raw, chain, shape, threads, frames_out, after_group)
     if not isinstance(op, c.ReferenceMeasurement):
         return c.ReferencePixels()
     if op.side_kernels is not None:
@@ -546,11 +548,13 @@ def calibrate(
     out=None,
     ramp_out=None,
     flags_out=None,
+    frames_out=None,
     threads=None,
     tile_bytes=TILE_BYTES,
     block=BLOCK_ROWS,
     after_block=None,
     after_integration=None,
+    after_group=None,
     before_compiling=None,
 ):
     """Calibrate a raw exposure in one pass, or in two with the search for large events between them.
@@ -568,6 +572,9 @@ def calibrate(
     flags_out : (nint, ngroup, ny, nx) uint8, optional
         Where group flags are kept while large events are looked for, an array or a mapped one: by default the group
         flags of ``ramp_out``, or a new array.
+    frames_out : (nint, ngroup, ny, nx) float32, optional
+        Where the samples of an IRS2 readout are kept after the correction of whole frames, an array or a mapped one. A
+        new array if None.
     threads : int or None
         Number of threads; None for all cores. Results do not depend on it.
     tile_bytes, block : int
@@ -576,6 +583,8 @@ def calibrate(
         Called with the first and last row of each finished block.
     after_integration : callable, optional
         Called with each integration in which large events have been looked for.
+    after_group : callable, optional
+        Called with integration and group of every frame of an IRS2 readout that has been read or corrected as a whole.
     before_compiling : callable, optional
         Called with the names of the kernels that are needed, see `upramp.kernels.warmup.compile_kernels`.
 
@@ -617,7 +626,7 @@ def calibrate(
     groups = _measure_groups(samples, chain, shape, threads, after_block)
     miri = chain.fit is not None and chain.fit.miri
     measured = {
-        "refpix": measure_reference_pixels(samples, chain, shape, threads, after_block),
+        "refpix": measure_reference_pixels(samples, chain, shape, threads, after_block, frames_out, after_group),
         "side_pixels": measure_side_pixels(samples, chain, shape, threads, after_block),
     }
     tiling = {"threads": threads, "tile_bytes": tile_bytes, "block": block, "after_block": after_block}

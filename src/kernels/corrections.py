@@ -194,7 +194,9 @@ class InterleavedReference(NamedTuple):
     """IRS2: filter the reference signals of a readout with measured coefficients (`upramp.kernels.irs2`)."""
 
     detector: str
-    table: np.ndarray  # (1458176, 2, 8) float32: frequency; real, imaginary; alpha and beta of four sectors
+    # (2 * 1458176, 8) float32, an array or a mapped one: real and imaginary parts of each frequency in turn, alpha and
+    # then beta of four sectors
+    table: object
     flagged_pairs: tuple  # bad reference pixels: (output, pair, mask)
     n_sigma: float
 

@@ -58,7 +58,9 @@ __all__ = [
 _CENTRE = np.float32((SLOTS * LINES - 1) / 2)
 _EDGE_LINES = np.array([0, 1, 2, 3, LINES - 4, LINES - 3, LINES - 2, LINES - 1])
 _REACH = 15
-_LOADED = 64  # rows that are loaded at once: they stay in the cache
+_LOADED = 64  # rows that are loaded or transformed at once: they stay in the cache
+_MEASURED = 8  # pairs of reads of all groups that are measured at once
+_TRANSFORMED_SLOTS = 89  # of the reference output at once
 _WEIGHTS = np.sin(np.pi * np.arange(1, 2 * _REACH + 2, dtype=np.float32) / np.float32(2 * _REACH + 2))
 
 # Slot of every position of a sector in the order of reading.
@@ -66,6 +68,7 @@ _POSITION_SLOTS = np.empty(SECTOR, np.int64)
 _POSITION_SLOTS[SCIENCE_POSITIONS], _POSITION_SLOTS[REFERENCE_POSITIONS] = SCIENCE_SLOTS, REFERENCE_SLOTS
 _READ_SLOT = np.zeros(SLOTS, np.bool_)
 _READ_SLOT[_POSITION_SLOTS] = True
+_REFERENCES = np.arange(REFERENCE_POSITIONS.size)
 
 
 def _clipped_moments(values, n_sigma, max_iterations=5):
@@ -80,7 +83,7 @@ def _clipped_moments(values, n_sigma, max_iterations=5):
     return values.mean(), values.std()
 
 
-def find_bad_reference_rows(read, nint, known_bad, n_sigma=3.0, threads=None):
+def find_bad_reference_rows(read, nint, known_bad, n_sigma=3.0, threads=None, after_integration=None):
     """Find reference pixels that differ from the others of their sector.
 
     Parameters
@@ -94,6 +97,8 @@ def find_bad_reference_rows(read, nint, known_bad, n_sigma=3.0, threads=None):
     n_sigma : float
         Limit [standard deviations, of the statistic over the pixels of a sector].
     threads : int or None
+    after_integration : callable, optional
+        Called with the index of every integration that has been read (release of pages).
 
     Returns
     -------
@@ -112,7 +117,9 @@ def find_bad_reference_rows(read, nint, known_bad, n_sigma=3.0, threads=None):
                 pair = samples[:, n]
                 statistics[first + n] = np.abs(pair[:, 1] - pair[:, 0]).mean(), pair.mean(), pair.std()
 
-        run_rows(measure, starts.size, threads=threads, block=32)
+        run_rows(measure, starts.size, threads=threads, block=_MEASURED)
+        if after_integration is not None:
+            after_integration(i)
         by_sector = zip(statistics.reshape(SECTORS, -1, 3), starts.reshape(SECTORS, -1), strict=True)
         for values, first_rows in by_sector:
             good = ~(known_bad[first_rows] | known_bad[first_rows + 1])
@@ -228,27 +235,26 @@ def _subtract_rows(rows, means):
 
 
 @kernel
-def _fit_lines(lines, frame, rows, slots, edge_lines, backwards):
-    """Straight line in time through the samples of the edge lines of every sector: (5, 2) intercept and slope."""
+def _fit_line(line, frame, rows, slots, edge_lines, backwards):
+    """Straight line in time through the samples of the edge lines of a sector: intercept and slope."""
     n_lines = frame.shape[1]
-    for sector in range(rows.shape[0]):
-        n, st, sy, stt, sty = 0, 0.0, 0.0, 0.0, 0.0
-        for p in range(rows.shape[1]):
-            row = frame[rows[sector, p]]
-            for line in edge_lines:
-                value = row[n_lines - 1 - line if backwards else line]
-                if value != 0:
-                    t = np.float64(line * SLOTS + slots[p]) - _CENTRE
-                    n += 1
-                    st += t
-                    sy += value
-                    stt += t * t
-                    sty += t * value
-        lines[sector, 0] = lines[sector, 1] = np.float32(0)
-        if n > 0:
-            slope = (sty - st * sy / n) / (stt - st * st / n)
-            lines[sector, 1] = slope
-            lines[sector, 0] = (sy - slope * st) / n
+    n, st, sy, stt, sty = 0, 0.0, 0.0, 0.0, 0.0
+    for p in range(rows.size):
+        row = frame[rows[p]]
+        for edge in edge_lines:
+            value = row[n_lines - 1 - edge if backwards else edge]
+            if value != 0:
+                t = np.float64(edge * SLOTS + slots[p]) - _CENTRE
+                n += 1
+                st += t
+                sy += value
+                stt += t * t
+                sty += t * value
+    line[0] = line[1] = np.float32(0)
+    if n > 0:
+        slope = (sty - st * sy / n) / (stt - st * st / n)
+        line[1] = slope
+        line[0] = (sy - slope * st) / n
 
 
 @helper
@@ -305,16 +311,17 @@ def _mean_around(slots, c, x, weights):
 
 
 @kernel
-def _fill_zeros(filled, slots, read_slot, weights):
-    """Copy of the slots (712, 2048) in which zeros are the weighted mean of the samples around them in time."""
+def _fill_zeros(filled, slots, wanted, read_slot, weights):
+    """Copy of some of the slots (712, 2048) in which zeros are the weighted mean of the samples around them in time."""
     n = slots.shape[1]
     total, weight = np.empty(n, np.float32), np.empty(n, np.float32)
-    for c in range(SLOTS):
-        copy_row(filled[c], slots[c])
+    for i in range(wanted.size):
+        c = wanted[i]
+        copy_row(filled[i], slots[c])
         if read_slot[c]:
             for x in range(n):
                 if slots[c, x] == 0:
-                    filled[c, x] = _mean_around(slots, c, x, weights)
+                    filled[i, x] = _mean_around(slots, c, x, weights)
             continue
         fill_row(total, np.float32(0))
         fill_row(weight, np.float32(0))
@@ -323,16 +330,19 @@ def _fill_zeros(filled, slots, read_slot, weights):
             if read_slot[source]:
                 _add_shifted(total, weight, slots[source], weights[j + _REACH], (c + j) // SLOTS)
         for x in range(n):
-            filled[c, x] = total[x] / weight[x] if weight[x] != 0 else np.float32(0)
+            filled[i, x] = total[x] / weight[x] if weight[x] != 0 else np.float32(0)
 
 
 @kernel
-def _subtract_correction(out, frame, correction, means, rows, slots, places, line, backwards):
-    """Science rows of a sector without the straight line and the correction, but with their mean, into their places."""
+def _subtract_correction(out, frame, correction, means, bottom, rows, slots, places, line, backwards):
+    """Science rows without the straight line and the correction, but with their mean, into their places.
+
+    ``rows`` are image rows of a sector, of which ``frame`` holds those from ``bottom`` on.
+    """
     n = frame.shape[1]
     level = np.empty(n, np.float32)
     for i in range(rows.size):
-        _level(level, frame[rows[i]], slots[i], line, backwards)
+        _level(level, frame[rows[i] - bottom], slots[i], line, backwards)
         for x in range(n):
             level[x] -= correction[i, x]
         target, mean = out[places[i]], means[rows[i]]
@@ -341,56 +351,64 @@ def _subtract_correction(out, frame, correction, means, rows, slots, places, lin
 
 
 class _Worker:
-    """Corrects one group after the other; keeps its scratch."""
+    """Corrects one group after the other; keeps its scratch, which is a sector of a group at a time."""
 
     def __init__(self, load, means, coefficients, plan, detector):
         self._load, self._means, self._plan = load, means, plan
         self._rows, self._backwards = sector_rows(detector), detector == "NRS2"
         self._places = np.full(ROWS, -1, np.int64)
         self._places[science_rows(detector)] = np.arange(LINES)
-        self._frame = np.empty((ROWS, LINES), np.float32)
-        self._lines = np.empty((SECTORS, 2), np.float32)
-        self._slots, self._filled = np.zeros((2, SLOTS, LINES), np.float32)
-        self._pixels = np.empty((4, REFERENCE_POSITIONS.size, LINES), np.float32)
+        self._frame = np.empty((SECTOR, LINES), np.float32)
+        self._line = np.empty(2, np.float32)
+        self._slots = np.zeros((SLOTS, LINES), np.float32)
+        self._pixels = np.empty((REFERENCE_POSITIONS.size, LINES), np.float32)
         self._filter = Filter(coefficients)
 
-    def _load_frame(self, group):
-        """Samples of a group without the mean of all groups."""
-        frame, means = self._frame, self._means
-        for first in range(0, ROWS, _LOADED):
-            part = slice(first, first + _LOADED)
-            self._load(frame[part], group, first, first + _LOADED)
-            _subtract_rows(frame[part], means[part])
-        for row, samples in _replaced_rows(self._load, group, self._plan).items():
-            frame[row] = samples
-            _subtract_rows(frame[row : row + 1], means[row : row + 1])
+    def _load_sector(self, sector, group, replaced):
+        """Samples of a sector without the mean of all groups, and their line; image row of the first of them."""
+        frame, means, bottom = self._frame, self._means, int(self._rows[sector].min())
+        for first in range(bottom, bottom + SECTOR, _LOADED):
+            part = frame[first - bottom : first - bottom + _LOADED]
+            self._load(part, group, first, first + _LOADED)
+            _subtract_rows(part, means[first : first + _LOADED])
+        for row, samples in replaced.items():
+            place = row - bottom
+            if 0 <= place < SECTOR:
+                frame[place] = samples
+                _subtract_rows(frame[place : place + 1], means[row : row + 1])
+        _fit_line(self._line, frame, self._rows[sector] - bottom, _POSITION_SLOTS, _EDGE_LINES, self._backwards)
+        return bottom
 
-    def _spectra(self):
-        """Of what is to be subtracted from the science pixels of each sector."""
-        frame, rows, lines, turned = self._frame, self._rows, self._lines, self._backwards
-        _gather(self._slots, frame, rows[0], _POSITION_SLOTS, _POSITION_SLOTS, lines[0], turned)
-        _fill_zeros(self._filled, self._slots, _READ_SLOT, _WEIGHTS)
-        order = np.arange(REFERENCE_POSITIONS.size)
-        for sector in range(4):
-            own = rows[sector + 1, REFERENCE_POSITIONS]
-            _gather(self._pixels[sector], frame, own, REFERENCE_SLOTS, order, lines[sector + 1], turned)
-        return self._filter(_lines_transform(self._filled), _lines_transform(self._pixels))
+    def _load_output(self, group, replaced):
+        """Hand the reference output to the filter, with its gaps filled."""
+        own = self._rows[0] - self._load_sector(0, group, replaced)
+        _gather(self._slots, self._frame, own, _POSITION_SLOTS, _POSITION_SLOTS, self._line, self._backwards)
+        for slots in np.split(np.arange(SLOTS), SLOTS // _TRANSFORMED_SLOTS):
+            filled = np.empty((slots.size, LINES), np.float32)
+            _fill_zeros(filled, self._slots, slots, _READ_SLOT, _WEIGHTS)
+            self._filter.load_output(filled, slots)
+        self._filter.fill_output()
 
     def correct(self, out, group):
         """Corrected science pixels of a group: (2048, 2048) float32."""
-        self._load_frame(group)
-        lines, turned = self._lines, self._backwards
-        _fit_lines(lines, self._frame, self._rows, _POSITION_SLOTS, _EDGE_LINES, turned)
-        for sector, spectra in enumerate(self._spectra()):
-            correction = np.fft.irfft(spectra, LINES).astype(np.float32, copy=False)
-            own = self._rows[sector + 1, SCIENCE_POSITIONS]
-            places = self._places[own]
-            _subtract_correction(
-                out, self._frame, correction, self._means, own, SCIENCE_SLOTS, places, lines[sector + 1], turned
-            )
+        replaced = _replaced_rows(self._load, group, self._plan)
+        self._load_output(group, replaced)
+        frame, line, turned = self._frame, self._line, self._backwards
+        for sector in range(1, SECTORS):
+            bottom, rows = self._load_sector(sector, group, replaced), self._rows[sector]
+            references = rows[REFERENCE_POSITIONS] - bottom
+            _gather(self._pixels, frame, references, REFERENCE_SLOTS, _REFERENCES, line, turned)
+            spectra = self._filter.correction(sector - 1, self._pixels)
+            for first in range(0, SCIENCE_SLOTS.size, _LOADED):
+                part = slice(first, first + _LOADED)
+                correction = np.fft.irfft(spectra[part], LINES).astype(np.float32, copy=False)
+                own, slots = rows[SCIENCE_POSITIONS[part]], SCIENCE_SLOTS[part]
+                _subtract_correction(
+                    out, frame, correction, self._means, bottom, own, slots, self._places[own], line, turned
+                )
 
 
-def correct_integration(out, load, coefficients, plan, detector, threads=None):
+def correct_integration(out, load, coefficients, plan, detector, threads=None, after_group=None):
     """Correct one integration.
 
     Parameters
@@ -407,10 +425,12 @@ def correct_integration(out, load, coefficients, plan, detector, threads=None):
     detector : str
         NRS1 or NRS2.
     threads : int or None
+    after_group : callable, optional
+        Called with the index of every group when it has been corrected (release of pages).
 
     Notes
     -----
-    Scratch: 52 MB, and 85 MB for each thread. Groups are independent of each other after the mean.
+    Scratch: 52 MB, and 26 MB for each thread. Groups are independent of each other after the mean.
     """
     means = _mean_of_groups(load, len(out), plan, threads)
     idle = []
@@ -419,12 +439,10 @@ def correct_integration(out, load, coefficients, plan, detector, threads=None):
         worker = idle.pop() if idle else _Worker(load, means, coefficients, plan, detector)
         worker.correct(out[group], group)
         idle.append(worker)
+        if after_group is not None:
+            after_group(group)
 
     run_rows(correct_group, len(out), threads=threads, block=1)
-
-
-def _lines_transform(rows):
-    return np.fft.rfft(rows).astype(np.complex64, copy=False)
 
 
 def correct_interleaved(

@@ -9,7 +9,7 @@ import numpy as np
 
 from upramp.models._atomic import reserve
 
-__all__ = ["BitsArray", "MappedArray", "decode", "encode", "temporary_bytes"]
+__all__ = ["BitsArray", "MappedArray", "decode", "encode", "temporary_array"]
 
 _LITTLE = sys.byteorder == "little"
 _BZERO = {"u2": 2**15, "u4": 2**31}
@@ -146,13 +146,15 @@ class BitsArray:
         return decode(self.stored, dtype)
 
 
-def temporary_bytes(shape, folder=None):
-    """A uint8 array in a file without a name, whose pages can be released; the file goes when nobody has the array.
+def temporary_array(shape, kind, folder=None):
+    """An array in a file without a name, whose pages can be released; the file goes when nobody has the array.
 
     Parameters
     ----------
     shape : tuple of int
         All bytes are zero at first.
+    kind : str
+        What an element means, see `MappedArray`; they are native.
     folder : str or None
         A folder of the file system that the file takes room on; None for the usual one.
 
@@ -165,11 +167,17 @@ def temporary_bytes(shape, folder=None):
     OSError
         There is no space for the whole array.
     """
-    size = int(np.prod(shape, dtype=np.int64))
+    element = int(kind[1:])
+    size = int(np.prod(shape, dtype=np.int64)) * element
+    folder = tempfile.gettempdir() if folder is None else folder
     with tempfile.TemporaryFile(dir=folder) as handle:
-        reserve(handle, size)
+        try:
+            reserve(handle, size)
+        except OSError as error:
+            wanted = f"{error.strerror}: {size / 1e6:.0f} MB are needed for a while in this folder"
+            raise OSError(error.errno, wanted, str(folder)) from error
         pages = mmap.mmap(handle.fileno(), size, access=mmap.ACCESS_WRITE)
-    return MappedArray(np.frombuffer(pages, np.uint8).reshape(shape), "u1", False, source=pages)
+    return MappedArray(np.frombuffer(pages, f"u{element}").reshape(shape), kind, False, source=pages)
 
 
 def decode(stored, dtype):

@@ -7,7 +7,7 @@ import numpy as np
 from upramp.errors import ShapeError
 from upramp.models._dq_translation import DQTable
 from upramp.models._mapped import BitsArray, MappedArray
-from upramp.models._tables import cast_table, read_table
+from upramp.models._tables import cast_table, plain_rows, read_table
 
 __all__ = ["ArraySlot", "SourceArray", "SourceImage", "SourceTable", "dq_table", "native_array"]
 
@@ -46,6 +46,10 @@ class SourceTable:
     def native(self, dtype):
         """A new structured array with the columns of the schema."""
         return read_table(self._hdu, self._spec)
+
+    def plain(self):
+        """The numbers as a `BitsArray`, (rows, columns), where all are of one type; else None."""
+        return plain_rows(self._hdu, self._spec)
 
 
 class ArraySlot:
@@ -91,11 +95,21 @@ class ArraySlot:
 
     def mapped(self):
         """The bits: those of the file where they mean what the schema says, else those of the native array."""
+        if self.spec.is_table:
+            return self._mapped_rows()
         lying = self.file_array
         if lying is not None and lying.kind in (self.spec.kind, self.spec.raw_kind) and self.is_standard:
             return lying.mapped()
         value = self.native()
         return MappedArray(value.view(f"u{value.dtype.itemsize}"), self.spec.kind, swapped=False)
+
+    def _mapped_rows(self):
+        lying = self._source.plain() if self._value is None and isinstance(self._source, SourceTable) else None
+        if lying is not None:
+            return lying.mapped()
+        rows, kind = self.native(), self.spec.dtype[0].str[1:]
+        numbers = rows.view(kind).reshape(len(rows), -1)
+        return MappedArray(numbers.view(f"u{numbers.dtype.itemsize}"), kind, swapped=False)
 
     @cached_property
     def is_standard(self):

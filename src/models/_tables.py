@@ -8,8 +8,9 @@ import re
 import numpy as np
 
 from upramp.errors import FileFormatError, ShapeError
+from upramp.models._mapped import BitsArray
 
-__all__ = ["cast_table", "encode_table", "native_rows", "read_table", "record_dtype", "table_cards"]
+__all__ = ["cast_table", "encode_table", "native_rows", "plain_rows", "read_table", "record_dtype", "table_cards"]
 
 # Logical values are the letters T and F.
 _CODES = {"L": "S1", "B": "u1", "I": "i2", "J": "i4", "K": "i8", "E": "f4", "D": "f8", "A": "S"}
@@ -39,8 +40,33 @@ def native_rows(hdu):
     FileFormatError
         The header does not describe a table.
     """
+    return _checked(_native_rows, hdu)
+
+
+def plain_rows(hdu, spec):
+    """The numbers of a table as they lie, (rows, columns); None unless all are of one type, in the columns of a schema.
+
+    Returns
+    -------
+    BitsArray or None
+
+    Raises
+    ------
+    FileFormatError
+        The header does not describe a table.
+    """
+    found = _checked(_layout, hdu)
+    kind = None if found is None else _kind_of_all(*found)
+    if kind is None or spec.dtype != np.dtype([(name, kind) for name in spec.columns]):
+        return None
+    if [name.lower() for name in found[0].names] != [name.lower() for name in spec.columns]:
+        return None
+    return BitsArray(hdu.file.buffer, hdu.data_start, (hdu.header["NAXIS2"], len(spec.columns)), kind)
+
+
+def _checked(read, hdu):
     try:
-        return _native_rows(hdu)
+        return read(hdu)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, FileFormatError):
             raise
@@ -49,7 +75,8 @@ def native_rows(hdu):
         ) from error
 
 
-def _native_rows(hdu):
+def _layout(hdu):
+    """What a row holds: its dtype, offsets by column, and columns of logical values; None if that is not enough."""
     header = hdu.header
     layout, offsets, logicals = [], {}, set()
     for number in range(1, header["TFIELDS"] + 1):
@@ -60,7 +87,7 @@ def _native_rows(hdu):
         repeat, code = form.groups()
         zero = header.get(f"TZERO{number}", 0)
         if code not in _CODES or header.get(f"TSCAL{number}", 1) != 1 or zero not in (0, _OFFSETS.get(code)):
-            return _rows_by_astropy(hdu)
+            return None
         count = int(repeat or 1)
         tdim = header.get(f"TDIM{number}")
         if code == "A":  # of strings the last axis is their width
@@ -73,18 +100,27 @@ def _native_rows(hdu):
         if code == "L":
             logicals.add(name)
     record = np.dtype(layout)
-    if record.itemsize != header["NAXIS1"]:
+    return (record, offsets, logicals) if record.itemsize == header["NAXIS1"] else None
+
+
+def _kind_of_all(record, offsets, logicals):
+    """The kind of all columns if they are numbers of one type, as in tables of millions of rows; else None."""
+    kinds = {record[name] for name in record.names}
+    kind = next(iter(kinds), None)
+    alike = len(kinds) == 1 and kind.subdtype is None and kind.kind in "iuf" and not offsets and not logicals
+    return kind.str[1:] if alike else None
+
+
+def _native_rows(hdu):
+    found = _layout(hdu)
+    if found is None:
         return _rows_by_astropy(hdu)
-    stored = np.frombuffer(hdu.data_bytes, dtype=record, count=header["NAXIS2"])
-    kinds = {kind for _, kind, shape in layout if shape == ()}
-    if len(kinds) == 1 and len(layout) == record.itemsize // np.dtype(*kinds).itemsize and not offsets:
-        # Numbers of one type, as in tables of millions of rows: all columns at once.
-        plain = np.dtype(kinds.pop())
-        if plain.kind != "S":
-            names = [name for name, *_ in layout]
-            native = plain.newbyteorder("=")
-            return stored.view(plain).astype(native).view([(name, native) for name in names])
-    columns = {name: _native_column(stored[name], offsets.get(name)) for name, *_ in layout}
+    record, offsets, logicals = found
+    stored = np.frombuffer(hdu.data_bytes, dtype=record, count=hdu.header["NAXIS2"])
+    kind = _kind_of_all(*found)
+    if kind is not None:  # all columns at once
+        return stored.view(f">{kind}").astype(kind).view([(name, kind) for name in record.names])
+    columns = {name: _native_column(stored[name], offsets.get(name)) for name in record.names}
     return _convert(stored, columns | {name: stored[name] == b"T" for name in logicals})
 
 

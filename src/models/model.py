@@ -333,7 +333,7 @@ class DataModel(Metadata, Checking, Inspecting):
         Parameters
         ----------
         name : str
-            An array of the schema that is no table.
+            An array of the schema, or a table whose columns are numbers of one type: (rows, columns).
 
         Returns
         -------
@@ -341,8 +341,9 @@ class DataModel(Metadata, Checking, Inspecting):
             As the array lies in the file, where that means what the schema says (or is the raw form of it: uint16
             ramps) and nobody asked for the native array yet; else the native array.
         """
-        if self._array_spec(name).is_table:
-            raise TypeError(f"{name} is a table; tables are small, use model.{name}")
+        spec = self._array_spec(name)
+        if spec.is_table and len({spec.dtype[column].str for column in spec.dtype.names or ("", "")}) != 1:
+            raise TypeError(f"{name} is a table with columns of several types; use model.{name}")
         slot = self._slots.get(name)
         return None if slot is None else slot.mapped()
 

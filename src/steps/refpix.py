@@ -1,6 +1,5 @@
 """refpix: subtract amplifier offsets and row drifts seen by the reference pixels."""
 
-import numpy as np
 
 from upramp.errors import ReferenceFileError, UnsupportedModeError
 from upramp.kernels._irs2_layout import LINES, SLOTS, is_interleaved
@@ -140,10 +139,10 @@ class RefPixStep(RampStep):
         reference = self.open_reference(ramp, "refpix", IRS2Model)
         if reference is None:
             return None
-        name, table = reference.meta.filename, reference.irs2_table
-        if len(table) != 2 * IRS2_FREQUENCIES:
+        name, table = reference.meta.filename, reference.mapped("irs2_table")
+        if len(table.bits) != 2 * IRS2_FREQUENCIES:
             raise ReferenceFileError(
-                f"REFPIX reference {name} has {len(table)} rows of coefficients; expected {2 * IRS2_FREQUENCIES}"
+                f"REFPIX reference {name} has {len(table.bits)} rows of coefficients; expected {2 * IRS2_FREQUENCIES}"
             )
         if not reference.has_array("dq_table"):
             self.log.warning("REFPIX reference %s has no table of bad reference pixels (HDU DQ)", name)
@@ -155,7 +154,7 @@ class RefPixStep(RampStep):
             )
         return InterleavedReference(
             ramp.meta.instrument.detector,
-            table.view(np.float32).reshape(IRS2_FREQUENCIES, 2, 8),
+            table,
             pairs,
             self.ovr_corr_mitigation_ftr,
         )

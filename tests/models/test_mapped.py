@@ -9,7 +9,7 @@ from astropy.io import fits
 
 from upramp import models
 from upramp.models._fits_file import FitsFile
-from upramp.models._mapped import decode, encode, temporary_bytes
+from upramp.models._mapped import decode, encode, temporary_array
 
 
 def values_of(mapped):
@@ -111,8 +111,8 @@ def test_encode_and_decode_are_inverse(kind):
         assert encode(np.array([[0, 65535]], "u2"), "u2").tobytes() == b"\x80\x00\x7f\xff"
 
 
-def test_temporary_bytes_go_with_the_array(tmp_path):
-    array = temporary_bytes((3, 4, 5, 6), tmp_path)
+def test_temporary_arrays_go_with_the_array(tmp_path):
+    array = temporary_array((3, 4, 5, 6), "u1", tmp_path)
     assert list(tmp_path.iterdir()) == []
     assert (array.bits.shape, array.kind, array.swapped, array.offset) == ((3, 4, 5, 6), "u1", False, 0)
     assert not array.bits.any()
@@ -125,7 +125,7 @@ def test_temporary_bytes_go_with_the_array(tmp_path):
     one.release(0, 5)
     np.testing.assert_array_equal(array.bits, expected)
     with pytest.raises(OSError):
-        temporary_bytes((2, 2), tmp_path / "missing")
+        temporary_array((2, 2), "u1", tmp_path / "missing")
 
 
 def test_one_pixel_of_every_plane(uncal, tmp_path):
