@@ -14,6 +14,7 @@ vectors would take 15 transforms of N), and between them work on blocks of k1 th
 Transforms along the slots: `upramp.kernels._irs2_transform`.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +33,7 @@ from upramp.kernels._irs2_transform import (
 )
 from upramp.kernels._jit import helper, kernel, run_rows
 from upramp.kernels._layout import ShapeError
+from upramp.kernels._pages import own_pages
 from upramp.kernels._rows import copy_row, fill_row
 
 __all__ = ["FREQUENCIES", "Coefficients", "Filter", "prepare_coefficients"]
@@ -49,16 +51,6 @@ _SCIENCE, _SPREAD = SLOT_OFFSETS[SCIENCE_SLOTS], SLOT_OFFSETS[SPREAD_SLOTS]
 _EVERY_SLOT = np.arange(SLOTS)
 
 
-class Coefficients(NamedTuple):
-    """Filters that turn reference signals into corrections: (blocks of frequencies, 4 sectors, SIZE) float32.
-
-    ``output`` for the reference output, ``pixels`` for the reference pixels.
-    """
-
-    output: np.ndarray
-    pixels: np.ndarray
-
-
 class _Tables(NamedTuple):
     """What depends on the readout alone."""
 
@@ -67,33 +59,43 @@ class _Tables(NamedTuple):
     weights: np.ndarray  # of the transforms forwards and backwards
 
 
-def _gap_filter():
-    """Gain of the low-pass filter for every k: (N,) float64."""
-    taper = (np.cos(np.arange(TAPER) * np.pi / TAPER) + 1) / 2
-    blocked = np.zeros(LENGTH // 2 - 2 * (PASSED + TAPER))
-    half = np.concatenate([np.ones(PASSED), taper, blocked, taper[::-1], np.ones(PASSED)])
-    return np.concatenate([half, np.roll(half, -1)[::-1]])
+class Coefficients(NamedTuple):
+    """Filters that turn reference signals into corrections: (blocks of frequencies, 4 sectors, SIZE) float32.
+
+    ``output`` for the reference output, ``pixels`` for the reference pixels; and the tables of the transforms.
+    """
+
+    output: np.ndarray
+    pixels: np.ndarray
+    tables: _Tables
 
 
-def _make_tables():
-    k1 = np.arange(BLOCKS * COLUMNS).reshape(BLOCKS, 1, COLUMNS)
-    turns = np.exp(-2j * np.pi * (np.arange(SLOTS)[:, None] * k1) / LENGTH)
-    twiddle = np.stack([turns.real, turns.imag], axis=2).astype(np.float32)
+def _gap_filter(k):
+    """Gain of the low-pass filter for frequencies k: 1, then falling, and the same from each end of both halves."""
+    passed = np.concatenate([np.ones(PASSED), (np.cos(np.arange(TAPER) * np.pi / TAPER) + 1) / 2, [0]])
+    half = LENGTH // 2
+    from_start = np.where(k < half, k, (LENGTH - k) % half)
+    from_end = np.minimum(from_start, half - 1 - from_start)
+    return passed[np.minimum(from_end, passed.size - 1)]
+
+
+@functools.lru_cache(maxsize=1)
+def _make_tables(threads):
+    """Made a block at a time, for the sake of memory."""
+    twiddle = np.empty((BLOCKS, SLOTS, 2, COLUMNS), np.float32)
     gain = np.zeros((BLOCKS, SIZE), np.float32)
-    by_block = _gap_filter().reshape(SLOTS, LINES)[:, : BLOCKS * COLUMNS].reshape(SLOTS, BLOCKS, COLUMNS) / SLOTS
-    for part in (0, LANES):
-        gain[:, FREQUENCY_OFFSETS[:, None] + np.arange(part, part + COLUMNS)] = by_block.swapaxes(0, 1)
+    slots = np.arange(SLOTS)[:, None]
+
+    def make_block(block, _):
+        k1 = COLUMNS * block + np.arange(COLUMNS)
+        turns = np.exp(-2j * np.pi * (slots * k1) / LENGTH)
+        twiddle[block, :, 0], twiddle[block, :, 1] = turns.real, turns.imag
+        filtered = _gap_filter(k1 + LINES * slots) / SLOTS
+        for part in (0, LANES):
+            gain[block, FREQUENCY_OFFSETS[:, None] + np.arange(part, part + COLUMNS)] = filtered
+
+    run_rows(make_block, BLOCKS, threads=threads, block=1)
     return _Tables(twiddle, gain, transform_tables())
-
-
-_tables = None
-
-
-def _get_tables():
-    global _tables
-    if _tables is None:
-        _tables = _make_tables()
-    return _tables
 
 
 @helper
@@ -152,12 +154,12 @@ def prepare_coefficients(table, threads=None):
     ShapeError, DTypeError
         The table is not one of so many float32 numbers.
     """
-    output, pixels = np.zeros((2, BLOCKS, 4, SIZE), np.float32)
+    output, pixels = own_pages((2, BLOCKS, 4, SIZE), np.float32)
     source = as_bits(table, np.float32)
     if source.bits.size != 16 * LENGTH:
         raise ShapeError(f"the table of coefficients holds {source.bits.size} numbers; expected {16 * LENGTH}")
     run_rows(_prepare_rows, SLOTS, output, pixels, source.record(), FREQUENCY_OFFSETS, threads=threads)
-    return Coefficients(output, pixels)
+    return Coefficients(output, pixels, _make_tables(threads))
 
 
 @helper
@@ -235,9 +237,9 @@ def _fill_output(spectrum, tables, scratch):
 
 
 @kernel
-def _filter_sector(result, pixels, spectrum, sector, filters, tables, scratch):
+def _filter_sector(result, pixels, spectrum, sector, coefficients, scratch):
     """Correction of a sector, as `Filter.correction`."""
-    alpha, beta = filters
+    alpha, beta, tables = coefficients
     rows, work = scratch
     for block in range(BLOCKS):
         start, twiddle = block * COLUMNS, tables.twiddle[block]
@@ -265,17 +267,17 @@ class Filter:
 
     def __init__(self, coefficients):
         self._coefficients = coefficients
-        self._spectrum = np.zeros((BLOCKS, SIZE), np.float32)
+        self._spectrum = own_pages((BLOCKS, SIZE), np.float32)
         self._scratch = tuple(np.zeros((2, SIZE), np.float32))
-        self._result = np.empty((len(SCIENCE_SLOTS), FREQUENCIES), np.complex64)
+        self._result = own_pages((len(SCIENCE_SLOTS), FREQUENCIES), np.complex64)
 
     def load_output(self, samples, slots):
         """Take samples (n, 2048) float32 of the reference output in n slots."""
-        _load_output(self._spectrum, _along_lines(samples), slots, _get_tables().twiddle)
+        _load_output(self._spectrum, _along_lines(samples), slots, self._coefficients.tables.twiddle)
 
     def fill_output(self):
         """Fill the gaps of the reference output, when all its slots are there."""
-        _fill_output(self._spectrum, _get_tables(), self._scratch)
+        _fill_output(self._spectrum, self._coefficients.tables, self._scratch)
 
     def correction(self, sector, pixels):
         """Filter the reference signals of a sector.
@@ -293,9 +295,8 @@ class Filter:
             Transforms along the lines of what is to be subtracted from the science pixels of the sector; valid until
             the next call.
         """
-        tables, scratch = _get_tables(), self._scratch
-        lines = _along_lines(pixels)
-        _filter_sector(self._result, lines, self._spectrum, sector, self._coefficients, tables, scratch)
+        lines, scratch = _along_lines(pixels), self._scratch
+        _filter_sector(self._result, lines, self._spectrum, sector, self._coefficients, scratch)
         return self._result
 
 

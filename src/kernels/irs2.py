@@ -45,6 +45,7 @@ from upramp.kernels._irs2_layout import (
 )
 from upramp.kernels._jit import helper, kernel, run_rows
 from upramp.kernels._layout import ShapeError, as_canonical, check_shape
+from upramp.kernels._pages import own_pages
 from upramp.kernels._rows import copy_row, fill_row
 
 __all__ = [
@@ -358,10 +359,10 @@ class _Worker:
         self._rows, self._backwards = sector_rows(detector), detector == "NRS2"
         self._places = np.full(ROWS, -1, np.int64)
         self._places[science_rows(detector)] = np.arange(LINES)
-        self._frame = np.empty((SECTOR, LINES), np.float32)
+        self._frame = own_pages((SECTOR, LINES), np.float32)
         self._line = np.empty(2, np.float32)
-        self._slots = np.zeros((SLOTS, LINES), np.float32)
-        self._pixels = np.empty((REFERENCE_POSITIONS.size, LINES), np.float32)
+        self._slots = own_pages((SLOTS, LINES), np.float32)
+        self._pixels = own_pages((REFERENCE_POSITIONS.size, LINES), np.float32)
         self._filter = Filter(coefficients)
 
     def _load_sector(self, sector, group, replaced):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from upramp.errors import OutputError
 from upramp.models._atomic import reserve
 
 __all__ = ["BitsArray", "MappedArray", "decode", "encode", "temporary_array"]
@@ -164,19 +165,20 @@ def temporary_array(shape, kind, folder=None):
 
     Raises
     ------
-    OSError
-        There is no space for the whole array.
+    OutputError
+        The folder is missing or not writable; there is no space for the whole array.
     """
     element = int(kind[1:])
     size = int(np.prod(shape, dtype=np.int64)) * element
     folder = tempfile.gettempdir() if folder is None else folder
-    with tempfile.TemporaryFile(dir=folder) as handle:
-        try:
+    try:
+        with tempfile.TemporaryFile(dir=folder) as handle:
             reserve(handle, size)
-        except OSError as error:
-            wanted = f"{error.strerror}: {size / 1e6:.0f} MB are needed for a while in this folder"
-            raise OSError(error.errno, wanted, str(folder)) from error
-        pages = mmap.mmap(handle.fileno(), size, access=mmap.ACCESS_WRITE)
+            pages = mmap.mmap(handle.fileno(), size, access=mmap.ACCESS_WRITE)
+    except OSError as error:
+        raise OutputError(
+            f"no room for {size / 1e6:.0f} MB of scratch in {folder}: {error.strerror}. Free space there."
+        ) from error
     return MappedArray(np.frombuffer(pages, f"u{element}").reshape(shape), kind, False, source=pages)
 
 

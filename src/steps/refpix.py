@@ -1,6 +1,5 @@
 """refpix: subtract amplifier offsets and row drifts seen by the reference pixels."""
 
-
 from upramp.errors import ReferenceFileError, UnsupportedModeError
 from upramp.kernels._irs2_layout import LINES, SLOTS, is_interleaved
 from upramp.kernels.corrections import InterleavedReference, ReferenceMeasurement, SideMeasurement

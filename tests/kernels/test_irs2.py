@@ -6,7 +6,9 @@ from tests.reference.irs2 import correct_group, read_order, rows_of_sectors
 
 from upramp.kernels import _irs2_layout as layout
 from upramp.kernels._layout import ShapeError
+from upramp.kernels._pages import own_pages
 from upramp.kernels.irs2 import (
+    correct_integration,
     correct_interleaved,
     find_bad_reference_rows,
     plan_replacements,
@@ -124,7 +126,31 @@ def test_replacements():
     assert plan(668, 669, pairs=[(1, 1, 0b10)]) == plan(668, 669)
 
 
+def test_tables_in_any_form_and_calls_after_groups(coefficients):
+    table, prepared = coefficients
+    flat = prepare_coefficients(table.reshape(-1, 8).astype(np.float32), threads=1)
+    for one, other in zip(flat[:2], prepared[:2], strict=True):
+        np.testing.assert_array_equal(one, other)
+    data, groups = exposure(3)[0], []
+
+    def load(rows, group, first, last):
+        rows[...] = data[group, first:last]
+
+    out = np.empty((3, 2048, 2048), np.float32)
+    correct_integration(out, load, flat, [], "NRS1", 2, groups.append)
+    assert sorted(groups) == [0, 1, 2]
+    np.testing.assert_array_equal(out, correct_interleaved(data[None], NO_FLAGS, "NRS1", prepared, n_sigma=1e6)[0][0])
+
+
+def test_scratch_of_its_own():
+    scratch = own_pages((1025, 1000), np.complex64)
+    assert (scratch.shape, scratch.dtype, scratch.flags.c_contiguous) == ((1025, 1000), np.complex64, True)
+    assert scratch.flags.writeable and not scratch.any()
+
+
 def test_refusals(coefficients):
+    with pytest.raises(ShapeError, match="holds 1600 numbers"):
+        prepare_coefficients(np.zeros((200, 8), np.float32))
     with pytest.raises(ShapeError, match="3200 rows"):
         correct_interleaved(np.zeros((1, 1, 2048, 2048), np.float32), NO_FLAGS, "NRS1", coefficients[1])
     with pytest.raises(ValueError, match="NRS1 and NRS2"):

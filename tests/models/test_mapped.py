@@ -1,5 +1,6 @@
 """Arrays as bits and as values."""
 
+import resource
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 from astropy.io import fits
 
 from upramp import models
+from upramp.errors import OutputError
 from upramp.models._fits_file import FitsFile
 from upramp.models._mapped import decode, encode, temporary_array
 
@@ -90,11 +92,35 @@ def test_release_keeps_values(uncal):
     model.mapped("data").release(0, 4)
 
 
-def test_tables_have_no_bits(uncal):
-    with pytest.raises(TypeError, match="int_times is a table"):
+def test_tables_of_mixed_columns_have_no_bits(uncal):
+    with pytest.raises(TypeError, match="int_times is a table with columns of several types"):
         models.open(uncal).mapped("int_times")
     with pytest.raises(AttributeError, match="no array 'nothing'"):
         models.open(uncal).mapped("nothing")
+
+
+def test_tables_of_numbers_of_one_type(tmp_path):
+    names = [f"{kind}_{sector}" for kind in ("alpha", "beta") for sector in range(4)]
+    numbers = np.arange(24, dtype=np.float32).reshape(3, 8)
+    made = models.IRS2Model(irs2_table=numbers.view([(name, np.float32) for name in names]).ravel())
+    read = models.IRS2Model(made.save(tmp_path / "irs2.fits"))
+    for model, swapped in ((made, False), (read, True)):
+        mapped = model.mapped("irs2_table")
+        assert (mapped.kind, mapped.swapped, mapped.offset) == ("f4", swapped, 0)
+        np.testing.assert_array_equal(values_of(mapped), numbers)
+        mapped.release(0, 3)
+        np.testing.assert_array_equal(values_of(mapped), numbers)
+    assert read.mapped("irs2_table").source is not None
+    np.testing.assert_array_equal(read.irs2_table, made.irs2_table)
+    # Other columns in the file: those of the schema are picked out, in a copy.
+    columns = [fits.Column(name, "E", array=column) for name, column in zip(names, numbers.T, strict=True)]
+    for others in (columns[::-1], [fits.Column("ALPHA_0", "J", array=[0, 8, 16]), *columns[1:]]):
+        fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns(others, name="IRS2")]).writeto(
+            tmp_path / "others.fits", overwrite=True
+        )
+        mapped = models.IRS2Model(tmp_path / "others.fits").mapped("irs2_table")
+        assert mapped.source is None
+        np.testing.assert_array_equal(values_of(mapped), numbers)
 
 
 @pytest.mark.parametrize("kind", ["u1", "i2", "u2", "i4", "u4", "f4", "f8"])
@@ -124,8 +150,21 @@ def test_temporary_arrays_go_with_the_array(tmp_path):
     array.release(0, 5)
     one.release(0, 5)
     np.testing.assert_array_equal(array.bits, expected)
-    with pytest.raises(OSError):
+    numbers = temporary_array((2, 3), "f4", tmp_path)
+    assert (numbers.bits.dtype, numbers.kind, numbers.swapped) == (np.uint32, "f4", False)
+    with pytest.raises(OutputError, match="missing"):
         temporary_array((2, 2), "u1", tmp_path / "missing")
+
+
+def test_no_room_for_a_temporary_array(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+    try:
+        with pytest.raises(OutputError, match=f"no room for 8 MB of scratch in {tmp_path}: .* Free space there"):
+            temporary_array((2000, 1000), "f4", tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_one_pixel_of_every_plane(uncal, tmp_path):

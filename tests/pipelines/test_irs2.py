@@ -5,7 +5,7 @@ import pytest
 from astropy.io import fits
 from tests.reference.small_exposure import OVERRIDES, SmallExposure
 
-from upramp.kernels import _irs2_prepass
+from benchmarks.measure import run_process
 from upramp.pipelines import Detector1Pipeline
 from upramp.simulate import SimulationConfig, make_references, simulate_exposure, write_exposure
 
@@ -21,28 +21,36 @@ def readout(tmp_path_factory):
     return SmallExposure(config, write_exposure(simulate_exposure(config), folder / "x_uncal.fits"), references)
 
 
-def test_schedules_and_threads_agree_bit_by_bit(readout, workdir, monkeypatch):
-    steps = readout.steps(refpix={"override_refpix": str(readout.references["refpix"])})
+def steps_of(readout):
     assert "refpix" not in OVERRIDES
+    return readout.steps(refpix={"override_refpix": str(readout.references["refpix"])})
+
+
+def test_schedules_and_threads_agree_bit_by_bit(readout, workdir, monkeypatch):
     results = {}
-    for name, schedule, threads, limit in (
-        ("fused", "fused", "2", _irs2_prepass.MEMORY_LIMIT),
-        ("file", "fused", "1", 0),
-        ("stepwise", "stepwise", "2", 0),
-    ):
+    for name, schedule, threads in (("fused", "fused", "2"), ("alone", "fused", "1"), ("stepwise", "stepwise", "2")):
         monkeypatch.setenv("UPRAMP_THREADS", threads)
-        monkeypatch.setattr(_irs2_prepass, "MEMORY_LIMIT", limit)
         (workdir / name).mkdir()
-        pipeline = Detector1Pipeline(schedule=schedule, steps=steps, save_results=True, output_dir=str(workdir / name))
+        pipeline = Detector1Pipeline(
+            schedule=schedule, steps=steps_of(readout), save_results=True, output_dir=str(workdir / name)
+        )
         pipeline.run(str(readout.path))
         results[name] = {}
         for kind in ("rate", "rateints"):
             with fits.open(workdir / name / f"x_{kind}.fits") as hdus:
                 assert hdus[0].header["S_REFPIX"] == "COMPLETE"
                 results[name] |= {(kind, hdu.name): np.array(hdu.data) for hdu in hdus[1:] if hdu.name != "ASDF"}
+        assert sorted(path.name for path in (workdir / name).iterdir()) == ["x_rate.fits", "x_rateints.fits"]
     assert results["fused"]["rateints", "SCI"].shape == (2, 2048, 2048)
     assert np.isfinite(results["fused"]["rate", "SCI"]).mean() > 0.99
-    for other in ("file", "stepwise"):
+    for other in ("alone", "stepwise"):
         assert results[other].keys() == results["fused"].keys()
         for key, expected in results["fused"].items():
             assert results[other][key].tobytes() == expected.tobytes(), (other, key)
+
+
+def test_private_memory_of_a_process_is_bounded(readout, workdir):
+    options = [f"--steps.refpix.override_refpix={readout.references['refpix']}", f"--output_dir={workdir}"]
+    command = ["strun", "calwebb_detector1", str(readout.path), "--disable-crds-steppars", "--threads=2"]
+    finished = run_process([*command, *readout.options(), *options], {})
+    assert finished.peak_anonymous < 4.5e8  # corrected samples alone are 1e8
