@@ -193,12 +193,9 @@ class FitsFile:
         """What ``astropy.io.fits.open`` takes to read the same file."""
         return self.path if isinstance(self.buffer, mmap.mmap) else io.BytesIO(self.buffer)
 
-    def find(self, name, version=1):
-        """The HDU of that EXTNAME and EXTVER, or None."""
-        for hdu in self.hdus:
-            if hdu.name == name and hdu.version == version:
-                return hdu
-        return None
+    def find(self, name):
+        """The first HDU of that EXTNAME, or None."""
+        return next((hdu for hdu in self.hdus if hdu.name == name), None)
 
 
 def _data_size(header):

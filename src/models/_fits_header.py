@@ -16,6 +16,10 @@ _STRUCTURAL = re.compile(
     r"(SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|P(TYPE|SCAL|ZERO)\d+|BSCALE|BZERO|BLANK|DATAM(AX|IN)"
     r"|EXTNAME|EXTVER|EXTLEVEL|TFIELDS|THEAP|T(TYPE|FORM|UNIT|SCAL|ZERO|NULL|DISP|BCOL|DIM)\d+|HISTORY|CHECKSUM|DATASUM|)"
 )
+_OF_COMPRESSION = re.compile(
+    r"Z(IMAGE|TENSION|SIMPLE|EXTEND|BLOCKED|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|TILE\d+|CMPTYPE|NAME\d+|VAL\d+|MASKCMP|QUANTIZ"
+    r"|DITHER0|SCALE|ZERO|BLANK|HECKSUM|DATASUM)"
+)
 _UNPRINTABLE = re.compile(r"[^ -~]")
 
 
@@ -27,10 +31,12 @@ def _is_structural(card):
 def readable_cards(hdu):
     """Yield (keyword, value, comment) of every card that is not structural; an undefined value is None.
 
+    Those that say how an image is compressed are structural, too: what is made from it is not.
     A card that breaks the FITS standard is reported by a `ValidationWarning` and left out.
     """
+    is_compressed = hdu.header.get("ZIMAGE", False)
     for card in hdu.header.cards:
-        if _is_structural(card.keyword):
+        if _is_structural(card.keyword) or (is_compressed and _OF_COMPRESSION.fullmatch(card.keyword)):
             continue
         if isinstance(card.value, Unreadable):
             warnings.warn(

@@ -42,7 +42,7 @@ def locate_arrays(model, file):
 
 
 def _sorted_hdus(schema, file):
-    """HDUs that the schema has a place for, the others, and the ASDF extension or None."""
+    """HDUs that the schema has a place for (the first of each name), the others, and the ASDF extension or None."""
     known, others, asdf = {}, [], None
     for hdu in file.hdus:
         if hdu.name == "ASDF":
@@ -55,10 +55,8 @@ def _sorted_hdus(schema, file):
 
 
 def _belongs(hdu, schema):
-    """Whether the schema has a place for all of the HDU; data of the primary HDU have none anywhere."""
-    if hdu.index == 0 or (hdu.name in schema.hdus and hdu.version == 1):
-        return True
-    return hdu.name in schema.known_hdus and hdu.version == 1 and hdu.data_size == 0
+    """Whether the schema has a place for all of the HDU, whatever its EXTVER; data of the primary HDU have none."""
+    return hdu.index == 0 or hdu.name in schema.hdus or (hdu.name in schema.known_hdus and hdu.data_size == 0)
 
 
 def _read_cards(model, hdu):

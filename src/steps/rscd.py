@@ -21,13 +21,10 @@ class RscdStep(MiriStep):
         reference = self.open_reference(ramp, "rscd", RSCDModel)
         if reference is None:
             return None
-        subarray, readpatt, ngroups, nints = require(
-            ramp,
-            SUBARRAY="meta.subarray.name",
-            READPATT="meta.exposure.readpatt",
-            NGROUPS="meta.exposure.ngroups",
-            NINTS="meta.exposure.nints",
+        subarray, ngroups, nints = require(
+            ramp, SUBARRAY="meta.subarray.name", NGROUPS="meta.exposure.ngroups", NINTS="meta.exposure.nints"
         )
+        readpatt = ramp.meta.exposure.readpatt
         subarray = OLD_NAMES.get(subarray.upper(), subarray)
         table = reference.rscd_group_skip_table
         rows = table[(table["subarray"] == subarray) & (table["readpatt"] == readpatt)]
@@ -35,7 +32,7 @@ class RscdStep(MiriStep):
             self.record_skip(
                 ramp,
                 f"READPATT, SUBARRAY combination not found: the RSCD reference {reference.meta.filename} has no row "
-                f"for {subarray} read in {readpatt}",
+                f"for {subarray} read in {readpatt or 'a pattern that READPATT does not name'}",
             )
             return None
         if ngroups < MINIMUM_GROUPS:

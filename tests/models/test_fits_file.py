@@ -119,6 +119,21 @@ def test_scaled_and_compressed_images(tmp_path):
     assert model.data.dtype == np.float32
     np.testing.assert_array_equal(model.dq, values)
     assert model.dq.dtype == np.uint32
+    model.save(tmp_path / "b.fits")
+    with fits.open(tmp_path / "b.fits", disable_image_compression=True) as hdus:
+        assert [card for card in hdus["DQ"].header if card.startswith("Z")] == []
+        np.testing.assert_array_equal(hdus["DQ"].data, values)
+
+
+def test_an_hdu_is_found_by_its_name_whatever_its_version(tmp_path):
+    science, other = (fits.ImageHDU(np.full((3, 4), value, "f4"), name="SCI", ver=value) for value in (2, 3))
+    science.header["PHOTMJSR"] = 0.5
+    fits.HDUList([fits.PrimaryHDU(), science, other]).writeto(tmp_path / "a.fits")
+    model = models.open(tmp_path / "a.fits")
+    assert isinstance(model, models.ImageModel)
+    assert (model.data == 2).all()
+    assert model.meta.photometry.conversion_megajanskys == 0.5
+    assert (model.extra_fits.SCI.data == 3).all()
 
 
 def test_invalid_card_values_are_warned_about(uncal):

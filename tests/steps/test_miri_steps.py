@@ -111,12 +111,13 @@ def test_rscd_of_a_later_segment(miri, exposure):
     assert (result.meta.rscd.ngroups_skip_int1, result.meta.rscd.keep_groups_saturation_int1) == (None, None)
 
 
-def test_rscd_without_a_row_for_the_mode(miri, exposure, caplog):
+@pytest.mark.parametrize(("pattern", "words"), [("SLOWR1", "SLOWR1"), (None, "a pattern that READPATT does not name")])
+def test_rscd_without_a_row_for_the_mode(miri, exposure, caplog, pattern, words):
     caplog.set_level(logging.WARNING, logger="upramp")
-    exposure.meta.exposure.readpatt = "SLOWR1"
+    exposure.meta.exposure.readpatt = pattern
     result = steps.RscdStep.call(exposure, configure_log=False, **miri.of("rscd"))
     assert result.meta.cal_step.rscd == "SKIPPED"
-    assert "has no row for SUB64 read in SLOWR1" in caplog.text
+    assert f"has no row for SUB64 read in {words}" in caplog.text
 
 
 def test_rscd_reference_of_an_old_kind(miri, exposure, tmp_path, caplog):
@@ -224,7 +225,7 @@ def test_side_pixels_of_a_full_frame(exposure):
 
 
 @pytest.mark.parametrize(
-    ("key", "path", "keyword"), [("rscd", "exposure.readpatt", "READPATT"), ("reset", "exposure.ngroups", "NGROUPS")]
+    ("key", "path", "keyword"), [("rscd", "exposure.ngroups", "NGROUPS"), ("reset", "exposure.ngroups", "NGROUPS")]
 )
 def test_missing_keywords_are_named(miri, exposure, key, path, keyword):
     exposure[f"meta.{path}"] = None
