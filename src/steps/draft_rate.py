@@ -4,6 +4,7 @@ from functools import cached_property
 
 from upramp.models import RampModel
 from upramp.steps.ramp_fit import RampFitStep
+from upramp.steps.ramp_step import set_missing_flags
 
 __all__ = ["DraftRates", "draft_rates"]
 
@@ -53,6 +54,7 @@ def draft_rates(step, ramp, of_integrations=False):
     for name in ("data", "groupdq", "pixeldq", "zeroframe", "average_dark_current"):
         if ramp.has_array(name):
             setattr(draft, name, getattr(ramp, name))
+    set_missing_flags(step, draft, pixeldq="pixel DQ", groupdq="group DQ")
     fitting = RampFitStep("draft_rate", parent=step)
     correction = fitting.correction(draft)
     if correction is None:
@@ -60,5 +62,11 @@ def draft_rates(step, ramp, of_integrations=False):
     fit = stepwise.fit_slopes(correction, stepwise.Ramp.of(draft), of_integrations)
     if fit is None:
         return None, None
-    rate, rateints = (DraftRates(planes, lambda k=k: fitting.products(draft)[k]) for k, planes in enumerate(fit))
+
+    def metadata(which):
+        product = fitting.products(draft)[which]
+        fitting.finalize_result(product, fitting.reference_files_used)
+        return product
+
+    rate, rateints = (DraftRates(planes, lambda k=k: metadata(k)) for k, planes in enumerate(fit))
     return rate, rateints if of_integrations else None

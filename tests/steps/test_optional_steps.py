@@ -1,6 +1,7 @@
 """Steps that are off by default."""
 
 import logging
+from typing import ClassVar
 
 import asdf
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 
 from upramp import steps
 from upramp.errors import ConfigError, FileFormatError, ReferenceFileError
+from upramp.framework import Pipeline
 from upramp.kernels import flag_charge_migration
-from upramp.models import EmiModel, RampModel
+from upramp.models import EmiModel, ImageModel, RampModel
 from upramp.simulate import SimulationConfig, make_references, simulate_exposure, write_exposure
 
 
@@ -162,6 +164,29 @@ def test_emicorr_reference_without_a_wave(miri):
     model.frequencies = {"Hz10": {"frequency": 10.0, "phase_amplitudes": np.ones(5)}}
     with pytest.raises(ReferenceFileError, match="lists Hz390 for SUB64"):
         steps.EmiCorrStep.call(str(miri[0]), override_emicorr=model)
+
+
+class CleanAlone(Pipeline):
+    """clean_flicker_noise of a ramp that no other step has seen, with references given to another step."""
+
+    step_defs: ClassVar = {"clean_flicker_noise": steps.CleanFlickerNoiseStep, "ramp_fit": steps.RampFitStep}
+
+    def process(self, ramp):
+        return self.clean_flicker_noise.run(ramp)
+
+
+def test_flicker_noise_of_a_ramp_without_flags(miri, workdir):
+    path, references = miri
+    given = {f"override_{name}": str(references[name]) for name in ("gain", "readnoise")}
+    wanted = {"clean_flicker_noise": {"skip": False, "save_mask": True}, "ramp_fit": given}
+    cleaned = CleanAlone.call(RampModel(path), steps=wanted)
+    assert cleaned.meta.cal_step.clean_flicker_noise == "COMPLETE"
+    mask = ImageModel("x_mask.fits")
+    assert 0 < mask.data.mean() < 1
+    assert mask.meta.cal_step.ramp_fit == "COMPLETE"
+    assert (mask.meta.ref_file.gain.name, mask.meta.ref_file.readnoise.name) == tuple(
+        str(references[name]) for name in ("gain", "readnoise")
+    )
 
 
 def test_persistence_goes_on_in_the_next_exposure(ramp, workdir):
