@@ -13,13 +13,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from upramp.models import create_product, temporary_array
+from upramp.models import create_product, in_file, temporary_array
 
 __all__ = ["Products", "Stage", "intermediates_wanted", "run_fused"]
 
 log = logging.getLogger(__name__)
 
-RELEASED_BYTES = 32_000_000  # of rows whose pages are dropped together, unless a block of rows is more
+# Of rows whose pages are dropped together, unless a block of rows is more: of the exposure and its products, and of
+# references, whose pages go with the process anyway.
+RELEASED_BYTES, RELEASED_REFERENCES = 32_000_000, 64_000_000
 
 RATE_ARRAYS = {"slope": "data", "err": "err", "var_poisson": "var_poisson", "var_rnoise": "var_rnoise", "dq": "dq"}
 RAMP_ARRAYS = {"data": "data", "gdq": "groupdq", "pdq": "pixeldq"}
@@ -130,19 +132,37 @@ class _Release:
             thing.release(first, last)
 
 
-class _Readout:
-    """Drops the pages of an IRS2 readout by rows of the science image."""
+class _Rows:
+    """Drops the pages of a mapped array by rows of the exposure, which lie at ``places`` in the array."""
 
-    def __init__(self, raw, detector):
-        from upramp.kernels._irs2_layout import science_rows
-
-        self._raw, self._rows = raw, science_rows(detector)
+    def __init__(self, array, places):
+        self._array, self._places = array, places
 
     def release(self, first, last):
-        self._raw.release(int(self._rows[first]), int(self._rows[last - 1]) + 1)
+        self._array.release(int(self._places[first]), int(self._places[last - 1]) + 1)
 
 
-def run_fused(chain, raw, products, sources=(), threads=None):
+def _references(chain):
+    """Arrays of the references of a chain that lie in files, each once: (array, row of the exposure's first row)."""
+    found = {}
+    for op in vars(chain).values():
+        for source in op if isinstance(op, tuple) else ():
+            array = in_file(source.bits) if hasattr(source, "first_row") else None
+            if array is not None:
+                found[id(array.source), array.start] = array, source.first_row
+    return list(found.values())
+
+
+def _releases(arrays, n_rows, limit):
+    """A `_Release` of arrays, each given with the places of the rows of the exposure in it."""
+    from upramp.kernels.chain import BLOCK_ROWS
+
+    row_bytes = sum(array.bits.nbytes // array.bits.shape[-2] for array, _ in arrays)
+    blocks = max(1, limit // (BLOCK_ROWS * max(1, row_bytes)))
+    return _Release([_Rows(*one) for one in arrays], n_rows, blocks * BLOCK_ROWS)
+
+
+def run_fused(chain, raw, products, threads=None):
     """Run a chain in one pass.
 
     Parameters
@@ -152,8 +172,6 @@ def run_fused(chain, raw, products, sources=(), threads=None):
         Raw samples.
     products : Products
         Entered; with the stages "rate" and "rateints", "ramp", or all of them.
-    sources : iterable of MappedArray
-        References whose pages are dropped when their rows are done.
     threads : int or None
 
     Returns
@@ -166,7 +184,8 @@ def run_fused(chain, raw, products, sources=(), threads=None):
     WholeFrameRule
         The chain has to be done stepwise.
     """
-    from upramp.kernels.chain import BLOCK_ROWS, calibrate
+    from upramp.kernels._irs2_layout import science_rows
+    from upramp.kernels.chain import calibrate
     from upramp.kernels.corrections import InterleavedReference
     from upramp.kernels.fused import RampPlanes
     from upramp.kernels.ramp_fit import RampFit, RatePlanes
@@ -187,14 +206,15 @@ def run_fused(chain, raw, products, sources=(), threads=None):
     shape = (*raw.bits.shape[:2], *next(iter(stages.values())).shapes["data"][-2:])
     if chain.jump is not None and chain.jump.snowballs is not None:
         flags = ramp.gdq if ramp is not None else _room_for_flags(shape, products.folder)
-    samples = raw
+    rows = of_readout = np.arange(shape[-2])
     if isinstance(chain.refpix, InterleavedReference):
-        frames, samples = temporary_array(shape, "f4", products.folder), _Readout(raw, chain.refpix.detector)
+        frames, of_readout = temporary_array(shape, "f4", products.folder), science_rows(chain.refpix.detector)
     scratch = [array for array in (flags, frames) if hasattr(array, "release")]
-    mapped = [raw, *products.mapped, *sources, *scratch]
-    row_bytes = sum(array.bits.nbytes // array.bits.shape[-2] for array in mapped)
-    blocks = max(1, RELEASED_BYTES // (BLOCK_ROWS * row_bytes))
-    release = _Release([samples, *mapped[1:]], shape[-2], blocks * BLOCK_ROWS)
+    streamed = [(raw, of_readout), *((array, rows) for array in (*products.mapped, *scratch))]
+    references = [
+        (array, of_readout if array.bits.shape[-2] == raw.bits.shape[-2] else first_row + rows)
+        for array, first_row in _references(chain)
+    ]
 
     def release_integration(i):
         if hasattr(flags, "release"):
@@ -216,7 +236,8 @@ def run_fused(chain, raw, products, sources=(), threads=None):
         flags_out=flags,
         frames_out=frames,
         threads=threads,
-        after_block=release,
+        after_block=_releases(streamed, shape[-2], RELEASED_BYTES),
+        after_rows=_releases(references, shape[-2], RELEASED_REFERENCES),
         after_integration=release_integration,
         after_group=release_group,
         before_compiling=compile_ahead,

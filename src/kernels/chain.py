@@ -553,6 +553,7 @@ def calibrate(
     tile_bytes=TILE_BYTES,
     block=BLOCK_ROWS,
     after_block=None,
+    after_rows=None,
     after_integration=None,
     after_group=None,
     before_compiling=None,
@@ -581,6 +582,8 @@ def calibrate(
         Size of the tiles' ramps [bytes] and rows of a block; results do not depend on them.
     after_block : callable, optional
         Called with the first and last row of each finished block.
+    after_rows : callable, optional
+        The same for the passes that calibrate, and not for those before them, which look at flags or reference pixels.
     after_integration : callable, optional
         Called with each integration in which large events have been looked for.
     after_group : callable, optional
@@ -629,7 +632,13 @@ def calibrate(
         "refpix": measure_reference_pixels(samples, chain, shape, threads, after_block, frames_out, after_group),
         "side_pixels": measure_side_pixels(samples, chain, shape, threads, after_block),
     }
-    tiling = {"threads": threads, "tile_bytes": tile_bytes, "block": block, "after_block": after_block}
+
+    def after_tiles(first, last):
+        for call in (after_block, after_rows):
+            if call is not None:
+                call(first, last)
+
+    tiling = {"threads": threads, "tile_bytes": tile_bytes, "block": block, "after_block": after_tiles}
     compiled = _compiled_chain(chain, shape, groups.unused, groups.mostly_unused)
     work = work._replace(chain=compiled._replace(**measured))
     if second is not None:

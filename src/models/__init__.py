@@ -12,7 +12,7 @@ only: ``model.data`` makes a native array when it is asked for, ``model.mapped("
 from upramp.models import dqflags
 from upramp.models._asdf_file import read_asdf_tree, write_asdf_tree
 from upramp.models._atomic import replacing
-from upramp.models._mapped import MappedArray, temporary_array
+from upramp.models._mapped import MappedArray, in_file, temporary_array
 from upramp.models._metadata import ValidationWarning
 from upramp.models.classes import (
     CubeModel,
@@ -121,6 +121,7 @@ __all__ = [
     "create_product",
     "cutout",
     "dqflags",
+    "in_file",
     "open",
     "ramp_class",
     "read_asdf_tree",

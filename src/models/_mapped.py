@@ -10,7 +10,7 @@ import numpy as np
 from upramp.errors import OutputError
 from upramp.models._atomic import reserve
 
-__all__ = ["BitsArray", "MappedArray", "decode", "encode", "temporary_array"]
+__all__ = ["BitsArray", "MappedArray", "decode", "encode", "in_file", "temporary_array"]
 
 _LITTLE = sys.byteorder == "little"
 _BZERO = {"u2": 2**15, "u4": 2**31}
@@ -145,6 +145,22 @@ class BitsArray:
     def native(self, dtype):
         """A new native C-ordered array of the values, cast to ``dtype``."""
         return decode(self.stored, dtype)
+
+
+def in_file(bits):
+    """The `MappedArray` of bits that lie in a file and were passed on without it; None for bits in memory.
+
+    Parameters
+    ----------
+    bits : ndarray of unsigned integers, C order
+    """
+    owner = bits
+    while isinstance(owner, np.ndarray | memoryview):
+        owner = owner.base if isinstance(owner, np.ndarray) else owner.obj
+    if not isinstance(owner, mmap.mmap) or not bits.flags.c_contiguous:
+        return None
+    start = bits.ctypes.data - np.frombuffer(owner, np.uint8).ctypes.data
+    return MappedArray(bits, f"u{bits.itemsize}", False, source=owner, start=start)
 
 
 def temporary_array(shape, kind, folder=None):

@@ -1,10 +1,16 @@
 """What the executor does besides calling kernels: pages of finished rows."""
 
 import itertools
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from upramp.framework.executor import _Release
+from upramp.framework.executor import _references, _Release, _releases
+from upramp.kernels import corrections as c
+from upramp.kernels._bits import as_bits
+from upramp.kernels.chain import Chain
+from upramp.models import temporary_array
 
 
 class Recorder:
@@ -28,3 +34,27 @@ def test_every_row_is_released_once_when_all_around_it_is_finished(rows):
             finished.update(range(first, last))
             assert all(finished.issuperset(range(*edges)) for edges in things[0].released[before:])
         assert sorted(things[0].released) == sorted(things[1].released) == expected
+
+
+def test_references_in_files_are_released_by_rows_of_the_exposure(tmp_path):
+    gain, noise, threshold = (temporary_array((1, 80, 1024), "f4", tmp_path) for _ in range(3))
+    gain.bits[...] = noise.bits[...] = threshold.bits[...] = 7
+    planes = [as_bits(array, np.float32, first_row=3) for array in (gain, noise)]
+    chain = Chain(
+        mask=c.StaticMask(True, as_bits(np.zeros((80, 1024), np.uint32), np.uint32)),
+        saturation=c.Saturation(True, as_bits(threshold, np.float32)),
+        jump=c.JumpDetection(*planes, *[None] * (len(c.JumpDetection._fields) - 2)),
+        persistence=c.Persistence(),
+        gain_factor=2.0,
+    )
+    found = _references(replace(chain, fit=chain.jump))
+    places = {array.source: first_row for array, first_row in found}
+    assert places == {threshold.source: 0, gain.source: 3, noise.source: 3}
+    recorder = Recorder()
+    recorder.bits = gain.bits
+    rows = np.arange(3, 67)
+    release = _releases([(array, rows) for array, _ in found] + [(recorder, rows)], 64, 16 * 2 * 4 * 4096)
+    for first in range(0, 64, 16):
+        release(first, first + 16)
+    assert recorder.released == [(3, 35), (35, 67)]
+    assert (gain.bits == 7).all() and (threshold.bits == 7).all()

@@ -11,7 +11,7 @@ from astropy.io import fits
 from upramp import models
 from upramp.errors import OutputError
 from upramp.models._fits_file import FitsFile
-from upramp.models._mapped import decode, encode, temporary_array
+from upramp.models._mapped import decode, encode, in_file, temporary_array
 
 
 def values_of(mapped):
@@ -135,6 +135,16 @@ def test_encode_and_decode_are_inverse(kind):
         np.testing.assert_array_equal(decode(stored, kind), plane)
     if kind == "u2":
         assert encode(np.array([[0, 65535]], "u2"), "u2").tobytes() == b"\x80\x00\x7f\xff"
+
+
+def test_bits_are_found_in_their_file(uncal):
+    mapped = models.RampModel(uncal).mapped("data")
+    for bits, start in ((mapped.bits.reshape(6, 4, 5), mapped.start), (mapped.bits[1, 2], mapped.start + 5 * 40)):
+        found = in_file(bits)
+        assert (found.source, found.start) == (mapped.source, start) and found.bits is bits
+        found.release(0, 4)
+    assert in_file(mapped.bits[..., 1:]) is None  # not in one piece
+    assert in_file(np.zeros((2, 3), np.uint32)) is None
 
 
 def test_temporary_arrays_go_with_the_array(tmp_path):
