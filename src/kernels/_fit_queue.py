@@ -11,7 +11,7 @@ from upramp.kernels._fit_lanes import fit_flagged, lane_scratch, median_rates_of
 from upramp.kernels._jit import helper
 from upramp.kernels._segments import ERR, SLOPE, VAR_POISSON, VAR_RNOISE
 
-__all__ = ["LENGTH", "fit_queue", "pixel_queue", "put_pixels"]
+__all__ = ["LENGTH", "fit_queue", "pixel_queue", "put_pixels", "store_pixels"]
 
 LENGTH = 256  # pixels of a queue
 _ROW = LENGTH + 16  # rows of scratch at a power of two apart would compete for the same cache lines
@@ -40,40 +40,43 @@ def pixel_queue(n_integrations, n_groups):
 
 
 @helper(counted=False)
-def put_pixels(queue, waiting, chosen, values, flags, broken, medians, results, pdq, references, r, left):
-    """Copy the pixels in the columns ``chosen`` of a piece, which begins in row ``r`` and column ``left``.
+def put_pixels(queue, waiting, columns, piece, inputs, place):
+    """Copy the pixels in some columns of a ``piece`` (`piece_scratch`).
 
-    ``waiting`` is the number of those that are in the queue already.
+    ``waiting`` is the number of those that are in the queue already; ``place`` is the first group, and the row and
+    column where the piece begins.
     """
     its_broken, its_medians, its_results, its_bits, its_references, its_pdq, places, _, _, lanes = queue
-    lane_values, lane_flags, columns, n_lanes = lanes[:4]
+    lane_values, lane_flags, lane_columns, n_lanes = lanes[:4]
     its_gain, its_rn, its_dark = its_references
-    gain, rn, dark = references
+    broken, medians, slopes, rn, dark = piece[:5]
+    data, gdq, pdq, gain = inputs[:4]
+    start, r, left = place
     here = np.uint64(waiting)
-    for m in range(chosen.size):
-        x, c = chosen[m], here + np.uint64(m)
-        its_gain[c], its_rn[c], its_dark[c] = gain[x], rn[x], dark[x]
-        its_pdq[c] = pdq[x]
+    for m in range(columns.size):
+        x, c = columns[m], here + np.uint64(m)
+        its_gain[c], its_rn[c], its_dark[c] = gain[r, left + x], rn[x], dark[x]
+        its_pdq[c] = pdq[r, left + x]
         places[0, c], places[1, c] = r, left + x
-    for i in range(values.shape[0]):
+    for i in range(broken.shape[0]):
         before = np.uint64(0 if waiting == 0 else n_lanes[i])
         count = np.uint64(0)
-        mine = columns[i, before:]
-        for m in range(chosen.size):
-            x, c = chosen[m], here + np.uint64(m)
+        mine = lane_columns[i, before:]
+        for m in range(columns.size):
+            x, c = columns[m], here + np.uint64(m)
             its_broken[i, c] = broken[i, x]
             its_medians[i, c] = medians[i, x]
-            its_results[i, SLOPE, c] = results[i, SLOPE, x]
-            its_bits[i, c] = pdq[x]
+            its_results[i, SLOPE, c] = slopes[i, x]
+            its_bits[i, c] = its_pdq[c]
             mine[count] = m
             count += np.uint64(broken[i, x] != 0)
-        for k in range(values.shape[1]):
-            v, q = values[i, k], flags[i, k]
+        for k in range(lane_values.shape[1]):
+            v, q = data[i, start + k, r, left:], gdq[i, start + k, r, left:]
             u, p = lane_values[i, k, before : before + count], lane_flags[i, k, before : before + count]
             for m in range(count):
-                u[m] = v[chosen[mine[m]]]
+                u[m] = v[columns[mine[m]]]
             for m in range(count):
-                p[m] = q[chosen[mine[m]]]
+                p[m] = q[columns[mine[m]]]
         for m in range(count):
             mine[m] += waiting
         n_lanes[i] = before + count
@@ -86,7 +89,7 @@ def _store(plane, values, places, n):
 
 
 @helper(counted=False)
-def _store_pixels(planes, results, bits, places, n):
+def store_pixels(planes, results, bits, places, n):
     """Write the results of ``n`` pixels to where they are in the `RatePlanes` of the exposure, or an integration."""
     slope, err, var_poisson, var_rnoise, dq = planes
     _store(slope, results[SLOPE], places, n)
@@ -108,5 +111,5 @@ def fit_queue(rate, integrations, queue, n, gdq, start, weights, ranges, times):
     ni = broken.shape[0]
     for i in range(ni):
         planes = (slope[i], err[i], var_poisson[i], var_rnoise[i], dq[i])
-        _store_pixels(planes, results[i], bits[i], places, n)
-    _store_pixels(rate, results[ni], bits[ni], places, n)
+        store_pixels(planes, results[i], bits[i], places, n)
+    store_pixels(rate, results[ni], bits[ni], places, n)

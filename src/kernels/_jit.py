@@ -287,7 +287,7 @@ class _Helper(CPUDispatcher):
         raise TypeError(f"{self.py_func.__name__} is a part of kernels and has no code of its own to be called")
 
 
-def helper(function=None, *, counted=True):
+def helper(function=None, *, counted=True, inlined=False):
     """Compile a function as a part of the kernels that call it; Python cannot call it.
 
     numba gives every function machine code, wrappers and an entry in the cache. For the parts of a kernel, which has
@@ -296,15 +296,18 @@ def helper(function=None, *, counted=True):
     One that makes no arrays, nor gets them from what it calls, can do without the counts of references, which every
     slice of an array changes in atomic steps: ``counted=False``. Without it the ramp fit took
     6 % more time and the search for jumps up to 15 %.
+
+    What is ``inlined`` becomes a part of its caller however long it is: a call puts all vectors into memory.
     """
     if function is None:
-        return functools.partial(helper, counted=counted)
+        return functools.partial(helper, counted=counted, inlined=inlined)
     compiled = numba.njit(
         nogil=True,
         error_model="numpy",
         fastmath=False,
         no_cpython_wrapper=True,
         no_cfunc_wrapper=True,
+        forceinline=inlined,
         pipeline_class=_LinkedCompiler,
         **({} if counted else {"_nrt": False}),
     )(function)

@@ -14,7 +14,8 @@ import numpy as np
 from upramp.kernels._flags import DO_NOT_USE, JUMP_DET, SATURATED
 from upramp.kernels._jit import helper, kernel
 from upramp.kernels._median import lane_median, sort_lanes
-from upramp.kernels._rows import fill_row
+from upramp.kernels._rows import copy_row, fill_row
+from upramp.kernels._vectors import LANES, absolute, any_of, bits_of, load, select, splat, sqrt, store
 
 __all__ = ["columns_with_jumps", "detect_jumps_tile", "jump_scratch", "next_jumps"]
 
@@ -34,172 +35,111 @@ def _lane_count(depth):
 
 
 @helper(counted=False)
-def _piece_width(depth):
-    """Columns done together: their scratch, ``depth`` rows of float32, shall stay near the processor."""
-    return min(512, max(64, 65536 // max(depth, 1) // 64 * 64))
+def _strip_differences(values, data, gdq, gain, unused, pairs, mode, r, x):
+    """Fill rows of ``values`` with the differences between the groups of ``pairs``, for a strip of pixels from ``x``.
 
-
-@helper(counted=False)
-def _load_differences(values, partial, data, gdq, gain, unused, k0, k1, magnitude, r, left, right):
-    """Fill rows of ``values`` with the differences k0 <= k < k1 of all integrations; returns the number of rows.
-
-    Pairs with a group that no pixel of the frame uses have no row. Unusable differences are NaN; ``partial`` is 1 for
-    rows with such.
+    Pairs with a group that no pixel of the frame uses have no row. Unusable differences are NaN. Returns the number of
+    rows, and of each pixel the smallest and largest value and how many are usable (NaN in the data are not seen).
     """
-    g = gain[r, left:right]
-    n = 0
+    zero, one, nan = np.float32(0), np.float32(1), np.float32(np.nan)
+    k0, k1 = pairs
+    g = load(gain[r], x)
+    low, high = splat(np.float32(np.inf)), splat(np.float32(-np.inf))
+    missing = splat(zero)
+    n = np.uint64(0)
     for i in range(data.shape[0]):
-        for k in range(k0, k1):
-            if (unused[i, k] | unused[i, k + 1]) != 0:
-                continue
-            v = values[n, : g.size]
-            a = data[i, k, r, left:right]
-            b = data[i, k + 1, r, left:right]
-            p = gdq[i, k, r, left:right]
-            q = gdq[i, k + 1, r, left:right]
-            bits = np.uint8(0)
-            for x in range(p.size):
-                bits = np.uint8(bits | p[x] | q[x])
-            if magnitude:
-                for x in range(g.size):
-                    v[x] = abs(b[x] * g[x] - a[x] * g[x])
-            else:
-                for x in range(g.size):
-                    v[x] = b[x] * g[x] - a[x] * g[x]
-            partial[n] = (bits & UNUSABLE) != 0
-            if partial[n]:
-                for x in range(g.size):
-                    v[x] += np.float32(np.nan) if ((p[x] | q[x]) & UNUSABLE) != 0 else np.float32(0)
-            n += 1
-    return n
+        before = load(data[i, k0, r], x) * g
+        p = load(gdq[i, k0, r], x)
+        for k in range(k0 + 1, k1 + 1):
+            after = load(data[i, k, r], x) * g
+            q = load(gdq[i, k, r], x)
+            if (unused[i, k - 1] | unused[i, k]) == 0:
+                v = after - before
+                if mode == ITERATIVE:
+                    v = absolute(v)
+                bad = ((p | q) & UNUSABLE) != 0
+                if any_of(bad):
+                    missing = missing + select(bad, one, zero)
+                    v = select(bad, nan, v)
+                low = select(v < low, v, low)
+                high = select(v > high, v, high)
+                store(values[n], 0, v)
+                n += np.uint64(1)
+            before = after
+            p = q
+    return np.int64(n), low, high, np.float32(n) - missing
 
 
 @helper(counted=False)
-def _survey(low, high, total, valid, values, partial, n):
-    """Smallest and largest value, sum and number of every column, of values that are not NaN in ``partial`` rows.
-
-    The sum is not finite if any other value is not.
-    """
-    zero, one = np.float32(0), np.float32(1)
-    fill_row(low, np.float32(np.inf))
-    fill_row(high, np.float32(-np.inf))
-    fill_row(total, zero)
-    fill_row(valid, np.float32(n))
-    j = 0
-    while j < n:
-        v = values[j, : low.size]
-        if partial[j] == 0 and j + 1 < n and partial[j + 1] == 0:
-            # Two rows at a time: what is accumulated is loaded and stored half as often.
-            w = values[j + 1, : low.size]
-            for x in range(low.size):
-                least = v[x] if v[x] < w[x] else w[x]
-                most = w[x] if v[x] < w[x] else v[x]
-                # Adding zero: see _median._exchange.
-                a = low[x] + zero
-                b = high[x] + zero
-                low[x] = least if least < a else a
-                high[x] = most if most > b else b
-                total[x] += v[x] + w[x]
-            j += 2
-            continue
-        for x in range(low.size):
-            a = low[x] + zero
-            b = high[x] + zero
-            low[x] = v[x] if v[x] < a else a
-            high[x] = v[x] if v[x] > b else b
-        if partial[j]:
-            for x in range(low.size):
-                total[x] += v[x] if v[x] == v[x] else zero
-                valid[x] -= zero if v[x] == v[x] else one
-        else:
-            for x in range(low.size):
-                total[x] += v[x]
-        j += 1
-
-
-@helper(counted=False)
-def _limits_from_noise(lowest, highest, low, high, gain, read_noise, threshold, nframes, r, left):
+def _limits_from_noise(low, high, gain, read_noise, threshold, nframes, r, x):
     """Range of reference levels for which neither the smallest nor the largest value is a jump (see module)."""
     t = np.float32(threshold)
     half = np.float32(0.5) * t * t
-    reads = np.float32(nframes)
+    quarter = np.float32(0.5) * half
     margin = np.float32(1e-5)  # float32 rounding of what follows is 20 times smaller
-    g = gain[r, left : left + low.size]
-    s = read_noise[r, left : left + low.size]
-    for x in range(low.size):
-        noise = g[x] * s[x]
-        variance = noise * noise / reads
-        floor = t * np.sqrt(variance)
-        size = abs(low[x])
-        root = t * np.sqrt(np.float32(0.5) * half + size + variance)
-        reach = root - half if root - half > floor else floor
-        reach = half + root if low[x] >= 0 else reach
-        highest[x] = low[x] + reach - margin * (size + half + root)
-        size = abs(high[x])
-        root = t * np.sqrt(np.float32(0.5) * half + size + variance)
-        reach = root - half if root - half > floor else floor
-        reach = half + root if high[x] <= 0 else reach
-        lowest[x] = high[x] - reach + margin * (size + half + root)
+    zero = np.float32(0)
+    noise = absolute(load(gain[r], x) * load(read_noise[r], x)) * np.float32(1.0 / np.sqrt(float(nframes)))
+    variance = noise * noise
+    floor = t * noise
+    size = absolute(low)
+    root = t * sqrt(quarter + size + variance)
+    reach = select(root - half > floor, root - half, floor)
+    reach = select(low >= zero, half + root, reach)
+    highest = low + reach - margin * (size + half + root)
+    size = absolute(high)
+    root = t * sqrt(quarter + size + variance)
+    reach = select(root - half > floor, root - half, floor)
+    reach = select(high <= zero, half + root, reach)
+    lowest = high - reach + margin * (size + half + root)
+    return lowest, highest
 
 
 @helper(counted=False)
-def _limits_from_scatter(lowest, highest, low, high, total, values, n, threshold):
-    """The same for sigma clipping; ``total`` is used up. The standard deviation is taken a little too small."""
+def _limits_from_scatter(low, high, values, n, threshold):
+    """The same for sigma clipping. The standard deviation is taken a little too small, or is NaN if a value lacks."""
     t = np.float32(threshold)
     count = np.float32(n)
     rounding = count * np.float32(2.4e-7)
-    for x in range(low.size):
-        total[x] /= count
-        lowest[x] = np.float32(0)
+    mean, squares = splat(np.float32(0)), splat(np.float32(0))
     for j in range(n):
-        v = values[j, : low.size]
-        for x in range(low.size):
-            d = v[x] - total[x]
-            lowest[x] += d * d
-    for x in range(low.size):
-        largest = abs(low[x]) if abs(low[x]) > abs(high[x]) else abs(high[x])
-        sd = np.sqrt(lowest[x] / count) * (np.float32(0.999) - rounding) - rounding * largest
-        highest[x] = low[x] + t * sd
-        lowest[x] = high[x] - t * sd
+        mean = mean + load(values[j], 0)
+    mean = mean / count
+    for j in range(n):
+        d = load(values[j], 0) - mean
+        squares = squares + d * d
+    size = absolute(low)
+    largest = select(size > absolute(high), size, absolute(high))
+    sd = sqrt(squares / count) * (np.float32(0.999) - rounding) - rounding * largest
+    return high - t * sd, low + t * sd
 
 
-@helper
-def _prove_clean(suspect, lowest, highest, high, total, valid, values, n, drops_largest):
-    """Set ``suspect`` where the median is not certain to lie between ``lowest`` and ``highest``.
+@helper(counted=False)
+def _suspects(lowest, highest, high, usable, values, n, drops_largest):
+    """Where the median is not certain to lie between the limits, as bits of an integer.
 
-    With R values, none of those in the middle lies below a limit if at most (R - 1) / 2 values do. The iterative
-    mode drops the largest value with all its ties before taking the median. It has other thresholds for fewer than four
-    values: the limits are those for ``n``, so that columns which lack some of so few are suspect.
+    With R usable values, it does if more than half of them do. The iterative mode drops the largest value with all its
+    ties before taking the median: those do not count. Nor does a value that is NaN, or beside an infinite one. For
+    fewer than four values there are other thresholds: they are never enough where ``n`` are more.
     """
-    zero = np.float32(0)
-    one = np.float32(1)
-    below = np.zeros(high.size, np.float32)
-    above = np.zeros(high.size, np.float32)
-    ties = np.zeros(high.size, np.float32)
-    for j in range(0, n - n % 2, 2):
-        v = values[j, : high.size]
-        w = values[j + 1, : high.size]
-        # Three loops: with all arrays in one, LLVM gives up proving that they do not overlap.
-        for x in range(high.size):
-            below[x] += (one if v[x] < lowest[x] else zero) + (one if w[x] < lowest[x] else zero)
-        for x in range(high.size):
-            above[x] += (one if v[x] > highest[x] else zero) + (one if w[x] > highest[x] else zero)
-        if drops_largest:
-            for x in range(high.size):
-                ties[x] += (one if v[x] == high[x] else zero) + (one if w[x] == high[x] else zero)
-    if n % 2 == 1:
-        v = values[n - 1, : high.size]
-        for x in range(high.size):
-            below[x] += one if v[x] < lowest[x] else zero
-            above[x] += one if v[x] > highest[x] else zero
-        for x in range(high.size):
-            ties[x] += one if drops_largest and v[x] == high[x] else zero
-    few = np.float32(min(n, 4))
-    for x in range(high.size):
-        worst = below[x] if below[x] > above[x] else above[x]
-        inside = (worst + worst + ties[x] <= valid[x] - one) & (valid[x] >= few)
-        clean = (inside | (valid[x] == zero)) & (total[x] - total[x] == zero)
-        suspect[x] = not clean
+    zero, one = np.float32(0), np.float32(1)
+    top = highest
+    if drops_largest:
+        top = select(high < highest, high, highest)
+    needed = np.float32(0.5) * (usable + one)
+    few = np.float32(min(n, 3))
+    needed = select(needed > few, needed, few)
+    inside = splat(zero)
+    # Nearly always some more than half of the values prove it.
+    for j in range(min(n // 2 + 3, n)):
+        v = load(values[j], 0)
+        inside = inside + select((v >= lowest) & (v < top), one, zero)
+    clean = (inside >= needed) | (usable == zero)
+    if any_of(clean ^ True):
+        for j in range(n // 2 + 3, n):
+            v = load(values[j], 0)
+            inside = inside + select((v >= lowest) & (v < top), one, zero)
+        clean = (inside >= needed) | (usable == zero)
+    return bits_of(clean ^ True)
 
 
 @helper(counted=False)
@@ -327,30 +267,32 @@ def _kept_sigma_clip(queue, lane, n, threshold):
 
 
 @helper(counted=False)
-def _take_suspects(taken, places, waiting, values, suspect, n, r, left, start):
-    """Put suspect pixels of a piece of a row, from column ``start``, among those that wait: copies of their values.
+def _take_suspects(taken, places, waiting, values, bits, n, r, left):
+    """Put the suspect pixels of a strip, from column ``left`` on, among those that wait: copies of their values.
 
-    Returns how many wait, and the column to go on with if there is no more room.
+    Returns how many wait then.
     """
-    for x in range(start, suspect.size):
-        if not suspect[x]:
-            continue
-        if waiting == places.shape[1]:
-            return waiting, x
-        column = np.uint64(x)
-        for j in range(n):
-            taken[j, waiting] = values[j, column]
-        places[0, waiting], places[1, waiting] = r, left + x
-        waiting += 1
-    return waiting, suspect.size
+    column = np.uint64(0)
+    while bits != 0:
+        if (bits & 1) != 0:
+            for j in range(n):
+                taken[j, waiting] = values[j, column]
+            places[0, waiting], places[1, waiting] = r, left + column
+            waiting += 1
+        bits >>= 1
+        column += np.uint64(1)
+    return waiting
 
 
 @helper(counted=False)
-def _judge_suspects(gdq, scratch, waiting, gain, read_noise, unused, mode, thresholds, nframes, n, k0, k1):
+def _judge_suspects(gdq, scratch, waiting, noises, unused, mode, thresholds, nframes, n, pairs):
     """Apply the rules of the mode to the ``waiting`` pixels, and flag their jumps.
 
-    ``scratch`` are their ``n`` differences between the groups k0 and k1, room to sort them, their places and counts.
+    ``scratch`` are their ``n`` differences between the groups of ``pairs``, room to sort them, their places and counts;
+    ``noises`` are read noise and gain.
     """
+    read_noise, gain = noises
+    k0, k1 = pairs
     taken, queue, places, counts = scratch
     finite_only = mode != ITERATIVE
     _sort_lanes(queue, counts, taken, n, waiting, mode >= SIGMA_CLIP)
@@ -513,6 +455,71 @@ def _mark_cores_of_row(
                     m[lanes[lane]] = chosen[lane]
 
 
+@helper
+def _widened(data, gdq, gain, read_noise, first, last, left, width):
+    """Copies of a region that is narrower than a vector, as wide as one."""
+    h, right = last - first, left + width
+    shape = (data.shape[0], data.shape[1], h, LANES)
+    d, q = np.zeros(shape, np.float32), np.zeros(shape, np.uint8)
+    g, s = np.zeros((h, LANES), np.float32), np.zeros((h, LANES), np.float32)
+    for r in range(first, last):
+        copy_row(g[r - first, :width], gain[r, left:right])
+        copy_row(s[r - first, :width], read_noise[r, left:right])
+        for i in range(data.shape[0]):
+            for k in range(data.shape[1]):
+                copy_row(d[i, k, r - first, :width], data[i, k, r, left:right])
+                copy_row(q[i, k, r - first, :width], gdq[i, k, r, left:right])
+    return d, q, g, s
+
+
+@helper
+def _find_jumps(gdq, data, gain, read_noise, unused, mode, thresholds, nframes, first, last, left, width):
+    """Set JUMP_DET in ``width`` columns of a region; there have to be `LANES` of them, whatever they hold."""
+    step = 1 if mode == SIGMA_CLIP else data.shape[1] - 1
+    depth = data.shape[0] * step
+    values = np.empty((depth, LANES), np.float32)
+    # Few pixels of a strip are suspect. They wait for those of others, since lanes cost little each if there are many.
+    n_lanes = _lane_count(depth)
+    suspects = (
+        np.empty((depth, n_lanes), np.float32),
+        np.zeros((depth, n_lanes), np.float32),
+        # Unsigned: compiled code does not ask whether an index is negative.
+        np.empty((2, n_lanes), np.uint64),
+        np.empty(n_lanes, np.int32),
+    )
+    noises = (read_noise, gain)
+    waiting = 0
+    for r in range(first, last):
+        for k0 in range(0, data.shape[1] - 1, step):
+            pairs = (k0, k0 + step)
+            n = 0
+            for start in range(left, left + width, LANES):
+                # The last strip may begin in the one before it.
+                x = max(min(start, left + width - LANES), left)
+                n, low, high, usable = _strip_differences(values, data, gdq, gain, unused, pairs, mode, r, x)
+                if n == 0:
+                    break
+                if mode > SINGLE_PASS:
+                    lowest, highest = _limits_from_scatter(low, high, values, n, thresholds[0])
+                else:
+                    limit = thresholds[0]
+                    if mode == ITERATIVE and n < 4:
+                        limit = thresholds[1] if n == 3 else thresholds[2]
+                    lowest, highest = _limits_from_noise(low, high, gain, read_noise, limit, nframes, r, x)
+                drops_largest = mode == ITERATIVE and n >= 4
+                bits = _suspects(lowest, highest, high, usable, values, n, drops_largest)
+                bits = (bits & ((1 << min(LANES, left + width - x)) - 1)) >> (start - x) << (start - x)
+                if bits != 0:
+                    if waiting + LANES > n_lanes:
+                        _judge_suspects(gdq, suspects, waiting, noises, unused, mode, thresholds, nframes, n, pairs)
+                        waiting = 0
+                    waiting = _take_suspects(suspects[0], suspects[2], waiting, values, bits, n, r, x)
+            # Pixels wait for those of the next rows, but not for differences of other groups.
+            if waiting > 0 and (mode == SIGMA_CLIP or r == last - 1):
+                _judge_suspects(gdq, suspects, waiting, noises, unused, mode, thresholds, nframes, n, pairs)
+                waiting = 0
+
+
 @kernel
 def detect_jumps_tile(
     gdq,
@@ -539,67 +546,17 @@ def detect_jumps_tile(
     saves time, and zeros are always right. ``mode`` and ``nframes`` are integers, thresholds float64 [sigma]; jumps
     between ``min_sigma`` and ``max_sigma`` flag their neighbours. ``marks`` may have size 0.
     """
-    step = 1 if mode == SIGMA_CLIP else data.shape[1] - 1
-    depth = data.shape[0] * step
-    width = _piece_width(depth)
-    # Rows of scratch are a little longer: at a power of two apart they would compete for the same cache lines.
-    values = np.empty((depth, width + 16), np.float32)
-    scratch = np.empty((6, width + 16), np.float32)
-    partial = np.empty(depth, np.uint8)
-    suspect = np.empty(width, np.bool_)
-    # Few pixels of a piece are suspect. They wait for those of others, since lanes cost little each if there are many.
-    n_lanes = _lane_count(depth)
-    suspects = (
-        np.empty((depth, n_lanes), np.float32),
-        np.zeros((depth, n_lanes), np.float32),
-        # Unsigned: compiled code does not ask whether an index is negative.
-        np.empty((2, n_lanes), np.uint64),
-        np.empty(n_lanes, np.int32),
-    )
-    taken, places = suspects[0], suspects[2]
     thresholds = (threshold, four_group_threshold, three_group_threshold)
-    waiting, n = 0, 0
-    for r in range(first, last):
-        for start in range(left, right, width):
-            w = min(start + width, right) - start
-            low, high, total, lowest, highest = (
-                scratch[0, :w],
-                scratch[1, :w],
-                scratch[2, :w],
-                scratch[3, :w],
-                scratch[4, :w],
-            )
-            valid = scratch[5, :w]
-            for k0 in range(0, data.shape[1] - 1, step):
-                k1 = k0 + step
-                n = _load_differences(
-                    values, partial, data, gdq, gain, unused, k0, k1, mode == ITERATIVE, r, start, start + w
-                )
-                if n == 0:
-                    continue
-                if mode > SINGLE_PASS:
-                    # The scatter is that of all values, or of none.
-                    fill_row(partial, np.uint8(0))
-                _survey(low, high, total, valid, values, partial, n)
-                if mode <= SINGLE_PASS:
-                    limit = threshold
-                    if mode == ITERATIVE and n < 4:
-                        limit = four_group_threshold if n == 3 else three_group_threshold
-                    _limits_from_noise(lowest, highest, low, high, gain, read_noise, limit, nframes, r, start)
-                else:
-                    _limits_from_scatter(lowest, highest, low, high, total, values, n, threshold)
-                _prove_clean(suspect, lowest, highest, high, total, valid, values, n, mode == ITERATIVE and n >= 4)
-                x = 0
-                while x < w:
-                    waiting, x = _take_suspects(taken, places, waiting, values, suspect[:w], n, r, start, x)
-                    # Others wait for the next pieces, but not with differences of other groups.
-                    if x < w or (mode == SIGMA_CLIP and waiting > 0):
-                        _judge_suspects(
-                            gdq, suspects, waiting, gain, read_noise, unused, mode, thresholds, nframes, n, k0, k1
-                        )
-                        waiting = 0
-    if waiting > 0:
-        _judge_suspects(gdq, suspects, waiting, gain, read_noise, unused, mode, thresholds, nframes, n, 0, step)
+    width = right - left
+    if width < LANES:
+        d, q, g, s = _widened(data, gdq, gain, read_noise, first, last, left, width)
+        _find_jumps(q, d, g, s, unused, mode, thresholds, nframes, 0, last - first, 0, width)
+        for i in range(gdq.shape[0]):
+            for k in range(gdq.shape[1]):
+                for r in range(first, last):
+                    copy_row(gdq[i, k, r, left:right], q[i, k, r - first])
+    else:
+        _find_jumps(gdq, data, gain, read_noise, unused, mode, thresholds, nframes, first, last, left, width)
     if marks.size > 0:
         limits = (min_sigma, max_sigma)
         _mark_cores(marks, data, gdq, gain, read_noise, unused, limits, nframes, first, last, left, right)

@@ -14,8 +14,8 @@ rounded to float32.
 NaN: samples that are NaN make no difference for the median; in a segment of three or more they count as 0 (reference
 behaviour), in a shorter one the slope is NaN.
 
-Pixels without any group flag, NaN or defect go through `upramp.kernels._fit_rows`, a row at a time; those with flags
-alone through `upramp.kernels._fit_lanes`, and the few others one by one through `upramp.kernels._segments`. The
+Pixels without any group flag, NaN or defect go through `upramp.kernels._fit_strips`, 16 at a time; those with flags
+alone through `upramp.kernels._fit_lanes`, and the few others one by one through `upramp.kernels._fit_strange`. The
 likelihood method is in `likelihood`, results per segment in `segment_details`.
 """
 
@@ -24,31 +24,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from upramp.kernels._fit_lanes import STRANGE, lane_scratch, median_rates_of_lanes, take_lanes_of
 from upramp.kernels._fit_queue import LENGTH, fit_queue, pixel_queue, put_pixels
-from upramp.kernels._fit_rows import (
+from upramp.kernels._fit_strange import fit_strange, strange_scratch
+from upramp.kernels._fit_strips import (
     PIECE,
     ROW,
-    combine_clean,
+    fit_piece,
     group_ranges,
-    list_broken,
-    median_rates,
-    slopes,
-    store_row,
-    take_piece,
+    piece_scratch,
+    store_piece,
+    strip_inputs,
 )
 from upramp.kernels._flags import DO_NOT_USE, SATURATED
 from upramp.kernels._jit import kernel
 from upramp.kernels._layout import ShapeError, as_canonical, check_shape, writable_copy
-from upramp.kernels._rows import fill_row
-from upramp.kernels._segments import (
-    PERSISTENCE,
-    SLOPE,
-    fit_flagged_pixel,
-    good_groups,
-    survey_flags,
-    write_back,
-)
+from upramp.kernels._segments import PERSISTENCE, good_groups
 from upramp.kernels._tiles import require_in_place, run_tile
 from upramp.kernels.jump import common_flags
 
@@ -171,96 +161,37 @@ def fit_ramps_tile(
     that have DO_NOT_USE in most pixels of the detector: it only saves time, any is right. (Rounding depends on it.)
     """
     times = (group_time, frame_time, first_time)
-    ni = data.shape[0]
-    n_groups = stop - start
-    kind = np.empty(PIECE, np.uint8)
-    # Unsigned: compiled code does not ask whether an index is negative.
-    flagged, strange = np.empty(PIECE, np.uint32), np.empty(PIECE, np.uint32)
-    broken = np.empty((ni, ROW), np.uint8)
-    rn, total = np.empty(PIECE, np.float32), np.empty(PIECE, np.float32)
-    # Zeros: lanes that are not taken are sorted with the others.
-    ordered = np.zeros((n_groups, ROW), np.float32)
-    rows = np.zeros((4, ROW), np.float64)
+    ni, n_groups = data.shape[0], stop - start
     ranges = np.empty((ni, 2), np.int64)
     shapes, spans = group_ranges(ranges, unused, start, stop)
-    medians = np.empty((ni, ROW), np.float64)
-    results = np.empty((ni + 1, 4, ROW), np.float64)
-    bits = np.empty((ni + 1, ROW), np.uint32)
-    pairs = np.empty((n_groups // 2, ROW), np.float64)
-    values = np.empty((ni, n_groups, ROW), np.float32)
-    flags = np.empty((ni, n_groups, ROW), np.uint8)
-    lanes = lane_scratch(ni, n_groups, ROW)
-    segments = np.empty((2, n_groups), np.int64)
-    survey = np.empty((ni, 5, ROW), np.uint16)
-    kinds = np.empty(ni, np.int64)
-    first_reads = np.empty(ni if zeroframe.size > 0 else 0, np.float32)
-    poisson, dark = rows[2], rows[3]
+    tables = (weights, ranges)
+    rules = (start, n_groups, suppress, noise_scale, group_time, shapes, spans)
+    inputs = (data, gdq, pdq, gain, read_noise, average_dark)
     rate = (slope, err, var_poisson, var_rnoise, dq)
     integrations = (slope_i, err_i, var_poisson_i, var_rnoise_i, dq_i)
+    piece, rest = piece_scratch(ni, n_groups), strip_inputs(ni, n_groups)
+    results, columns = piece[5], piece[6]
+    strange = strange_scratch(ni, n_groups, ROW)
     queue, waiting = pixel_queue(ni, n_groups), 0
     for r in range(first, last):
         for a in range(left, right, PIECE):
-            b = min(a + PIECE, right)
-            n = b - a
-            g, p = gain[r, a:b], pdq[r, a:b]
-            scales, place = (noise_scale, group_time), (start, r, a, b)
-            take_piece(values, flags, broken, kind, rn, total, data, gdq, pdq, gain, read_noise, scales, ranges, place)
-            n_flagged, n_strange = list_broken(flagged, strange, kind, broken, suppress == 0, n)
-            fill_row(poisson, 0.0)
-            if average_dark.size > 0:
-                for x in range(n):
-                    dark[x] = average_dark[r, a + x]
-            if n_groups > 1:
-                for i in range(ni):
-                    y = values[i, ranges[i, 0] : ranges[i, 1]]
-                    median_rates(medians[i], ordered, y, group_time, n)
-                    slopes(results[i, SLOPE], rows[0], rows[1], pairs, y, g, rn, weights, n)
-                    for x in range(n):
-                        poisson[x] += medians[i, x]
-                combine_clean(results, bits, p, poisson, dark, g, rn, ranges, shapes, spans, group_time)
-            if n_strange > 0 and n_groups > 1:
-                take_lanes_of(STRANGE, kind, lanes, broken, values, flags, n)
-                median_rates_of_lanes(lanes, medians, ordered, group_time)
-            for i in range(ni if n_strange > 0 else 0):
-                survey_flags(survey[i], flags[i], n)
-            for x in strange[:n_strange]:
-                for i in range(first_reads.size):
-                    first_reads[i] = zeroframe[i, r, a + x]
-                suppressed = fit_flagged_pixel(
-                    results,
-                    bits,
-                    broken,
-                    flags,
-                    values,
-                    survey,
-                    x,
-                    pdq[r, a + x],
-                    float(gain[r, a + x]),
-                    float(rn[x]),
-                    dark[x],
-                    medians,
-                    first_reads,
-                    weights,
-                    gdq,
-                    (start, r, a + x),
-                    ranges,
-                    suppress,
-                    times,
-                    segments,
-                    kinds,
-                )
-                if suppressed or start > 0:
-                    write_back(gdq, kinds, start, r, a + x)
+            n = min(a + PIECE, right) - a
+            n_flagged, n_strange = fit_piece(piece, rest, inputs, tables, rules, r, a, n)
             for i in range(ni):
-                store_row(
-                    slope_i[i], err_i[i], var_poisson_i[i], var_rnoise_i[i], dq_i[i], results[i], bits[i], r, a, b
+                planes = (slope_i[i], err_i[i], var_poisson_i[i], var_rnoise_i[i], dq_i[i])
+                store_piece(planes, results[i], pdq, r, a, n)
+            store_piece(rate, results[ni], pdq, r, a, n)
+            place = (start, r, a)
+            if n_strange > 0:
+                some = columns[1, :n_strange]
+                fit_strange(
+                    rate, integrations, strange, some, piece, inputs, zeroframe, weights, ranges, suppress, times, place
                 )
-            store_row(slope, err, var_poisson, var_rnoise, dq, results[ni], bits[ni], r, a, b)
             # Flagged pixels get their results later.
             done = 0
             while done < n_flagged:
-                some = flagged[done : min(n_flagged, done + LENGTH - waiting)]
-                put_pixels(queue, waiting, some, values, flags, broken, medians, results, p, (g, rn, dark), r, a)
+                some = columns[0, done : min(n_flagged, done + LENGTH - waiting)]
+                put_pixels(queue, waiting, some, piece, inputs, place)
                 done += some.size
                 waiting += some.size
                 if waiting == LENGTH:

@@ -1,0 +1,337 @@
+"""The quick part of the ramp fit: strips of 16 pixels as if no ramp had a flag. Symbols are those of `ramp_fit`.
+
+A strip is done with all groups of all integrations before the next one, in vectors (`upramp.kernels._vectors`): its
+sums stay in registers, and the samples are read from where they lie.
+"""
+
+import numpy as np
+
+from upramp.kernels._fit_lanes import STRANGE
+from upramp.kernels._flags import CHARGELOSS, DO_NOT_USE
+from upramp.kernels._jit import helper
+from upramp.kernels._median import sort_lanes
+from upramp.kernels._rows import copy_row
+from upramp.kernels._segments import (
+    ERR,
+    LARGEST_VARIANCE,
+    POWER_LIMITS,
+    SLOPE,
+    UNUSABLE,
+    VAR_POISSON,
+    VAR_RNOISE,
+    segment_shape,
+    weight_offset,
+)
+from upramp.kernels._vectors import (
+    LANES,
+    MOST_ROWS,
+    any_of,
+    bits_of,
+    doubles,
+    floats,
+    load,
+    middle_rows,
+    select,
+    splat,
+    sqrt,
+    store,
+)
+
+__all__ = [
+    "PIECE",
+    "ROW",
+    "fit_piece",
+    "group_ranges",
+    "piece_scratch",
+    "store_piece",
+    "strip_inputs",
+]
+
+PIECE = 256  # columns done together
+# Rows of scratch are a little longer: at a power of two apart they would compete for the same cache lines.
+ROW = PIECE + LANES
+
+
+@helper(counted=False)
+def group_ranges(ranges, unused, start, stop):
+    """First and last (exclusive) group from ``start`` on that each integration uses, into ``ranges`` (nint, 2).
+
+    With ``unused`` groups between others, or fewer than two left, it is the whole range. Returns sums over the
+    integrations of the shapes and spans of segments that long (`_segments`).
+    """
+    shapes, spans = 0.0, 0.0
+    for i in range(ranges.shape[0]):
+        first, last, count = stop - start, 0, 0
+        for k in range(stop - start):
+            if unused[i, start + k] == 0:
+                first = min(first, k)
+                last = k + 1
+                count += 1
+        whole = count < 2 or count != last - first
+        ranges[i, 0] = 0 if whole else first
+        ranges[i, 1] = stop - start if whole else last
+        n = ranges[i, 1] - ranges[i, 0]
+        shapes += segment_shape(n, 1.0)
+        spans += float(n - 1)
+    return shapes, spans
+
+
+@helper
+def piece_scratch(n_integrations, n_groups):
+    """Results of a piece and room to work in.
+
+    Of each pixel and integration whether it is broken, and in float64 its median rate and slope; the noise of a group
+    and the dark current; all results in float32 (nint + 1, 4); and the columns of flagged and of strange pixels.
+    """
+    return (
+        np.empty((n_integrations, ROW), np.uint8),
+        np.empty((n_integrations, ROW), np.float64),
+        np.empty((n_integrations, ROW), np.float64),
+        np.empty(ROW, np.float32),
+        np.empty(ROW, np.float32),
+        np.empty((n_integrations + 1, 4, ROW), np.float32),
+        # Unsigned: compiled code does not ask whether an index is negative.
+        np.empty((2, ROW), np.uint32),
+        np.empty((n_groups, LANES), np.float32),
+    )
+
+
+@helper(counted=False, inlined=True)
+def _strip_differences(ordered, data, gdq, i, start, n_groups, ranges, r, x):
+    """First differences of the groups in the range of an integration, into rows of ``ordered``.
+
+    Returns the flags of all groups, but for DO_NOT_USE in those out of the range, and the sum of their samples, which
+    is not finite if any of them is not.
+    """
+    bits = splat(np.uint8(0))
+    # Unsigned: compiled code does not ask whether an index is negative.
+    group = np.uint64(start)
+    before = load(data[i, group, r], x)
+    total = before
+    first, last = ranges[i, 0], ranges[i, 1]
+    for k in range(n_groups):
+        expected = np.uint8(0) if first <= k < last else np.uint8(DO_NOT_USE)
+        bits = bits | (load(gdq[i, group, r], x) ^ expected)
+        if k > 0:
+            after = load(data[i, group, r], x)
+            total = total + after
+            if first < k < last:
+                store(ordered[np.uint64(k - first - 1)], 0, after - before)
+            before = after
+        group += np.uint64(1)
+    return bits, total
+
+
+@helper(counted=False, inlined=True)
+def _strip_medians(ordered, n, group_time):
+    """Median of the first ``n`` rows over the group time [DN/s], float64; ``ordered`` is used up."""
+    if n <= MOST_ROWS:
+        low, high = middle_rows(ordered, n)
+    else:
+        sort_lanes(ordered, n, LANES)
+        low, high = load(ordered[np.uint64((n - 1) // 2)], 0), load(ordered[np.uint64(n // 2)], 0)
+    return (doubles(low) + doubles(high)) * (0.5 / group_time)
+
+
+@helper(counted=False, inlined=True)
+def _weighted(data, weights, base, i, first, length, r, x):
+    """Slopes from the weights that start at ``base``."""
+    head, tail, here = np.uint64(first), np.uint64(first + length - 1), np.uint64(base)
+    slope = splat(0.0)
+    for _ in range(length // 2):
+        pair = doubles(load(data[i, tail, r], x)) - doubles(load(data[i, head, r], x))
+        slope = slope + pair * weights[here]
+        head, tail, here = head + np.uint64(1), tail - np.uint64(1), here + np.uint64(1)
+    return slope
+
+
+@helper(counted=False, inlined=True)
+def _strip_slopes(data, weights, gain, rn, i, first, length, r, x):
+    """Slopes [DN/s] of ``length`` groups from ``first`` on, float64; gain and noise are float64 too."""
+    signal = (doubles(load(data[i, first + length - 1, r], x)) - doubles(load(data[i, first, r], x))) * gain
+    square = signal * signal
+    variance = rn * rn + signal
+    # How many of the limits all pixels of the strip are above, and how many some are.
+    lowest, highest = 0, 0
+    index = splat(0.0)
+    for limit in POWER_LIMITS:
+        above = (signal > 0.0) & (square >= variance * (limit * limit))
+        if not any_of(above):
+            break
+        highest += 1
+        lowest += not any_of(above ^ True)
+        index = select(above, float(highest), index)
+    half = length // 2
+    base = weight_offset(length)
+    slope = _weighted(data, weights, base + lowest * half, i, first, length, r, x)
+    for power in range(lowest + 1, highest + 1):
+        other = _weighted(data, weights, base + power * half, i, first, length, r, x)
+        slope = select(index >= float(power), other, slope)
+    return slope
+
+
+@helper(counted=False, inlined=True)
+def _strip_variances(poisson, read, n_integrations, shape, span, group_time):
+    """Variances [(DN/s)^2] of segments with that shape and span.
+
+    ``poisson`` is the photon rate over the gain [DN^2/e- / s], ``read`` the square of the noise of one group [DN]; all
+    are float64.
+    """
+    return poisson * (1.0 / (group_time * span)), read * (12.0 / (group_time * group_time * shape))
+
+
+@helper(counted=False, inlined=True)
+def _fit_strip(scratch, data, gdq, pdq, gain, read_noise, average_dark, tables, rules, place, c):
+    """Fit the strip in row and column ``place``, and put its results from column ``c`` on.
+
+    Returns which pixels are flagged and which are strange, as bits of integers.
+    """
+    broken, medians, slopes, rn_row, dark_row, results, _, ordered = scratch
+    weights, ranges = tables
+    start, n_groups, suppress, noise_scale, group_time, shapes, spans = rules
+    r, x = place
+    ni = broken.shape[0]
+    g = load(gain[r], x)
+    gain_d = doubles(g)
+    rn = floats(doubles(load(read_noise[r], x)) * (gain_d * (1.0 / noise_scale)))
+    rn_d = doubles(rn)
+    zero = np.float32(0)
+    dark = splat(zero)
+    if average_dark.size > 0:
+        dark = load(average_dark[r], x)
+    store(rn_row, c, rn)
+    store(dark_row, c, dark)
+    # Read variances near the limit where the reference drops them are left to the careful path.
+    largest = np.sqrt(LARGEST_VARIANCE / 12) * group_time
+    plain = ((load(pdq[r], x) & UNUSABLE) == 0) & (g > zero) & (rn > zero) & (rn_d < gain_d * largest)
+    bad = (plain ^ True) | (n_groups == 1)
+    strange = bad
+    flagged = bad
+    photons, slope = splat(0.0), splat(0.0)
+    for i in range(ni):
+        first, length = start + ranges[i, 0], ranges[i, 1] - ranges[i, 0]
+        bits, total = _strip_differences(ordered, data, gdq, i, start, n_groups, ranges, r, x)
+        infinite = (total - total == zero) ^ True
+        strange = strange | infinite | ((bits & CHARGELOSS) != 0)
+        unplain = select(infinite | bad, np.uint8(STRANGE), np.uint8(0))
+        store(broken[i], c, bits | unplain)
+        flagged = flagged | ((bits | unplain) != 0)
+        median, one = splat(0.0), splat(0.0)
+        if length > 1:
+            median = _strip_medians(ordered, length - 1, group_time)
+            one = _strip_slopes(data, weights, gain_d, rn_d, i, first, length, r, x)
+        store(medians[i], c, median)
+        store(slopes[i], c, one)
+        store(results[i, SLOPE], c, floats(one))
+        photons = photons + median
+        slope = slope + one * (segment_shape(length, 1.0) / shapes)
+    inverse = splat(1.0) / gain_d
+    photons = photons * (1.0 / ni)
+    poisson = (doubles(dark) + select(photons > 0.0, photons, 0.0)) * inverse
+    noise = rn_d * inverse
+    read = noise * noise
+    for i in range(ni + 1):
+        length = ranges[min(i, ni - 1), 1] - ranges[min(i, ni - 1), 0]
+        shape = segment_shape(length, 1.0) if i < ni else shapes
+        span = float(length - 1) if i < ni else spans
+        vp, vr = _strip_variances(poisson, read, ni, shape, span, group_time)
+        both = vp + vr
+        vp_reported = select((vp > 0.0) & (vp < LARGEST_VARIANCE), vp, 0.0)
+        if i < ni:
+            err = select(both <= LARGEST_VARIANCE, both, 0.0)
+        else:
+            err = vp_reported + vr
+            store(results[i, SLOPE], c, floats(slope))
+        store(results[i, ERR], c, sqrt(floats(err)))
+        store(results[i, VAR_POISSON], c, floats(vp_reported))
+        store(results[i, VAR_RNOISE], c, floats(vr))
+    if suppress == 0:
+        strange = strange | flagged
+    return bits_of(flagged & (strange ^ True)), bits_of(strange)
+
+
+@helper(counted=False)
+def _list_columns(columns, count, bits, c):
+    """Append the columns, from ``c`` on, of the bits that are set; returns how many there are then."""
+    column = np.uint32(c)
+    while bits != 0:
+        columns[np.uint64(count)] = column
+        count += bits & 1
+        bits >>= 1
+        column += np.uint32(1)
+    return count
+
+
+@helper(counted=False)
+def _fit_strips(scratch, inputs, tables, rules, place, c, n, counts):
+    """Fit ``n`` pixels from row and column ``place`` on; ``counts`` are those of flagged and strange pixels before."""
+    columns = scratch[6]
+    n_flagged, n_strange = counts
+    data, gdq, pdq, gain, read_noise, average_dark = inputs
+    r, left = place
+    for x in range(0, n, LANES):
+        here = (r, left + x)
+        flagged, strange = _fit_strip(
+            scratch, data, gdq, pdq, gain, read_noise, average_dark, tables, rules, here, c + x
+        )
+        if (flagged | strange) != 0:
+            inside = (1 << min(n - x, LANES)) - 1
+            n_flagged = _list_columns(columns[0], n_flagged, flagged & inside, c + x)
+            n_strange = _list_columns(columns[1], n_strange, strange & inside, c + x)
+    return n_flagged, n_strange
+
+
+@helper
+def strip_inputs(n_integrations, n_groups):
+    """Room for the references and samples of one strip."""
+    return (
+        np.zeros((n_integrations, n_groups, 1, LANES), np.float32),
+        np.zeros((n_integrations, n_groups, 1, LANES), np.uint8),
+        np.zeros((1, LANES), np.uint32),
+        np.zeros((1, LANES), np.float32),
+        np.zeros((1, LANES), np.float32),
+        np.zeros((1, LANES), np.float32),
+    )
+
+
+@helper(counted=False)
+def fit_piece(scratch, rest, inputs, tables, rules, r, left, n):
+    """Fit ``n`` pixels of a row from column ``left`` on as if they were clean, with their results in ``scratch``.
+
+    Returns how many are flagged and how many strange; their columns are in ``scratch``.
+    """
+    whole = n // LANES * LANES
+    counts = _fit_strips(scratch, inputs, tables, rules, (r, left), 0, whole, (0, 0))
+    if n > whole:
+        # Vectors must not reach beyond the end of an array.
+        data, gdq, pdq, gain, read_noise, average_dark = inputs
+        a, b = left + whole, left + n
+        start, n_groups = rules[0], rules[1]
+        for i in range(data.shape[0]):
+            for k in range(n_groups):
+                copy_row(rest[0][i, k, 0, : b - a], data[i, start + k, r, a:b])
+                copy_row(rest[1][i, k, 0, : b - a], gdq[i, start + k, r, a:b])
+        copy_row(rest[2][0, : b - a], pdq[r, a:b])
+        copy_row(rest[3][0, : b - a], gain[r, a:b])
+        copy_row(rest[4][0, : b - a], read_noise[r, a:b])
+        if average_dark.size > 0:
+            copy_row(rest[5][0, : b - a], average_dark[r, a:b])
+        counts = _fit_strips(scratch, rest, tables, (0, *rules[1:]), (0, 0), whole, n - whole, counts)
+    return counts
+
+
+@helper(counted=False)
+def store_piece(planes, results, pdq, r, left, n):
+    """Write a piece of a row of the exposure, or of one integration; planes of size 0 are not wanted."""
+    slope, err, var_poisson, var_rnoise, dq = planes
+    right = left + n
+    if slope.size > 0:
+        copy_row(slope[r, left:right], results[SLOPE])
+    if err.size > 0:
+        copy_row(err[r, left:right], results[ERR])
+    if var_poisson.size > 0:
+        copy_row(var_poisson[r, left:right], results[VAR_POISSON])
+    if var_rnoise.size > 0:
+        copy_row(var_rnoise[r, left:right], results[VAR_RNOISE])
+    if dq.size > 0:
+        copy_row(dq[r, left:right], pdq[r, left:right])
