@@ -2,24 +2,32 @@
 
 Nearly all ramps have no jump, and that can be proved without their median. A value ``v`` above the reference level
 ``c`` is no jump when ``v - c <= T sqrt(c + r^2/nframes)``, which holds for all ``c`` above some limit that depends
-on ``v`` alone. So it is enough to count that no more than half the values lie below the limit of the largest value
-(and above that of the smallest): two passes over the samples, branch-free, in float32 with a safety margin. Every
-ramp that is not proved clean is sorted and goes through the rules in float64.
+on ``v`` alone. So it is enough to count that more than half the values lie above the limit of the largest value (and
+below that of the smallest): one pass over the samples and another over half of the differences, in vectors of float32
+with a safety margin. Every ramp that is not proved clean is sorted and goes through the rules in float64.
 
 Symbols, sources and the NaN rule are those of `jump`.
 """
 
 import numpy as np
 
-from upramp.kernels._flags import DO_NOT_USE, JUMP_DET, SATURATED
+from upramp.kernels._flags import JUMP_DET
 from upramp.kernels._jit import helper, kernel
-from upramp.kernels._median import lane_median, sort_lanes
+from upramp.kernels._jump_lanes import (
+    UNUSABLE,
+    core_scratch,
+    jump_scratch,
+    lane_count,
+    mark_cores,
+    mark_cores_of_rows,
+    median_differences,
+    sort_jump_lanes,
+)
+from upramp.kernels._median import lane_median
 from upramp.kernels._rows import copy_row, fill_row
 from upramp.kernels._vectors import LANES, absolute, any_of, bits_of, load, select, splat, sqrt, store
 
-__all__ = ["columns_with_jumps", "detect_jumps_tile", "jump_scratch", "next_jumps"]
-
-UNUSABLE = DO_NOT_USE | SATURATED
+__all__ = ["detect_jumps_tile"]
 
 DECLINED = -1  # too few usable groups: nothing is looked for
 ITERATIVE = 0
@@ -29,45 +37,42 @@ SIGMA_CLIP_ALL = 3  # over all groups of all integrations
 
 
 @helper(counted=False)
-def _lane_count(depth):
-    """Ramps of so many differences that are sorted together: enough to make long loops, and near the processor."""
-    return 128 if depth <= 64 else 64
-
-
-@helper(counted=False)
 def _strip_differences(values, data, gdq, gain, unused, pairs, mode, r, x):
     """Fill rows of ``values`` with the differences between the groups of ``pairs``, for a strip of pixels from ``x``.
 
     Pairs with a group that no pixel of the frame uses have no row. Unusable differences are NaN. Returns the number of
-    rows, and of each pixel the smallest and largest value and how many are usable (NaN in the data are not seen).
+    rows; of each pixel the smallest and largest value, in the iterative mode of their magnitudes, and how many are
+    usable (NaN in the data are not seen); and whether there is a jump already.
     """
     zero, one, nan = np.float32(0), np.float32(1), np.float32(np.nan)
     k0, k1 = pairs
     g = load(gain[r], x)
     low, high = splat(np.float32(np.inf)), splat(np.float32(-np.inf))
-    missing = splat(zero)
+    missing, found = splat(zero), splat(np.uint8(0))
     n = np.uint64(0)
     for i in range(data.shape[0]):
         before = load(data[i, k0, r], x) * g
         p = load(gdq[i, k0, r], x)
+        found = found | p
         for k in range(k0 + 1, k1 + 1):
             after = load(data[i, k, r], x) * g
             q = load(gdq[i, k, r], x)
+            found = found | q
             if (unused[i, k - 1] | unused[i, k]) == 0:
                 v = after - before
-                if mode == ITERATIVE:
-                    v = absolute(v)
                 bad = ((p | q) & UNUSABLE) != 0
                 if any_of(bad):
                     missing = missing + select(bad, one, zero)
                     v = select(bad, nan, v)
+                store(values[n], 0, v)
+                if mode == ITERATIVE:
+                    v = absolute(v)
                 low = select(v < low, v, low)
                 high = select(v > high, v, high)
-                store(values[n], 0, v)
                 n += np.uint64(1)
             before = after
             p = q
-    return np.int64(n), low, high, np.float32(n) - missing
+    return np.int64(n), low, high, np.float32(n) - missing, any_of((found & JUMP_DET) != 0)
 
 
 @helper(counted=False)
@@ -114,7 +119,7 @@ def _limits_from_scatter(low, high, values, n, threshold):
 
 
 @helper(counted=False)
-def _suspects(lowest, highest, high, usable, values, n, drops_largest):
+def _suspects(lowest, highest, high, usable, values, n, mode):
     """Where the median is not certain to lie between the limits, as bits of an integer.
 
     With R usable values, it does if more than half of them do. The iterative mode drops the largest value with all its
@@ -123,7 +128,7 @@ def _suspects(lowest, highest, high, usable, values, n, drops_largest):
     """
     zero, one = np.float32(0), np.float32(1)
     top = highest
-    if drops_largest:
+    if mode == ITERATIVE and n >= 4:
         top = select(high < highest, high, highest)
     needed = np.float32(0.5) * (usable + one)
     few = np.float32(min(n, 3))
@@ -132,44 +137,18 @@ def _suspects(lowest, highest, high, usable, values, n, drops_largest):
     # Nearly always some more than half of the values prove it.
     for j in range(min(n // 2 + 3, n)):
         v = load(values[j], 0)
+        if mode == ITERATIVE:
+            v = absolute(v)
         inside = inside + select((v >= lowest) & (v < top), one, zero)
     clean = (inside >= needed) | (usable == zero)
     if any_of(clean ^ True):
         for j in range(n // 2 + 3, n):
             v = load(values[j], 0)
+            if mode == ITERATIVE:
+                v = absolute(v)
             inside = inside + select((v >= lowest) & (v < top), one, zero)
         clean = (inside >= needed) | (usable == zero)
     return bits_of(clean ^ True)
-
-
-@helper(counted=False)
-def _take_lanes(lanes, wanted, start, width):
-    """Put the next wanted columns, from ``start``, into ``lanes``; returns their number and where to go on."""
-    count = 0
-    # In steps that cannot overflow the list, so that nothing depends on what is found.
-    while start < width and count < lanes.size:
-        stop = min(start + lanes.size - count, width)
-        for x in range(start, stop):
-            lanes[count] = np.uint32(x)
-            count += wanted[x] != 0
-        start = stop
-    return count, start
-
-
-@helper(counted=False)
-def _sort_lanes(queue, counts, values, n, n_lanes, finite_only):
-    """Sort copies of ``n`` rows of values; ``counts`` of each lane exist, the others are at the end."""
-    infinity = np.float32(np.inf)
-    fill_row(counts[:n_lanes], np.int32(0))
-    for j in range(n):
-        v, q = values[j, :n_lanes], queue[j, :n_lanes]
-        for lane in range(n_lanes):
-            exists = v[lane] == v[lane] and not (finite_only and abs(v[lane]) == infinity)
-            q[lane] = v[lane] if exists else infinity
-        for lane in range(n_lanes):
-            counts[lane] += v[lane] == v[lane] and not (finite_only and abs(v[lane]) == infinity)
-    # A multiple of 16 lanes takes only the packed loop; the lanes beyond hold old numbers, which do no harm.
-    sort_lanes(queue, n, min((n_lanes + 15) // 16 * 16, queue.shape[1]))
 
 
 @helper(counted=False)
@@ -285,17 +264,20 @@ def _take_suspects(taken, places, waiting, values, bits, n, r, left):
 
 
 @helper(counted=False)
-def _judge_suspects(gdq, scratch, waiting, noises, unused, mode, thresholds, nframes, n, pairs):
+def _judge_suspects(gdq, scratch, waiting, noises, unused, mode, thresholds, nframes, n, pairs, cores):
     """Apply the rules of the mode to the ``waiting`` pixels, and flag their jumps.
 
     ``scratch`` are their ``n`` differences between the groups of ``pairs``, room to sort them, their places and counts;
-    ``noises`` are read noise and gain.
+    ``noises`` are read noise and gain. The differences of those with jumps, and the flags of the second groups, go to
+    the ``cores``, a `jump_scratch` and places. Returns how many they are.
     """
     read_noise, gain = noises
     k0, k1 = pairs
     taken, queue, places, counts = scratch
     finite_only = mode != ITERATIVE
-    _sort_lanes(queue, counts, taken, n, waiting, mode >= SIGMA_CLIP)
+    lanes, core_places = cores
+    n_cores = 0
+    sort_jump_lanes(queue, counts, taken, n, waiting, mode == ITERATIVE, mode >= SIGMA_CLIP)
     for lane in range(waiting):
         count = counts[lane]
         if count == 0:
@@ -313,146 +295,22 @@ def _judge_suspects(gdq, scratch, waiting, noises, unused, mode, thresholds, nfr
             continue
         lowest = queue[first, lane] if first < last else np.float32(np.inf)
         highest = queue[last - 1, lane] if first < last else np.float32(-np.inf)
+        core_places[0, n_cores], core_places[1, n_cores] = r, x
         j = 0
         for i in range(gdq.shape[0]):
             for k in range(k0, k1):
                 if (unused[i, k] | unused[i, k + 1]) != 0:
                     continue
-                v = taken[j, lane]
+                lanes[2][j, n_cores] = taken[j, lane]
+                v = abs(taken[j, lane]) if mode == ITERATIVE else taken[j, lane]
                 outside = (v < lowest) | (v > highest)
                 outside &= (not finite_only) | (v - v == 0)
-                gdq[i, k + 1, r, x] |= JUMP_DET if outside else 0
+                bits = np.uint8(JUMP_DET) if outside else np.uint8(0)
+                lanes[4][j, n_cores] = bits
+                gdq[i, k + 1, r, x] |= bits
                 j += 1
-
-
-@helper(counted=False)
-def columns_with_jumps(bits, gdq, r, left, right):
-    """Collect in ``bits`` (right - left) the flags of all groups after the first; returns whether there is a jump."""
-    fill_row(bits, np.uint8(0))
-    for i in range(gdq.shape[0]):
-        for k in range(1, gdq.shape[1]):
-            q = gdq[i, k, r, left:right]
-            for x in range(q.size):
-                bits[x] |= q[x]
-    found = np.uint8(0)
-    for x in range(bits.size):
-        found = np.uint8(found | bits[x])
-    return (found & JUMP_DET) != 0
-
-
-@helper
-def jump_scratch(n_differences):
-    """Scratch of `next_jumps`: lanes, medians, their differences, the same sorted, flags; and parts of its own."""
-    n_lanes = _lane_count(n_differences)
-    # Zeros: lanes that are not taken are sorted with the others.
-    return (
-        np.empty(n_lanes, np.uint32),
-        np.empty(n_lanes, np.float64),
-        np.zeros((n_differences, n_lanes), np.float32),
-        np.zeros((n_differences, n_lanes), np.float32),
-        np.zeros((n_differences, n_lanes), np.uint8),
-        (np.empty((3, n_lanes), np.float32), np.empty((2, n_lanes), np.uint8), np.empty(n_lanes, np.int32)),
-    )
-
-
-@helper(counted=False)
-def next_jumps(scratch, bits, start, data, gdq, gain, unused, r, left):
-    """Take the next pixels of a row with a jump flag and the medians [e-] of all their usable differences.
-
-    Pixels are looked for in ``bits``, whose other flags are cleared, from ``start`` on. ``scratch`` (`jump_scratch`)
-    gets their columns, their medians, and their differences for pairs of groups that are not ``unused``, unusable ones
-    NaN, with the flags of the second group. Returns the number of pixels and where to go on.
-    """
-    lanes, medians, values, queue, flags, (electrons, pair, counts) = scratch
-    for x in range(start, bits.size):
-        bits[x] &= JUMP_DET
-    n_lanes, stop = _take_lanes(lanes, bits, start, bits.size)
-    nan = np.float32(np.nan)
-    g, before, after = electrons[0, :n_lanes], electrons[1, :n_lanes], electrons[2, :n_lanes]
-    bad, q = pair[0, :n_lanes], pair[1, :n_lanes]
-    for lane in range(n_lanes):
-        g[lane] = gain[r, left + lanes[lane]]
-    n = 0
-    for i in range(data.shape[0] if n_lanes > 0 else 0):
-        for k in range(data.shape[1]):
-            y, f = data[i, k, r, left : left + bits.size], gdq[i, k, r, left : left + bits.size]
-            for lane in range(n_lanes):
-                after[lane] = y[lanes[lane]]
-            for lane in range(n_lanes):
-                q[lane] = f[lanes[lane]]
-            for lane in range(n_lanes):
-                after[lane] *= g[lane]
-            if k > 0 and (unused[i, k - 1] | unused[i, k]) == 0:
-                v, u = values[n, :n_lanes], flags[n, :n_lanes]
-                for lane in range(n_lanes):
-                    v[lane] = after[lane] - before[lane]
-                for lane in range(n_lanes):
-                    v[lane] = v[lane] if ((bad[lane] | q[lane]) & UNUSABLE) == 0 else nan
-                for lane in range(n_lanes):
-                    u[lane] = q[lane]
-                n += 1
-            for lane in range(n_lanes):
-                before[lane] = after[lane]
-            for lane in range(n_lanes):
-                bad[lane] = q[lane]
-    if n_lanes > 0:
-        _sort_lanes(queue, counts, values, n, n_lanes, False)
-    for lane in range(n_lanes):
-        count = counts[lane]
-        medians[lane] = lane_median(queue, lane, 0, count) if count > 0 else np.nan
-    return n_lanes, stop
-
-
-@helper
-def _mark_cores(marks, data, gdq, gain, read_noise, unused, limits, nframes, first, last, left, right):
-    """Mark the jumps of a region that are to flag their neighbours."""
-    scratch = jump_scratch(data.shape[0] * (data.shape[1] - 1))
-    sigmas, chosen = np.empty(scratch[0].size, np.float64), np.empty(scratch[0].size, np.uint8)
-    found = np.empty(right - left, np.uint8)
-    for r in range(first, last):
-        clear_marks(marks, r, left, right)
-        if columns_with_jumps(found, gdq, r, left, right):
-            _mark_cores_of_row(
-                marks, found, scratch, sigmas, chosen, data, gdq, gain, read_noise, unused, limits, nframes, r, left
-            )
-
-
-@helper(counted=False)
-def _mark_cores_of_row(
-    marks, found, scratch, sigmas, chosen, data, gdq, gain, read_noise, unused, limits, nframes, r, left
-):
-    """Mark those of a row; ``sigmas`` and ``chosen`` are scratch."""
-    lanes, medians, values, _, flags, _ = scratch
-    least, most = limits
-    x = 0
-    while x < found.size:
-        n_lanes, x = next_jumps(scratch, found, x, data, gdq, gain, unused, r, left)
-        for lane in range(n_lanes):
-            column = left + lanes[lane]
-            noise = read_noise[r, column] * gain[r, column]
-            sigmas[lane] = float(noise * noise) / nframes
-        for lane in range(n_lanes):
-            sigma = np.sqrt(abs(medians[lane]) + sigmas[lane])
-            # No ratio to NaN is between the limits.
-            sigmas[lane] = sigma if sigma > 0 else np.nan
-        j = 0
-        for i in range(data.shape[0] if n_lanes > 0 else 0):
-            for k in range(1, data.shape[1]):
-                if (unused[i, k - 1] | unused[i, k]) != 0:
-                    continue
-                v, q = values[j, :n_lanes], flags[j, :n_lanes]
-                m = marks[i, k, r, left : left + found.size]
-                j += 1
-                jumps = np.uint8(0)
-                for lane in range(n_lanes):
-                    jumps |= q[lane]
-                if (jumps & JUMP_DET) == 0:
-                    continue
-                for lane in range(n_lanes):
-                    ratio = abs(float(v[lane]) - medians[lane]) / sigmas[lane]
-                    chosen[lane] = ((q[lane] & JUMP_DET) != 0) & (ratio > least) & (ratio < most)
-                for lane in range(n_lanes):
-                    m[lanes[lane]] = chosen[lane]
+        n_cores += 1
+    return n_cores
 
 
 @helper
@@ -473,13 +331,20 @@ def _widened(data, gdq, gain, read_noise, first, last, left, width):
 
 
 @helper
-def _find_jumps(gdq, data, gain, read_noise, unused, mode, thresholds, nframes, first, last, left, width):
-    """Set JUMP_DET in ``width`` columns of a region; there have to be `LANES` of them, whatever they hold."""
+def _find_jumps(gdq, marks, marked, flagged, data, noises, unused, mode, thresholds, rules, first, last):
+    """Set JUMP_DET in some columns of a region; there have to be `LANES` of them, whatever they hold.
+
+    ``marks`` (may have size 0) and ``marked`` are those of `detect_jumps_tile`, ``noises`` read noise and gain;
+    ``rules`` those of `mark_cores`. ``flagged`` becomes 1 for rows of the region whose marks are still to be made:
+    those that had jumps before.
+    """
+    read_noise, gain = noises
+    nframes, left, right = rules[2:]
     step = 1 if mode == SIGMA_CLIP else data.shape[1] - 1
     depth = data.shape[0] * step
     values = np.empty((depth, LANES), np.float32)
     # Few pixels of a strip are suspect. They wait for those of others, since lanes cost little each if there are many.
-    n_lanes = _lane_count(depth)
+    n_lanes = lane_count(depth)
     suspects = (
         np.empty((depth, n_lanes), np.float32),
         np.zeros((depth, n_lanes), np.float32),
@@ -487,18 +352,19 @@ def _find_jumps(gdq, data, gain, read_noise, unused, mode, thresholds, nframes, 
         np.empty((2, n_lanes), np.uint64),
         np.empty(n_lanes, np.int32),
     )
-    noises = (read_noise, gain)
+    lanes, cores = jump_scratch(depth), core_scratch(n_lanes)
     waiting = 0
     for r in range(first, last):
         for k0 in range(0, data.shape[1] - 1, step):
             pairs = (k0, k0 + step)
             n = 0
-            for start in range(left, left + width, LANES):
+            for start in range(left, right, LANES):
                 # The last strip may begin in the one before it.
-                x = max(min(start, left + width - LANES), left)
-                n, low, high, usable = _strip_differences(values, data, gdq, gain, unused, pairs, mode, r, x)
+                x = max(min(start, right - LANES), left)
+                n, low, high, usable, seen = _strip_differences(values, data, gdq, gain, unused, pairs, mode, r, x)
                 if n == 0:
                     break
+                flagged[r - first] |= seen
                 if mode > SINGLE_PASS:
                     lowest, highest = _limits_from_scatter(low, high, values, n, thresholds[0])
                 else:
@@ -506,24 +372,29 @@ def _find_jumps(gdq, data, gain, read_noise, unused, mode, thresholds, nframes, 
                     if mode == ITERATIVE and n < 4:
                         limit = thresholds[1] if n == 3 else thresholds[2]
                     lowest, highest = _limits_from_noise(low, high, gain, read_noise, limit, nframes, r, x)
-                drops_largest = mode == ITERATIVE and n >= 4
-                bits = _suspects(lowest, highest, high, usable, values, n, drops_largest)
-                bits = (bits & ((1 << min(LANES, left + width - x)) - 1)) >> (start - x) << (start - x)
+                bits = _suspects(lowest, highest, high, usable, values, n, mode)
+                bits = (bits & ((1 << min(LANES, right - x)) - 1)) >> (start - x) << (start - x)
                 if bits != 0:
-                    if waiting + LANES > n_lanes:
-                        _judge_suspects(gdq, suspects, waiting, noises, unused, mode, thresholds, nframes, n, pairs)
-                        waiting = 0
                     waiting = _take_suspects(suspects[0], suspects[2], waiting, values, bits, n, r, x)
-            # Pixels wait for those of the next rows, but not for differences of other groups.
-            if waiting > 0 and (mode == SIGMA_CLIP or r == last - 1):
-                _judge_suspects(gdq, suspects, waiting, noises, unused, mode, thresholds, nframes, n, pairs)
-                waiting = 0
+                # Pixels wait for those of the next rows, but not for differences of other groups.
+                ends = start + LANES >= right and (mode == SIGMA_CLIP or r == last - 1)
+                if waiting > 0 and (ends or waiting + LANES > n_lanes):
+                    n_cores = _judge_suspects(
+                        gdq, suspects, waiting, noises, unused, mode, thresholds, nframes, n, pairs, (lanes, cores[2])
+                    )
+                    waiting = 0
+                    if n_cores > 0 and marks.size > 0 and mode != SIGMA_CLIP:
+                        median_differences(lanes, n, n_cores)
+                        mark_cores(marks, marked, lanes, cores, n_cores, noises, unused, rules)
+    if mode == SIGMA_CLIP:
+        fill_row(flagged, np.uint8(1))
 
 
 @kernel
 def detect_jumps_tile(
     gdq,
     marks,
+    marked,
     data,
     gain,
     read_noise,
@@ -544,27 +415,24 @@ def detect_jumps_tile(
 
     ``unused`` (nint, ngroup) uint8 is 1 for groups that have DO_NOT_USE in every pixel of the detector: it only
     saves time, and zeros are always right. ``mode`` and ``nframes`` are integers, thresholds float64 [sigma]; jumps
-    between ``min_sigma`` and ``max_sigma`` flag their neighbours. ``marks`` may have size 0.
+    between ``min_sigma`` and ``max_sigma`` flag their neighbours. ``marks`` may have size 0; the region is written in
+    rows that get 1 in ``marked`` (nint, ngroup, ny) uint8, zeros at first: those with such jumps.
     """
     thresholds = (threshold, four_group_threshold, three_group_threshold)
     width = right - left
+    flagged = np.zeros(last - first, np.uint8)
+    rules = (min_sigma, max_sigma, nframes, left, right)
     if width < LANES:
         d, q, g, s = _widened(data, gdq, gain, read_noise, first, last, left, width)
-        _find_jumps(q, d, g, s, unused, mode, thresholds, nframes, 0, last - first, 0, width)
+        here = (min_sigma, max_sigma, nframes, 0, width)
+        _find_jumps(q, marks[:0], marked, flagged, d, (s, g), unused, mode, thresholds, here, 0, last - first)
+        fill_row(flagged, np.uint8(1))
         for i in range(gdq.shape[0]):
             for k in range(gdq.shape[1]):
                 for r in range(first, last):
                     copy_row(gdq[i, k, r, left:right], q[i, k, r - first])
     else:
-        _find_jumps(gdq, data, gain, read_noise, unused, mode, thresholds, nframes, first, last, left, width)
+        noises = (read_noise, gain)
+        _find_jumps(gdq, marks, marked, flagged, data, noises, unused, mode, thresholds, rules, first, last)
     if marks.size > 0:
-        limits = (min_sigma, max_sigma)
-        _mark_cores(marks, data, gdq, gain, read_noise, unused, limits, nframes, first, last, left, right)
-
-
-@helper(counted=False)
-def clear_marks(marks, r, left, right):
-    """No marks in a piece of a row."""
-    for i in range(marks.shape[0]):
-        for k in range(marks.shape[1]):
-            fill_row(marks[i, k, r, left:right], np.uint8(0))
+        mark_cores_of_rows(marks, marked, flagged, data, gdq, (read_noise, gain), unused, rules, first)

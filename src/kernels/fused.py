@@ -259,11 +259,11 @@ OPERATIONS = Table(
     flag_bad_gain=(flag_bad_gain_tile, (_FLAGS, _PLANE, *_REGION)),
     detect_jumps=(
         detect_jumps_tile,
-        (_GDQ, _GDQ, _DATA, _PLANE, _PLANE, _ROWS, _I, _N, _N, _N, _I, _N, _N, *_REGION),
+        (_GDQ, _GDQ, _MARKED, _DATA, _PLANE, _PLANE, _ROWS, _I, _N, _N, _N, _I, _N, _N, *_REGION),
     ),
     count_flags=(count_flags_tile, (_COUNTS, _COUNTS, _GDQ, *_REGION)),
     count_jumps=(count_jumps_tile, (_COUNTS, _GDQ, *_REGION)),
-    spread_cores=(spread_cores_tile, (_GDQ, _GDQ, *_REGION)),
+    spread_cores=(spread_cores_tile, (_GDQ, _MARKED, _GDQ, *_REGION)),
     flag_after_jumps=(
         flag_after_jumps_tile,
         (_GDQ, _DATA, _PLANE, _ROWS, _N, _N, _I, _I, *_REGION),
@@ -433,6 +433,7 @@ def _flag_jumps(ops, tile, area, op, counts):
     noise = float_plane(ops, tile, op.read_noise, 1)[0]
     a = _grown(area, 1, tile)
     unused = array_at(op.unused.address, (op.unused.n0, op.unused.n1), np.uint8)
+    marked = np.zeros(tile.gdq.shape[:3], np.uint8)
     call(ops, "flag_bad_gain", (tile.pdq, gain, area.first, area.last, area.left, area.right))
     call(
         ops,
@@ -440,6 +441,7 @@ def _flag_jumps(ops, tile, area, op, counts):
         (
             tile.gdq,
             tile.marks if op.flag_neighbors else np.empty((0, 0, 0, 0), np.uint8),
+            marked,
             tile.data,
             gain,
             noise,
@@ -459,7 +461,7 @@ def _flag_jumps(ops, tile, area, op, counts):
     )
     call(ops, "count_jumps", (counts[0, tile.row :], tile.gdq, area.first, area.last, area.left, area.right))
     if op.flag_neighbors:
-        call(ops, "spread_cores", (tile.gdq, tile.marks, area.first, area.last, area.left, area.right))
+        call(ops, "spread_cores", (tile.gdq, marked, tile.marks, area.first, area.last, area.left, area.right))
     if op.after_groups_1 > 0 or op.after_groups_2 > 0:
         call(
             ops,

@@ -20,17 +20,14 @@ import numpy as np
 
 from upramp.kernels._flags import DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE
 from upramp.kernels._jit import kernel
+from upramp.kernels._jump_lanes import UNUSABLE, columns_with_jumps, jump_scratch, next_jumps
 from upramp.kernels._jump_search import (
     DECLINED,
     ITERATIVE,
     SIGMA_CLIP,
     SIGMA_CLIP_ALL,
     SINGLE_PASS,
-    UNUSABLE,
-    columns_with_jumps,
     detect_jumps_tile,
-    jump_scratch,
-    next_jumps,
 )
 from upramp.kernels._layout import ShapeError, as_canonical, check_shape, writable_copy
 from upramp.kernels._tiles import require_in_place, run_tile
@@ -121,30 +118,30 @@ def flag_bad_gain_tile(pdq, gain, first, last, left, right):
 
 
 @kernel
-def spread_cores_tile(gdq, marks, first, last, left, right):
+def spread_cores_tile(gdq, marked, marks, first, last, left, right):
     """Flag the marked samples of the region and those next to a mark, in rows and columns, of any pixel in the array.
 
-    SATURATED and DO_NOT_USE samples are not flagged.
+    ``marks`` count in rows that are ``marked``. SATURATED and DO_NOT_USE samples are not flagged.
     """
     n_rows, n_columns = gdq.shape[2:]
-    hit = np.empty(right - left, np.uint8)
+    hit, none = np.empty(right - left, np.uint8), np.zeros(n_columns, np.uint8)
     for i in range(gdq.shape[0]):
         for k in range(1, gdq.shape[1]):
             for r in range(first, last):
-                here = marks[i, k, r, left:right]
-                below = marks[i, k, max(r - 1, 0), left:right]
-                above = marks[i, k, min(r + 1, n_rows - 1), left:right]
-                found = np.uint8(0)
+                before, after = max(r - 1, 0), min(r + 1, n_rows - 1)
+                if (marked[i, k, before] | marked[i, k, r] | marked[i, k, after]) == 0:
+                    continue
+                row = marks[i, k, r] if marked[i, k, r] != 0 else none
+                here = row[left:right]
+                below = (marks[i, k, before] if marked[i, k, before] != 0 else none)[left:right]
+                above = (marks[i, k, after] if marked[i, k, after] != 0 else none)[left:right]
                 for x in range(hit.size):
                     hit[x] = here[x] | below[x] | above[x]
-                    found = np.uint8(found | hit[x])
                 n = hit.size - 1
                 if left > 0:
-                    hit[0] |= marks[i, k, r, left - 1]
+                    hit[0] |= row[left - 1]
                 if right < n_columns:
-                    hit[n] |= marks[i, k, r, right]
-                if (found | hit[0] | hit[n]) == 0:
-                    continue
+                    hit[n] |= row[right]
                 for x in range(n):
                     hit[x + 1] |= here[x]
                 for x in range(n):
@@ -324,6 +321,7 @@ def detect_jumps_in_place(data, gdq, pdq, gain, read_noise, *, nframes, group_ti
 
     counts = np.zeros(data.shape[2], np.int64)
     marks = np.empty_like(gdq) if parameters.flag_4_neighbors else np.empty((0, 0, 0, 0), np.uint8)
+    marked = np.zeros(gdq.shape[:3], np.uint8)
     clips = mode in (SIGMA_CLIP, SIGMA_CLIP_ALL)
     e1, e2, n1, n2 = _after_jump_limits(gain, group_time, parameters)
 
@@ -331,6 +329,7 @@ def detect_jumps_in_place(data, gdq, pdq, gain, read_noise, *, nframes, group_ti
         detect_jumps_tile(
             gdq,
             marks,
+            marked,
             data,
             gain,
             read_noise,
@@ -349,7 +348,7 @@ def detect_jumps_in_place(data, gdq, pdq, gain, read_noise, *, nframes, group_ti
 
     def finish(gdq, data, gain, *region):
         if parameters.flag_4_neighbors:
-            spread_cores_tile(gdq, marks, *region)
+            spread_cores_tile(gdq, marked, marks, *region)
         if n1 > 0 or n2 > 0:
             flag_after_jumps_tile(gdq, data, gain, unused, e1, e2, n1, n2, *region)
         clear_bad_jumps_tile(gdq, *region)

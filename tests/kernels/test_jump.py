@@ -18,6 +18,7 @@ VECTORS = json.loads((Path(__file__).parents[1] / "data" / "jump_rampfit_vectors
 FIELDS = set(JumpParameters.__dataclass_fields__)
 THRESHOLDS = (4.0, 5.0, 6.0)
 NO_MARKS = np.empty((0, 0, 0, 0), np.uint8)
+NO_ROWS = np.empty((0, 0, 0), np.uint8)
 MODES = {
     "iterative": {},
     "single": {"min_diffs_single_pass": 2},
@@ -132,12 +133,12 @@ def test_proof_that_a_ramp_is_clean_changes_nothing(mode):
     quick = np.zeros(data.shape, np.uint8)
     limits = (2.0, 2.0, 2.0) if mode == jump.SIGMA_CLIP_ALL else THRESHOLDS
     arguments = (data, one, noise, unused, mode, *limits, 1, 10.0, 1000.0)
-    jump.detect_jumps_tile(quick, NO_MARKS, *arguments, 0, 64, 0, 64)
+    jump.detect_jumps_tile(quick, NO_MARKS, NO_ROWS, *arguments, 0, 64, 0, 64)
     # A NaN in a group of its own sends every ramp to the exact rules.
     longer = np.concatenate([data, np.full((1, 1, *frame), np.nan, np.float32)], axis=1)
     exact = np.zeros(longer.shape, np.uint8)
     longer_arguments = (longer, one, noise, np.zeros((1, n + 1), np.uint8), *arguments[4:])
-    jump.detect_jumps_tile(exact, NO_MARKS, *longer_arguments, 0, 64, 0, 64)
+    jump.detect_jumps_tile(exact, NO_MARKS, NO_ROWS, *longer_arguments, 0, 64, 0, 64)
     assert 0 < np.count_nonzero(exact) < exact.size / 4
     np.testing.assert_array_equal(quick, exact[:, :n])
 
@@ -155,16 +156,20 @@ def test_result_does_not_depend_on_threads_or_tiles(mode):
     unused = common_flags(gdq) & np.uint8(DNU)
     arguments = (data, gain, noise, unused, choose_mode(unused, parameters), *THRESHOLDS, 1, 10.0, 1000.0)
     whole, tiled = gdq.copy(), gdq.copy()
-    marks, tiled_marks = np.full_like(gdq, 9), np.full_like(gdq, 9)
-    jump.detect_jumps_tile(whole, marks, *arguments, 0, 40, 0, 70)
+    marks, tiled_marks = np.zeros_like(gdq), np.zeros_like(gdq)
+    marked, tiled_marked = np.zeros(gdq.shape[:3], np.uint8), np.zeros(gdq.shape[:3], np.uint8)
+    jump.detect_jumps_tile(whole, marks, marked, *arguments, 0, 40, 0, 70)
     tiles = [(0, 3, 0, 70), (3, 40, 0, 1), (3, 40, 1, 33), (3, 40, 33, 70)]
     for tile in tiles:
-        jump.detect_jumps_tile(tiled, tiled_marks, *arguments, *tile)
+        jump.detect_jumps_tile(tiled, tiled_marks, tiled_marked, *arguments, *tile)
     np.testing.assert_array_equal(tiled, whole)
     np.testing.assert_array_equal(tiled_marks, marks)
-    jump.spread_cores_tile(whole, marks, 0, 40, 0, 70)
+    np.testing.assert_array_equal(tiled_marked, marked)
+    np.testing.assert_array_equal(marked, marks.any(axis=3))
+    assert marked.any()
+    jump.spread_cores_tile(whole, marked, marks, 0, 40, 0, 70)
     for tile in tiles:
-        jump.spread_cores_tile(tiled, marks, *tile)
+        jump.spread_cores_tile(tiled, marked, marks, *tile)
         jump.flag_after_jumps_tile(tiled, data, gain, unused, 0.0, 0.0, 1, 2, *tile)
         jump.clear_bad_jumps_tile(tiled, *tile)
     jump.flag_after_jumps_tile(whole, data, gain, unused, 0.0, 0.0, 1, 2, 0, 40, 0, 70)
@@ -180,7 +185,7 @@ def test_groups_that_nobody_uses_may_be_left_out():
     for table in (unused, np.zeros_like(unused)):
         out = gdq.copy()
         rules = (table, jump.ITERATIVE, *THRESHOLDS, 1, 10.0, 1000.0)
-        jump.detect_jumps_tile(out, NO_MARKS, data, gain, noise, *rules, 0, 9, 0, 70)
+        jump.detect_jumps_tile(out, NO_MARKS, NO_ROWS, data, gain, noise, *rules, 0, 9, 0, 70)
         results.append(out)
     np.testing.assert_array_equal(*results)
 
