@@ -12,13 +12,9 @@ from upramp.kernels._jit import helper
 from upramp.kernels._median import sort_lanes
 from upramp.kernels._rows import copy_row
 from upramp.kernels._segments import (
-    ERR,
     LARGEST_VARIANCE,
     POWER_LIMITS,
-    SLOPE,
     UNUSABLE,
-    VAR_POISSON,
-    VAR_RNOISE,
     segment_shape,
     weight_offset,
 )
@@ -43,8 +39,7 @@ __all__ = [
     "fit_piece",
     "group_ranges",
     "piece_scratch",
-    "store_piece",
-    "strip_inputs",
+    "strip_room",
 ]
 
 PIECE = 256  # columns done together
@@ -78,10 +73,10 @@ def group_ranges(ranges, unused, start, stop):
 
 @helper
 def piece_scratch(n_integrations, n_groups):
-    """Results of a piece and room to work in.
+    """What is kept of a piece beside its results, and room to work in.
 
     Of each pixel and integration whether it is broken, and in float64 its median rate and slope; the noise of a group
-    and the dark current; all results in float32 (nint + 1, 4); and the columns of flagged and of strange pixels.
+    and the dark current; and the columns of flagged and of strange pixels.
     """
     return (
         np.empty((n_integrations, ROW), np.uint8),
@@ -89,7 +84,6 @@ def piece_scratch(n_integrations, n_groups):
         np.empty((n_integrations, ROW), np.float64),
         np.empty(ROW, np.float32),
         np.empty(ROW, np.float32),
-        np.empty((n_integrations + 1, 4, ROW), np.float32),
         # Unsigned: compiled code does not ask whether an index is negative.
         np.empty((2, ROW), np.uint32),
         np.empty((n_groups, LANES), np.float32),
@@ -181,12 +175,28 @@ def _strip_variances(poisson, read, n_integrations, shape, span, group_time):
 
 
 @helper(counted=False, inlined=True)
-def _fit_strip(scratch, data, gdq, pdq, gain, read_noise, average_dark, tables, rules, place, c):
-    """Fit the strip in row and column ``place``, and put its results from column ``c`` on.
+def _put(cube, i, r, x, vector):
+    """Store results of an integration if they are wanted: planes that are not have size 0."""
+    if cube.size > 0:
+        store(cube[i, r], x, vector)
+
+
+@helper(counted=False, inlined=True)
+def _put_row(plane, r, x, vector):
+    """Store results of the exposure if they are wanted."""
+    if plane.size > 0:
+        store(plane[r], x, vector)
+
+
+@helper(counted=False, inlined=True)
+def _fit_strip(scratch, inputs, outputs, tables, rules, place, c):
+    """Fit the strip in row and column ``place``, and put what is kept of it from column ``c`` on.
 
     Returns which pixels are flagged and which are strange, as bits of integers.
     """
-    broken, medians, slopes, rn_row, dark_row, results, _, ordered = scratch
+    broken, medians, slopes, rn_row, dark_row, _, ordered = scratch
+    data, gdq, pdq, gain, read_noise, average_dark = inputs
+    rate, integrations = outputs
     weights, ranges = tables
     start, n_groups, suppress, noise_scale, group_time, shapes, spans = rules
     r, x = place
@@ -203,7 +213,8 @@ def _fit_strip(scratch, data, gdq, pdq, gain, read_noise, average_dark, tables, 
     store(dark_row, c, dark)
     # Read variances near the limit where the reference drops them are left to the careful path.
     largest = np.sqrt(LARGEST_VARIANCE / 12) * group_time
-    plain = ((load(pdq[r], x) & UNUSABLE) == 0) & (g > zero) & (rn > zero) & (rn_d < gain_d * largest)
+    bad_pixels = load(pdq[r], x)
+    plain = ((bad_pixels & UNUSABLE) == 0) & (g > zero) & (rn > zero) & (rn_d < gain_d * largest)
     bad = (plain ^ True) | (n_groups == 1)
     strange = bad
     flagged = bad
@@ -222,7 +233,7 @@ def _fit_strip(scratch, data, gdq, pdq, gain, read_noise, average_dark, tables, 
             one = _strip_slopes(data, weights, gain_d, rn_d, i, first, length, r, x)
         store(medians[i], c, median)
         store(slopes[i], c, one)
-        store(results[i, SLOPE], c, floats(one))
+        _put(integrations[0], i, r, x, floats(one))
         photons = photons + median
         slope = slope + one * (segment_shape(length, 1.0) / shapes)
     inverse = splat(1.0) / gain_d
@@ -239,12 +250,16 @@ def _fit_strip(scratch, data, gdq, pdq, gain, read_noise, average_dark, tables, 
         vp_reported = select((vp > 0.0) & (vp < LARGEST_VARIANCE), vp, 0.0)
         if i < ni:
             err = select(both <= LARGEST_VARIANCE, both, 0.0)
+            _put(integrations[1], i, r, x, sqrt(floats(err)))
+            _put(integrations[2], i, r, x, floats(vp_reported))
+            _put(integrations[3], i, r, x, floats(vr))
+            _put(integrations[4], i, r, x, bad_pixels)
         else:
-            err = vp_reported + vr
-            store(results[i, SLOPE], c, floats(slope))
-        store(results[i, ERR], c, sqrt(floats(err)))
-        store(results[i, VAR_POISSON], c, floats(vp_reported))
-        store(results[i, VAR_RNOISE], c, floats(vr))
+            _put_row(rate[0], r, x, floats(slope))
+            _put_row(rate[1], r, x, sqrt(floats(vp_reported + vr)))
+            _put_row(rate[2], r, x, floats(vp_reported))
+            _put_row(rate[3], r, x, floats(vr))
+            _put_row(rate[4], r, x, bad_pixels)
     if suppress == 0:
         strange = strange | flagged
     return bits_of(flagged & (strange ^ True)), bits_of(strange)
@@ -263,17 +278,13 @@ def _list_columns(columns, count, bits, c):
 
 
 @helper(counted=False)
-def _fit_strips(scratch, inputs, tables, rules, place, c, n, counts):
+def _fit_strips(scratch, inputs, outputs, tables, rules, place, c, n, counts):
     """Fit ``n`` pixels from row and column ``place`` on; ``counts`` are those of flagged and strange pixels before."""
-    columns = scratch[6]
+    columns = scratch[5]
     n_flagged, n_strange = counts
-    data, gdq, pdq, gain, read_noise, average_dark = inputs
     r, left = place
     for x in range(0, n, LANES):
-        here = (r, left + x)
-        flagged, strange = _fit_strip(
-            scratch, data, gdq, pdq, gain, read_noise, average_dark, tables, rules, here, c + x
-        )
+        flagged, strange = _fit_strip(scratch, inputs, outputs, tables, rules, (r, left + x), c + x)
         if (flagged | strange) != 0:
             inside = (1 << min(n - x, LANES)) - 1
             n_flagged = _list_columns(columns[0], n_flagged, flagged & inside, c + x)
@@ -282,56 +293,86 @@ def _fit_strips(scratch, inputs, tables, rules, place, c, n, counts):
 
 
 @helper
-def strip_inputs(n_integrations, n_groups):
-    """Room for the references and samples of one strip."""
+def strip_room(n_integrations, n_groups):
+    """Room for one strip: samples, flags and references as in `fit_ramps_tile`, and its results."""
+    shape = (n_integrations, 1, LANES)
     return (
-        np.zeros((n_integrations, n_groups, 1, LANES), np.float32),
-        np.zeros((n_integrations, n_groups, 1, LANES), np.uint8),
-        np.zeros((1, LANES), np.uint32),
-        np.zeros((1, LANES), np.float32),
-        np.zeros((1, LANES), np.float32),
-        np.zeros((1, LANES), np.float32),
+        (
+            np.zeros((n_integrations, n_groups, 1, LANES), np.float32),
+            np.zeros((n_integrations, n_groups, 1, LANES), np.uint8),
+            np.zeros((1, LANES), np.uint32),
+            np.zeros((1, LANES), np.float32),
+            np.zeros((1, LANES), np.float32),
+            np.zeros((1, LANES), np.float32),
+        ),
+        (
+            (
+                np.zeros((1, LANES), np.float32),
+                np.zeros((1, LANES), np.float32),
+                np.zeros((1, LANES), np.float32),
+                np.zeros((1, LANES), np.float32),
+                np.zeros((1, LANES), np.uint32),
+            ),
+            (
+                np.zeros(shape, np.float32),
+                np.zeros(shape, np.float32),
+                np.zeros(shape, np.float32),
+                np.zeros(shape, np.float32),
+                np.zeros(shape, np.uint32),
+            ),
+        ),
     )
 
 
 @helper(counted=False)
-def fit_piece(scratch, rest, inputs, tables, rules, r, left, n):
-    """Fit ``n`` pixels of a row from column ``left`` on as if they were clean, with their results in ``scratch``.
+def _take_rest(room, inputs, start, n_groups, r, left, right):
+    """Copy the samples, flags and references of a part of a row."""
+    data, gdq, pdq, gain, read_noise, average_dark = inputs
+    n = right - left
+    for i in range(data.shape[0]):
+        for k in range(n_groups):
+            copy_row(room[0][i, k, 0, :n], data[i, start + k, r, left:right])
+            copy_row(room[1][i, k, 0, :n], gdq[i, start + k, r, left:right])
+    copy_row(room[2][0, :n], pdq[r, left:right])
+    copy_row(room[3][0, :n], gain[r, left:right])
+    copy_row(room[4][0, :n], read_noise[r, left:right])
+    if average_dark.size > 0:
+        copy_row(room[5][0, :n], average_dark[r, left:right])
+
+
+@helper(counted=False)
+def _store_rest(planes, its, r, left, right):
+    """Copy one result of a part of a row to where it belongs, if it is wanted."""
+    if planes.size > 0:
+        for i in range(planes.shape[0]):
+            copy_row(planes[i, r, left:right], its[i, 0])
+
+
+@helper(counted=False)
+def _store_rest_row(plane, its, r, left, right):
+    if plane.size > 0:
+        copy_row(plane[r, left:right], its[0])
+
+
+@helper(counted=False)
+def fit_piece(scratch, room, inputs, outputs, tables, rules, r, left, n):
+    """Fit ``n`` pixels of a row from column ``left`` on as if they were clean, with their results in ``outputs``.
 
     Returns how many are flagged and how many strange; their columns are in ``scratch``.
     """
     whole = n // LANES * LANES
-    counts = _fit_strips(scratch, inputs, tables, rules, (r, left), 0, whole, (0, 0))
+    counts = _fit_strips(scratch, inputs, outputs, tables, rules, (r, left), 0, whole, (0, 0))
     if n > whole:
         # Vectors must not reach beyond the end of an array.
-        data, gdq, pdq, gain, read_noise, average_dark = inputs
         a, b = left + whole, left + n
-        start, n_groups = rules[0], rules[1]
-        for i in range(data.shape[0]):
-            for k in range(n_groups):
-                copy_row(rest[0][i, k, 0, : b - a], data[i, start + k, r, a:b])
-                copy_row(rest[1][i, k, 0, : b - a], gdq[i, start + k, r, a:b])
-        copy_row(rest[2][0, : b - a], pdq[r, a:b])
-        copy_row(rest[3][0, : b - a], gain[r, a:b])
-        copy_row(rest[4][0, : b - a], read_noise[r, a:b])
-        if average_dark.size > 0:
-            copy_row(rest[5][0, : b - a], average_dark[r, a:b])
-        counts = _fit_strips(scratch, rest, tables, (0, *rules[1:]), (0, 0), whole, n - whole, counts)
+        _take_rest(room[0], inputs, rules[0], rules[1], r, a, b)
+        counts = _fit_strips(scratch, room[0], room[1], tables, (0, *rules[1:]), (0, 0), whole, n - whole, counts)
+        (rate, integrations), (its_rate, its_integrations) = outputs, room[1]
+        planes, its_planes = rate[:4], its_rate[:4]
+        cubes, its_cubes = integrations[:4], its_integrations[:4]
+        for j in range(4):
+            _store_rest_row(planes[j], its_planes[j], r, a, b)
+            _store_rest(cubes[j], its_cubes[j], r, a, b)
+        _store_rest_row(rate[4], its_rate[4], r, a, b)
+        _store_rest(integrations[4], its_integrations[4], r, a, b)
     return counts
-
-
-@helper(counted=False)
-def store_piece(planes, results, pdq, r, left, n):
-    """Write a piece of a row of the exposure, or of one integration; planes of size 0 are not wanted."""
-    slope, err, var_poisson, var_rnoise, dq = planes
-    right = left + n
-    if slope.size > 0:
-        copy_row(slope[r, left:right], results[SLOPE])
-    if err.size > 0:
-        copy_row(err[r, left:right], results[ERR])
-    if var_poisson.size > 0:
-        copy_row(var_poisson[r, left:right], results[VAR_POISSON])
-    if var_rnoise.size > 0:
-        copy_row(var_rnoise[r, left:right], results[VAR_RNOISE])
-    if dq.size > 0:
-        copy_row(dq[r, left:right], pdq[r, left:right])

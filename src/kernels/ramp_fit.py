@@ -32,8 +32,7 @@ from upramp.kernels._fit_strips import (
     fit_piece,
     group_ranges,
     piece_scratch,
-    store_piece,
-    strip_inputs,
+    strip_room,
 )
 from upramp.kernels._flags import DO_NOT_USE, SATURATED
 from upramp.kernels._jit import kernel
@@ -169,18 +168,14 @@ def fit_ramps_tile(
     inputs = (data, gdq, pdq, gain, read_noise, average_dark)
     rate = (slope, err, var_poisson, var_rnoise, dq)
     integrations = (slope_i, err_i, var_poisson_i, var_rnoise_i, dq_i)
-    piece, rest = piece_scratch(ni, n_groups), strip_inputs(ni, n_groups)
-    results, columns = piece[5], piece[6]
+    piece, room = piece_scratch(ni, n_groups), strip_room(ni, n_groups)
+    columns = piece[5]
     strange = strange_scratch(ni, n_groups, ROW)
     queue, waiting = pixel_queue(ni, n_groups), 0
     for r in range(first, last):
         for a in range(left, right, PIECE):
             n = min(a + PIECE, right) - a
-            n_flagged, n_strange = fit_piece(piece, rest, inputs, tables, rules, r, a, n)
-            for i in range(ni):
-                planes = (slope_i[i], err_i[i], var_poisson_i[i], var_rnoise_i[i], dq_i[i])
-                store_piece(planes, results[i], pdq, r, a, n)
-            store_piece(rate, results[ni], pdq, r, a, n)
+            n_flagged, n_strange = fit_piece(piece, room, inputs, (rate, integrations), tables, rules, r, a, n)
             place = (start, r, a)
             if n_strange > 0:
                 some = columns[1, :n_strange]
