@@ -9,7 +9,7 @@ import numpy as np
 from upramp.kernels._fit_lanes import STRANGE
 from upramp.kernels._flags import CHARGELOSS, DO_NOT_USE
 from upramp.kernels._jit import helper
-from upramp.kernels._median import sort_lanes
+from upramp.kernels._median import median_exchanges, network_size
 from upramp.kernels._rows import copy_row
 from upramp.kernels._segments import (
     LARGEST_VARIANCE,
@@ -25,9 +25,11 @@ from upramp.kernels._vectors import (
     bits_of,
     doubles,
     floats,
+    larger,
     load,
     middle_rows,
     select,
+    smaller,
     splat,
     sqrt,
     store,
@@ -36,6 +38,7 @@ from upramp.kernels._vectors import (
 __all__ = [
     "PIECE",
     "ROW",
+    "exchange_tables",
     "fit_piece",
     "group_ranges",
     "piece_scratch",
@@ -117,12 +120,15 @@ def _strip_differences(ordered, data, gdq, i, start, n_groups, ranges, r, x):
 
 
 @helper(counted=False, inlined=True)
-def _strip_medians(ordered, n, group_time):
+def _strip_medians(ordered, exchanges, n, group_time):
     """Median of the first ``n`` rows over the group time [DN/s], float64; ``ordered`` is used up."""
     if n <= MOST_ROWS:
         low, high = middle_rows(ordered, n)
     else:
-        sort_lanes(ordered, n, LANES)
+        for e in range(exchanges.shape[0]):
+            a, b = load(ordered[exchanges[e, 0]], 0), load(ordered[exchanges[e, 1]], 0)
+            store(ordered[exchanges[e, 0]], 0, smaller(a, b))
+            store(ordered[exchanges[e, 1]], 0, larger(a, b))
         low, high = load(ordered[np.uint64((n - 1) // 2)], 0), load(ordered[np.uint64(n // 2)], 0)
     return (doubles(low) + doubles(high)) * (0.5 / group_time)
 
@@ -197,7 +203,7 @@ def _fit_strip(scratch, inputs, outputs, tables, rules, place, c):
     broken, medians, slopes, rn_row, dark_row, _, ordered = scratch
     data, gdq, pdq, gain, read_noise, average_dark = inputs
     rate, integrations = outputs
-    weights, ranges = tables
+    weights, ranges, exchanges, parts = tables
     start, n_groups, suppress, noise_scale, group_time, shapes, spans = rules
     r, x = place
     ni = broken.shape[0]
@@ -229,7 +235,8 @@ def _fit_strip(scratch, inputs, outputs, tables, rules, place, c):
         flagged = flagged | ((bits | unplain) != 0)
         median, one = splat(0.0), splat(0.0)
         if length > 1:
-            median = _strip_medians(ordered, length - 1, group_time)
+            its = exchanges[parts[length, 0] : parts[length, 1]]
+            median = _strip_medians(ordered, its, length - 1, group_time)
             one = _strip_slopes(data, weights, gain_d, rn_d, i, first, length, r, x)
         store(medians[i], c, median)
         store(slopes[i], c, one)
@@ -263,6 +270,29 @@ def _fit_strip(scratch, inputs, outputs, tables, rules, place, c):
     if suppress == 0:
         strange = strange | flagged
     return bits_of(flagged & (strange ^ True)), bits_of(strange)
+
+
+@helper
+def exchange_tables(ranges, n_groups):
+    """Networks for the medians (`median_exchanges`) of integrations with more differences than fit into registers.
+
+    Returns the pairs of rows of all of them, and for each number of groups where its own begin and end.
+    """
+    parts = np.zeros((n_groups + 1, 2), np.int64)
+    for i in range(ranges.shape[0]):
+        length = ranges[i, 1] - ranges[i, 0]
+        parts[length, 1] = length - 1 > MOST_ROWS
+    n_lengths = 0
+    for length in range(n_groups + 1):
+        n_lengths += parts[length, 1]
+    pairs, needed = np.empty((n_lengths * network_size(n_groups), 2), np.uint32), np.empty(n_groups + 1, np.bool_)
+    count = 0
+    for length in range(n_groups + 1):
+        if parts[length, 1] != 0:
+            parts[length, 0] = count
+            count += median_exchanges(pairs[count:], needed, length - 1)
+            parts[length, 1] = count
+    return pairs, parts
 
 
 @helper(counted=False)

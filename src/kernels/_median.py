@@ -9,7 +9,7 @@ import numpy as np
 
 from upramp.kernels._jit import helper, kernel
 
-__all__ = ["lane_median", "sort_lanes"]
+__all__ = ["lane_median", "median_exchanges", "network_size", "sort_lanes"]
 
 
 @kernel
@@ -37,6 +37,49 @@ def sort_lanes(values, n, width):
                         _exchange(values[row, :width], values[row + distance, :width])
             distance //= 2
         run *= 2
+
+
+@helper(counted=False)
+def network_size(n):
+    """Room for the compare-exchanges of ``n`` rows."""
+    rounds = 1
+    while (1 << rounds) < n:
+        rounds += 1
+    return (1 << rounds) * rounds * (rounds + 1) // 4
+
+
+@helper(counted=False)
+def median_exchanges(pairs, needed, n):
+    """Compare-exchanges, in order, of the network of `sort_lanes` that the rows in the middle of ``n`` depend on.
+
+    ``pairs`` (`network_size`, 2) gets lower and upper rows from its start on; ``needed`` is scratch for ``n`` truth
+    values. Returns how many they are.
+    """
+    size = 0
+    run = 1
+    while run < n:
+        distance = run
+        while distance >= 1:
+            for start in range(distance % run, n - distance, 2 * distance):
+                for row in range(start, min(start + distance, n - distance)):
+                    if row // (2 * run) == (row + distance) // (2 * run):
+                        pairs[size, 0], pairs[size, 1] = row, row + distance
+                        size += 1
+            distance //= 2
+        run *= 2
+    for row in range(n):
+        needed[row] = row == (n - 1) // 2 or row == n // 2
+    # From the last to the first, those that are needed gather at the end of the list.
+    place = size
+    for e in range(size - 1, -1, -1):
+        low, high = pairs[e, 0], pairs[e, 1]
+        if needed[low] or needed[high]:
+            needed[low], needed[high] = True, True
+            place -= 1
+            pairs[place, 0], pairs[place, 1] = low, high
+    for e in range(place, size):
+        pairs[e - place, 0], pairs[e - place, 1] = pairs[e, 0], pairs[e, 1]
+    return size - place
 
 
 @helper(counted=False)

@@ -21,7 +21,7 @@ from numba.core.datamodel import PrimitiveModel
 from numba.core.extending import lower_builtin, register_model, type_callable
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 
-from upramp.kernels._networks import median_exchanges
+from upramp.kernels._median import median_exchanges, network_size
 
 __all__ = [
     "LANES",
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 LANES = 16
-MOST_ROWS = 16  # that are sorted in registers
+MOST_ROWS = 24  # that `middle_rows` takes: with more, registers run short
 
 
 class Vector(types.Type):
@@ -307,7 +307,8 @@ lower_builtin(larger, Vector, Vector)(_function("maxnum", ("nnan",)))
 def _sorted_middle(context, builder, rows):
     """Instructions for the middle ones of some vectors."""
     n = len(rows)
-    for low, high in median_exchanges(n):
+    pairs = np.empty((network_size.py_func(n), 2), np.int64)
+    for low, high in pairs[: median_exchanges.py_func(pairs, np.empty(n, bool), n)]:
         a, b = rows[low], rows[high]
         rows[low] = _call(builder, "minnum", a.type, [a, b], ("nnan",))
         rows[high] = _call(builder, "maxnum", a.type, [a, b], ("nnan",))

@@ -29,6 +29,7 @@ from upramp.kernels._fit_strange import fit_strange, strange_scratch
 from upramp.kernels._fit_strips import (
     PIECE,
     ROW,
+    exchange_tables,
     fit_piece,
     group_ranges,
     piece_scratch,
@@ -163,7 +164,7 @@ def fit_ramps_tile(
     ni, n_groups = data.shape[0], stop - start
     ranges = np.empty((ni, 2), np.int64)
     shapes, spans = group_ranges(ranges, unused, start, stop)
-    tables = (weights, ranges)
+    tables = (weights, ranges, *exchange_tables(ranges, n_groups))
     rules = (start, n_groups, suppress, noise_scale, group_time, shapes, spans)
     inputs = (data, gdq, pdq, gain, read_noise, average_dark)
     rate = (slope, err, var_poisson, var_rnoise, dq)
