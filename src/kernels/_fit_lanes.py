@@ -12,6 +12,7 @@ from upramp.kernels._flags import DO_NOT_USE, JUMP_DET, SATURATED
 from upramp.kernels._jit import helper
 from upramp.kernels._median import lane_median, sort_lanes
 from upramp.kernels._rows import fill_row
+from upramp.kernels._scratch import empty
 from upramp.kernels._segments import (
     ERR,
     FOUND,
@@ -29,7 +30,7 @@ from upramp.kernels._segments import (
     survey_flags,
 )
 
-__all__ = ["FLAGGED", "STRANGE", "fit_flagged", "lane_scratch", "median_rates_of_lanes", "take_lanes_of"]
+__all__ = ["fit_flagged", "lane_scratch", "median_rates_of_lanes", "take_lanes"]
 
 # Rows of sums over the segments of a ramp: of shapes, spans, shape * slope and 1 / (vp + vr), see `_segments`.
 SHAPES, SPANS, SLOPES, BY_BOTH = 0, 1, 2, 3
@@ -38,9 +39,6 @@ SUMS = 4
 # Rows of tallies over the integrations of a pixel: how many are unusable, how many saturated; all flags.
 N_UNUSABLE, N_FULL, ALL_BITS = 0, 1, 2
 
-# Kinds of pixels: flagged but otherwise plain; all others that are not clean.
-FLAGGED, STRANGE = 1, 2
-
 _USABLE, _VOID = 1, 2  # what `_judge_lanes` makes of the marks of broken ramps
 
 
@@ -48,32 +46,31 @@ _USABLE, _VOID = 1, 2  # what `_judge_lanes` makes of the marks of broken ramps
 def lane_scratch(n_integrations, n_groups, width):
     """Scratch of `fit_flagged` for so many columns."""
     return (
-        np.empty((n_integrations, n_groups, width), np.float32),
-        np.empty((n_integrations, n_groups, width), np.uint8),
-        np.empty((n_integrations, width), np.uint32),
-        np.empty(n_integrations, np.int64),
-        np.empty(width, np.int32),
-        np.empty((n_integrations, SUMS, width), np.float64),
-        np.empty((14, width), np.float64),
-        np.empty((3, width), np.uint32),
-        np.empty((3, width * (n_groups // 2 + 1)), np.int32),
-        np.empty((5, width), np.int32),
-        np.empty(width, np.uint8),
-        np.empty((5, width), np.uint16),
+        empty((n_integrations, n_groups, width), np.float32),
+        empty((n_integrations, n_groups, width), np.uint8),
+        empty((n_integrations, width), np.uint32),
+        empty(n_integrations, np.int64),
+        empty(width, np.int32),
+        empty((n_integrations, SUMS, width), np.float64),
+        empty((14, width), np.float64),
+        empty((3, width), np.uint32),
+        empty((3, width * (n_groups // 2 + 1)), np.int32),
+        empty((5, width), np.int32),
+        empty(width, np.uint8),
+        empty((5, width), np.uint16),
     )
 
 
 @helper(counted=False)
-def _take_lanes(columns, lane_values, lane_flags, broken, kinds, kind, values, flags, n):
-    """Copy the ``broken`` ramps of one integration of pixels of a kind; ``columns`` gets their columns.
+def _take_lanes(columns, lane_values, lane_flags, broken, values, flags, n):
+    """Copy the ``broken`` ramps of one integration of ``n`` pixels; ``columns`` gets their columns.
 
     Returns how many there are.
     """
     count = 0
     for x in range(n):
         columns[count] = np.uint32(x)
-        # With `and` there would be a branch, for what comes second may not be read if the first is false.
-        count += (broken[x] != 0) & (kinds[x] == kind)
+        count += broken[x] != 0
     for k in range(values.shape[0]):
         v, q = values[k], flags[k]
         u, p = lane_values[k], lane_flags[k]
@@ -347,12 +344,12 @@ def median_rates_of_lanes(scratch, medians, ordered, group_time):
 
 
 @helper(counted=False)
-def take_lanes_of(kind, kinds, scratch, broken, values, flags, n):
-    """Copy all broken ramps of pixels of a kind to the lanes."""
+def take_lanes(scratch, broken, values, flags, n):
+    """Copy all broken ramps of ``n`` pixels to the lanes."""
     lane_values, lane_flags, columns, n_lanes = scratch[:4]
     for i in range(values.shape[0]):
         c, u, q = columns[i], lane_values[i], lane_flags[i]
-        n_lanes[i] = _take_lanes(c, u, q, broken[i], kinds, kind, values[i], flags[i], n)
+        n_lanes[i] = _take_lanes(c, u, q, broken[i], values[i], flags[i], n)
 
 
 @helper(counted=False)

@@ -9,6 +9,7 @@ import numpy as np
 
 from upramp.kernels._fit_lanes import fit_flagged, lane_scratch, median_rates_of_lanes
 from upramp.kernels._jit import helper
+from upramp.kernels._scratch import empty, zeros
 from upramp.kernels._segments import ERR, SLOPE, VAR_POISSON, VAR_RNOISE
 
 __all__ = ["LENGTH", "fit_queue", "pixel_queue", "put_pixels", "store_pixels"]
@@ -20,21 +21,21 @@ _ROW = LENGTH + 16  # rows of scratch at a power of two apart would compete for 
 @helper
 def pixel_queue(n_integrations, n_groups):
     """An empty queue: what is copied of the pixels, where they are, and the lanes with their flagged ramps."""
-    every = np.empty(_ROW, np.uint32)
+    every = empty(_ROW, np.uint32)
     for x in range(_ROW):
         every[x] = x
     return (
-        np.empty((n_integrations, _ROW), np.uint8),
-        np.empty((n_integrations, _ROW), np.float64),
-        np.empty((n_integrations + 1, 4, _ROW), np.float64),
-        np.empty((n_integrations + 1, _ROW), np.uint32),
-        (np.empty(_ROW, np.float32), np.empty(_ROW, np.float32), np.empty(_ROW, np.float64)),
-        np.empty(_ROW, np.uint32),
+        empty((n_integrations, _ROW), np.uint8),
+        empty((n_integrations, _ROW), np.float64),
+        empty((n_integrations + 1, 4, _ROW), np.float64),
+        empty((n_integrations + 1, _ROW), np.uint32),
+        (empty(_ROW, np.float32), empty(_ROW, np.float32), empty(_ROW, np.float64)),
+        empty(_ROW, np.uint32),
         # Unsigned: compiled code does not ask whether an index is negative.
-        np.empty((2, _ROW), np.uint64),
+        empty((2, _ROW), np.uint64),
         every,
         # Zeros: lanes that are not taken are sorted with the others.
-        np.zeros((n_groups, _ROW), np.float32),
+        zeros((n_groups, _ROW), np.float32),
         lane_scratch(n_integrations, n_groups, _ROW),
     )
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from upramp.kernels._fit_lanes import STRANGE, lane_scratch, median_rates_of_lanes, take_lanes_of
+from upramp.kernels._fit_lanes import lane_scratch, median_rates_of_lanes, take_lanes
 from upramp.kernels._fit_queue import store_pixels
 from upramp.kernels._jit import helper
+from upramp.kernels._scratch import empty, zeros
 from upramp.kernels._segments import SLOPE, fit_flagged_pixel, survey_flags, write_back
 
 __all__ = ["fit_strange", "strange_scratch"]
@@ -14,20 +15,19 @@ __all__ = ["fit_strange", "strange_scratch"]
 def strange_scratch(n_integrations, n_groups, width):
     """Room for as many pixels: their ramps and flags, what the quick fit has left of them, and their results."""
     return (
-        np.empty((n_integrations, n_groups, width), np.float32),
-        np.empty((n_integrations, n_groups, width), np.uint8),
-        np.empty((n_integrations, width), np.uint8),
-        np.empty((n_integrations, width), np.float64),
-        np.empty((n_integrations + 1, 4, width), np.float64),
-        np.empty((n_integrations + 1, width), np.uint32),
-        np.empty((n_integrations, 5, width), np.uint16),
-        np.empty((2, n_groups), np.int64),
-        np.empty(n_integrations, np.int64),
-        np.empty(n_integrations, np.float32),
-        np.empty((2, width), np.uint64),
-        np.full(width, STRANGE, np.uint8),
+        empty((n_integrations, n_groups, width), np.float32),
+        empty((n_integrations, n_groups, width), np.uint8),
+        empty((n_integrations, width), np.uint8),
+        empty((n_integrations, width), np.float64),
+        empty((n_integrations + 1, 4, width), np.float64),
+        empty((n_integrations + 1, width), np.uint32),
+        empty((n_integrations, 5, width), np.uint16),
+        empty((2, n_groups), np.int64),
+        empty(n_integrations, np.int64),
+        empty(n_integrations, np.float32),
+        empty((2, width), np.uint64),
         # Zeros: lanes that are not taken are sorted with the others.
-        np.zeros((n_groups, width), np.float32),
+        zeros((n_groups, width), np.float32),
         lane_scratch(n_integrations, n_groups, width),
     )
 
@@ -63,15 +63,13 @@ def fit_strange(
 
     ``place`` is the first group, the row and the column where the piece begins; the rest as in `fit_ramps_tile`.
     """
-    values, flags, broken, medians, results, bits, survey, segments, kinds, reads, places, kind, ordered, lanes = (
-        scratch
-    )
+    values, flags, broken, medians, results, bits, survey, segments, kinds, reads, places, ordered, lanes = scratch
     data, gdq, pdq, gain = inputs[:4]
     start, r, left = place
     n = columns.size
     _take(scratch, columns, piece, data, gdq, start, r, left)
     if values.shape[1] > 1:
-        take_lanes_of(STRANGE, kind, lanes, broken, values, flags, n)
+        take_lanes(lanes, broken, values, flags, n)
         median_rates_of_lanes(lanes, medians, ordered, times[0])
     for i in range(values.shape[0]):
         survey_flags(survey[i], flags[i], n)

@@ -6,11 +6,11 @@ sums stay in registers, and the samples are read from where they lie.
 
 import numpy as np
 
-from upramp.kernels._fit_lanes import STRANGE
 from upramp.kernels._flags import CHARGELOSS, DO_NOT_USE
 from upramp.kernels._jit import helper
 from upramp.kernels._median import median_exchanges, network_size
 from upramp.kernels._rows import copy_row
+from upramp.kernels._scratch import empty, zeros
 from upramp.kernels._segments import (
     LARGEST_VARIANCE,
     POWER_LIMITS,
@@ -49,6 +49,8 @@ PIECE = 256  # columns done together
 # Rows of scratch are a little longer: at a power of two apart they would compete for the same cache lines.
 ROW = PIECE + LANES
 
+STRANGE = 2  # mark of a ramp with more than flags about it: NaN, or a bad reference of its pixel
+
 
 @helper(counted=False)
 def group_ranges(ranges, unused, start, stop):
@@ -82,14 +84,14 @@ def piece_scratch(n_integrations, n_groups):
     and the dark current; and the columns of flagged and of strange pixels.
     """
     return (
-        np.empty((n_integrations, ROW), np.uint8),
-        np.empty((n_integrations, ROW), np.float64),
-        np.empty((n_integrations, ROW), np.float64),
-        np.empty(ROW, np.float32),
-        np.empty(ROW, np.float32),
+        empty((n_integrations, ROW), np.uint8),
+        empty((n_integrations, ROW), np.float64),
+        empty((n_integrations, ROW), np.float64),
+        empty(ROW, np.float32),
+        empty(ROW, np.float32),
         # Unsigned: compiled code does not ask whether an index is negative.
-        np.empty((2, ROW), np.uint32),
-        np.empty((n_groups, LANES), np.float32),
+        empty((2, ROW), np.uint32),
+        empty((n_groups, LANES), np.float32),
     )
 
 
@@ -278,14 +280,14 @@ def exchange_tables(ranges, n_groups):
 
     Returns the pairs of rows of all of them, and for each number of groups where its own begin and end.
     """
-    parts = np.zeros((n_groups + 1, 2), np.int64)
+    parts = zeros((n_groups + 1, 2), np.int64)
     for i in range(ranges.shape[0]):
         length = ranges[i, 1] - ranges[i, 0]
         parts[length, 1] = length - 1 > MOST_ROWS
     n_lengths = 0
     for length in range(n_groups + 1):
         n_lengths += parts[length, 1]
-    pairs, needed = np.empty((n_lengths * network_size(n_groups), 2), np.uint32), np.empty(n_groups + 1, np.bool_)
+    pairs, needed = empty((n_lengths * network_size(n_groups), 2), np.uint32), empty(n_groups + 1, np.uint8)
     count = 0
     for length in range(n_groups + 1):
         if parts[length, 1] != 0:
@@ -328,27 +330,27 @@ def strip_room(n_integrations, n_groups):
     shape = (n_integrations, 1, LANES)
     return (
         (
-            np.zeros((n_integrations, n_groups, 1, LANES), np.float32),
-            np.zeros((n_integrations, n_groups, 1, LANES), np.uint8),
-            np.zeros((1, LANES), np.uint32),
-            np.zeros((1, LANES), np.float32),
-            np.zeros((1, LANES), np.float32),
-            np.zeros((1, LANES), np.float32),
+            zeros((n_integrations, n_groups, 1, LANES), np.float32),
+            zeros((n_integrations, n_groups, 1, LANES), np.uint8),
+            zeros((1, LANES), np.uint32),
+            zeros((1, LANES), np.float32),
+            zeros((1, LANES), np.float32),
+            zeros((1, LANES), np.float32),
         ),
         (
             (
-                np.zeros((1, LANES), np.float32),
-                np.zeros((1, LANES), np.float32),
-                np.zeros((1, LANES), np.float32),
-                np.zeros((1, LANES), np.float32),
-                np.zeros((1, LANES), np.uint32),
+                zeros((1, LANES), np.float32),
+                zeros((1, LANES), np.float32),
+                zeros((1, LANES), np.float32),
+                zeros((1, LANES), np.float32),
+                zeros((1, LANES), np.uint32),
             ),
             (
-                np.zeros(shape, np.float32),
-                np.zeros(shape, np.float32),
-                np.zeros(shape, np.float32),
-                np.zeros(shape, np.float32),
-                np.zeros(shape, np.uint32),
+                zeros(shape, np.float32),
+                zeros(shape, np.float32),
+                zeros(shape, np.float32),
+                zeros(shape, np.float32),
+                zeros(shape, np.uint32),
             ),
         ),
     )
@@ -391,12 +393,15 @@ def fit_piece(scratch, room, inputs, outputs, tables, rules, r, left, n):
     Returns how many are flagged and how many strange; their columns are in ``scratch``.
     """
     whole = n // LANES * LANES
-    counts = _fit_strips(scratch, inputs, outputs, tables, rules, (r, left), 0, whole, (0, 0))
+    zero = np.int64(0)  # a literal has a type of its own, for which numba would compile everything again
+    counts = _fit_strips(scratch, inputs, outputs, tables, rules, (r, left), zero, whole, (zero, zero))
     if n > whole:
         # Vectors must not reach beyond the end of an array.
         a, b = left + whole, left + n
         _take_rest(room[0], inputs, rules[0], rules[1], r, a, b)
-        counts = _fit_strips(scratch, room[0], room[1], tables, (0, *rules[1:]), (0, 0), whole, n - whole, counts)
+        counts = _fit_strips(
+            scratch, room[0], room[1], tables, (zero, *rules[1:]), (zero, zero), whole, n - whole, counts
+        )
         (rate, integrations), (its_rate, its_integrations) = outputs, room[1]
         planes, its_planes = rate[:4], its_rate[:4]
         cubes, its_cubes = integrations[:4], its_integrations[:4]

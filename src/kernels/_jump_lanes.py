@@ -9,6 +9,7 @@ from upramp.kernels._flags import DO_NOT_USE, JUMP_DET, SATURATED
 from upramp.kernels._jit import helper
 from upramp.kernels._median import lane_median, sort_lanes
 from upramp.kernels._rows import fill_row
+from upramp.kernels._scratch import empty, zeros
 
 __all__ = [
     "UNUSABLE",
@@ -84,12 +85,12 @@ def jump_scratch(n_differences):
     n_lanes = lane_count(n_differences)
     # Zeros: lanes that are not taken are sorted with the others.
     return (
-        np.empty(n_lanes, np.uint32),
-        np.empty(n_lanes, np.float64),
-        np.zeros((n_differences, n_lanes), np.float32),
-        np.zeros((n_differences, n_lanes), np.float32),
-        np.zeros((n_differences, n_lanes), np.uint8),
-        (np.empty((3, n_lanes), np.float32), np.empty((2, n_lanes), np.uint8), np.empty(n_lanes, np.int32)),
+        empty(n_lanes, np.uint32),
+        empty(n_lanes, np.float64),
+        zeros((n_differences, n_lanes), np.float32),
+        zeros((n_differences, n_lanes), np.float32),
+        zeros((n_differences, n_lanes), np.uint8),
+        (empty((3, n_lanes), np.float32), empty((2, n_lanes), np.uint8), empty(n_lanes, np.int32)),
     )
 
 
@@ -97,7 +98,8 @@ def jump_scratch(n_differences):
 def median_differences(scratch, n, n_lanes):
     """Medians of the ``n`` differences in some lanes of a `jump_scratch`; NaN where there are none."""
     _, medians, values, queue, _, (_, _, counts) = scratch
-    sort_jump_lanes(queue, counts, values, n, n_lanes, False, False)
+    plain = np.bool_(False)  # a literal has a type of its own
+    sort_jump_lanes(queue, counts, values, n, n_lanes, plain, plain)
     for lane in range(n_lanes):
         count = counts[lane]
         medians[lane] = lane_median(queue, lane, 0, count) if count > 0 else np.nan
@@ -120,7 +122,7 @@ def next_jumps(scratch, bits, start, data, gdq, gain, unused, r, left):
     bad, q = pair[0, :n_lanes], pair[1, :n_lanes]
     for lane in range(n_lanes):
         g[lane] = gain[r, left + lanes[lane]]
-    n = 0
+    n = np.int64(0)
     for i in range(data.shape[0] if n_lanes > 0 else 0):
         for k in range(data.shape[1]):
             y, f = data[i, k, r, left : left + bits.size], gdq[i, k, r, left : left + bits.size]
@@ -151,7 +153,7 @@ def next_jumps(scratch, bits, start, data, gdq, gain, unused, r, left):
 @helper
 def core_scratch(n_lanes):
     """Scratch of `mark_cores`: noise in electrons, what is chosen, and rows and columns of pixels."""
-    return np.empty(n_lanes, np.float64), np.empty(n_lanes, np.uint8), np.empty((2, n_lanes), np.uint64)
+    return empty(n_lanes, np.float64), empty(n_lanes, np.uint8), empty((2, n_lanes), np.uint64)
 
 
 @helper(counted=False)
@@ -202,12 +204,12 @@ def mark_cores_of_rows(marks, marked, rows, data, gdq, noises, unused, rules, fi
     cores = core_scratch(scratch[0].size)
     lanes, places = scratch[0], cores[2]
     left, right = rules[3], rules[4]
-    found = np.empty(right - left, np.uint8)
+    found = empty(right - left, np.uint8)
     for m in range(rows.size):
         r = first + m
         if rows[m] == 0 or not columns_with_jumps(found, gdq, r, left, right):
             continue
-        x = 0
+        x = np.int64(0)
         while x < found.size:
             n_lanes, x = next_jumps(scratch, found, x, data, gdq, noises[1], unused, r, left)
             for lane in range(n_lanes):

@@ -25,6 +25,7 @@ from upramp.kernels._jump_lanes import (
 )
 from upramp.kernels._median import lane_median
 from upramp.kernels._rows import copy_row, fill_row
+from upramp.kernels._scratch import empty, zeros
 from upramp.kernels._vectors import LANES, absolute, any_of, bits_of, load, select, splat, sqrt, store
 
 __all__ = ["detect_jumps_tile"]
@@ -276,7 +277,7 @@ def _judge_suspects(gdq, scratch, waiting, noises, unused, mode, thresholds, nfr
     taken, queue, places, counts = scratch
     finite_only = mode != ITERATIVE
     lanes, core_places = cores
-    n_cores = 0
+    n_cores = np.int64(0)
     sort_jump_lanes(queue, counts, taken, n, waiting, mode == ITERATIVE, mode >= SIGMA_CLIP)
     for lane in range(waiting):
         count = counts[lane]
@@ -296,7 +297,7 @@ def _judge_suspects(gdq, scratch, waiting, noises, unused, mode, thresholds, nfr
         lowest = queue[first, lane] if first < last else np.float32(np.inf)
         highest = queue[last - 1, lane] if first < last else np.float32(-np.inf)
         core_places[0, n_cores], core_places[1, n_cores] = r, x
-        j = 0
+        j = np.int64(0)
         for i in range(gdq.shape[0]):
             for k in range(k0, k1):
                 if (unused[i, k] | unused[i, k + 1]) != 0:
@@ -318,8 +319,8 @@ def _widened(data, gdq, gain, read_noise, first, last, left, width):
     """Copies of a region that is narrower than a vector, as wide as one."""
     h, right = last - first, left + width
     shape = (data.shape[0], data.shape[1], h, LANES)
-    d, q = np.zeros(shape, np.float32), np.zeros(shape, np.uint8)
-    g, s = np.zeros((h, LANES), np.float32), np.zeros((h, LANES), np.float32)
+    d, q = zeros(shape, np.float32), zeros(shape, np.uint8)
+    g, s = zeros((h, LANES), np.float32), zeros((h, LANES), np.float32)
     for r in range(first, last):
         copy_row(g[r - first, :width], gain[r, left:right])
         copy_row(s[r - first, :width], read_noise[r, left:right])
@@ -342,22 +343,22 @@ def _find_jumps(gdq, marks, marked, flagged, data, noises, unused, mode, thresho
     nframes, left, right = rules[2:]
     step = 1 if mode == SIGMA_CLIP else data.shape[1] - 1
     depth = data.shape[0] * step
-    values = np.empty((depth, LANES), np.float32)
+    values = empty((depth, LANES), np.float32)
     # Few pixels of a strip are suspect. They wait for those of others, since lanes cost little each if there are many.
     n_lanes = lane_count(depth)
     suspects = (
-        np.empty((depth, n_lanes), np.float32),
-        np.zeros((depth, n_lanes), np.float32),
+        empty((depth, n_lanes), np.float32),
+        zeros((depth, n_lanes), np.float32),
         # Unsigned: compiled code does not ask whether an index is negative.
-        np.empty((2, n_lanes), np.uint64),
-        np.empty(n_lanes, np.int32),
+        empty((2, n_lanes), np.uint64),
+        empty(n_lanes, np.int32),
     )
     lanes, cores = jump_scratch(depth), core_scratch(n_lanes)
-    waiting = 0
+    waiting = np.int64(0)
     for r in range(first, last):
         for k0 in range(0, data.shape[1] - 1, step):
             pairs = (k0, k0 + step)
-            n = 0
+            n = np.int64(0)
             for start in range(left, right, LANES):
                 # The last strip may begin in the one before it.
                 x = max(min(start, right - LANES), left)
@@ -382,7 +383,7 @@ def _find_jumps(gdq, marks, marked, flagged, data, noises, unused, mode, thresho
                     n_cores = _judge_suspects(
                         gdq, suspects, waiting, noises, unused, mode, thresholds, nframes, n, pairs, (lanes, cores[2])
                     )
-                    waiting = 0
+                    waiting = np.int64(0)
                     if n_cores > 0 and marks.size > 0 and mode != SIGMA_CLIP:
                         median_differences(lanes, n, n_cores)
                         mark_cores(marks, marked, lanes, cores, n_cores, noises, unused, rules)
@@ -420,12 +421,13 @@ def detect_jumps_tile(
     """
     thresholds = (threshold, four_group_threshold, three_group_threshold)
     width = right - left
-    flagged = np.zeros(last - first, np.uint8)
+    flagged = zeros(last - first, np.uint8)
     rules = (min_sigma, max_sigma, nframes, left, right)
     if width < LANES:
         d, q, g, s = _widened(data, gdq, gain, read_noise, first, last, left, width)
-        here = (min_sigma, max_sigma, nframes, 0, width)
-        _find_jumps(q, marks[:0], marked, flagged, d, (s, g), unused, mode, thresholds, here, 0, last - first)
+        zero = np.int64(0)  # a literal has a type of its own, for which numba would compile everything again
+        here = (min_sigma, max_sigma, nframes, zero, width)
+        _find_jumps(q, marks[:0], marked, flagged, d, (s, g), unused, mode, thresholds, here, zero, last - first)
         fill_row(flagged, np.uint8(1))
         for i in range(gdq.shape[0]):
             for k in range(gdq.shape[1]):

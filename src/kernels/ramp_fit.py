@@ -172,7 +172,7 @@ def fit_ramps_tile(
     piece, room = piece_scratch(ni, n_groups), strip_room(ni, n_groups)
     columns = piece[5]
     strange = strange_scratch(ni, n_groups, ROW)
-    queue, waiting = pixel_queue(ni, n_groups), 0
+    queue, waiting = pixel_queue(ni, n_groups), np.int64(0)
     for r in range(first, last):
         for a in range(left, right, PIECE):
             n = min(a + PIECE, right) - a
@@ -192,7 +192,7 @@ def fit_ramps_tile(
                 waiting += some.size
                 if waiting == LENGTH:
                     fit_queue(rate, integrations, queue, waiting, gdq, start, weights, ranges, times)
-                    waiting = 0
+                    waiting = np.int64(0)
     if waiting > 0:
         fit_queue(rate, integrations, queue, waiting, gdq, start, weights, ranges, times)
 

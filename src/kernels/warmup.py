@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 DRIVER = "driver"
 # Seconds of processor time, measured on a busy machine: of the long ones, of any other, and of starting a process.
-_SECONDS = {"fit_ramps": 12.5, "detect_jumps": 8, "fit_likelihood": 7, DRIVER: 6, "flag_after_jumps": 1}
+_SECONDS = {"fit_ramps": 12.5, "detect_jumps": 5.5, "fit_likelihood": 7, DRIVER: 6, "flag_after_jumps": 1}
 _OTHER, _START = 0.45, 0.5
 
 

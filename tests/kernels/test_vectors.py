@@ -1,0 +1,150 @@
+"""Vectors of pixels in compiled code against the same functions on numpy arrays."""
+
+import numpy as np
+import pytest
+
+from upramp.kernels._jit import kernel
+from upramp.kernels._median import median_exchanges, network_size
+from upramp.kernels._scratch import empty, zeros
+from upramp.kernels._vectors import (
+    LANES,
+    MOST_ROWS,
+    absolute,
+    any_of,
+    bits_of,
+    doubles,
+    floats,
+    larger,
+    load,
+    middle_rows,
+    select,
+    smaller,
+    splat,
+    sqrt,
+    store,
+)
+
+
+def arithmetic(a, b, out):
+    x, y = load(a, 3), load(b, 0)
+    store(out[0], 0, x + y * np.float32(3))
+    store(out[1], 0, (x - y) / y)
+    store(out[2], 0, absolute(x))
+    store(out[3], 0, sqrt(x))
+    store(out[4], 0, floats(doubles(x) * 0.1 + doubles(y)))
+    store(out[5], 0, splat(np.float32(7)) - x)
+
+
+def comparisons(a, b, out):
+    x, y = load(a, 0), load(b, 0)
+    store(out[0], 0, x < y)
+    store(out[1], 0, x <= y)
+    store(out[2], 0, x > y)
+    store(out[3], 0, x >= y)
+    store(out[4], 0, x == y)
+    store(out[5], 0, x != y)
+    store(out[6], 0, ((x < y) | (x > np.float32(0))) & ((x == y) ^ True))
+
+
+def selections(a, b, flags, words, out, numbers, found):
+    x, y = load(a, 0), load(b, 0)
+    store(out[0], 0, select(x < y, x, y))
+    store(out[1], 0, select(x < y, np.float32(1), y))
+    store(out[2], 0, select(x < y, np.float32(1), np.float32(2)))
+    store(numbers, 0, (load(flags, 0) | np.uint8(8)) & 12 ^ load(flags, 0))
+    found[0] = bits_of(x < y)
+    found[1] = bits_of((load(flags, 0) & 3) != 0)
+    found[2] = bits_of((load(words, 0) & np.uint32(1 << 31)) == 0)
+    found[3] = any_of(x > np.float32(1e30))
+    found[4] = any_of(x > np.float32(-1e30))
+
+
+def extremes(a, b, out):
+    store(out[0], 0, smaller(load(a, 0), load(b, 0)))
+    store(out[1], 0, larger(load(a, 0), load(b, 0)))
+
+
+def medians(values, out):
+    for n in range(1, MOST_ROWS + 1):
+        low, high = middle_rows(values, n)
+        store(out[n - 1], 0, low + high)
+
+
+def numbers(seed, size=LANES, odd=True):
+    random = np.random.default_rng(seed)
+    values = random.normal(0, 100, size).astype(np.float32)
+    if odd:
+        values[::5] = random.choice([np.nan, np.inf, -np.inf, 0.0, -0.0], values[::5].size)
+    return values
+
+
+@pytest.mark.parametrize("function, dtype", [(arithmetic, np.float32), (comparisons, np.uint8)])
+def test_operators_are_those_of_numpy(function, dtype):
+    a, b = numbers(1, LANES + 5), numbers(2, LANES)
+    b[5] = a[5]
+    compiled, plain = np.zeros((2, 7, LANES), dtype)
+    kernel(function)(a, b, compiled)
+    with np.errstate(all="ignore"):
+        function(a, b, plain)
+    np.testing.assert_array_equal(compiled, plain)
+    assert np.unique(compiled).size > 1
+
+
+def test_selections_and_bits_are_those_of_numpy():
+    a, b = numbers(3), numbers(4)
+    random = np.random.default_rng(5)
+    flags = random.integers(0, 256, LANES).astype(np.uint8)
+    words = random.integers(0, 2**32, LANES).astype(np.uint32)
+    results = []
+    for function in (kernel(selections), selections):
+        out, bits, found = np.zeros((3, LANES), np.float32), np.zeros(LANES, np.uint8), np.zeros(5, np.int64)
+        function(a, b, flags, words, out, bits, found)
+        results.append((out, bits, found))
+    for compiled, plain in zip(*results, strict=True):
+        np.testing.assert_array_equal(compiled, plain)
+    assert results[0][2].tolist()[3:] == [bool((a > 1e30).any()), True]
+
+
+def test_extremes_and_medians_are_those_of_numpy():
+    a, b = numbers(6, odd=False), numbers(7, odd=False)
+    out = np.zeros((2, LANES), np.float32)
+    kernel(extremes)(a, b, out)
+    np.testing.assert_array_equal(out, [np.minimum(a, b), np.maximum(a, b)])
+
+    values = np.round(numbers(8, MOST_ROWS * LANES, odd=False) / 30).reshape(MOST_ROWS, LANES).astype(np.float32)
+    compiled, plain = np.zeros((2, MOST_ROWS, LANES), np.float32)
+    kernel(medians)(values, compiled)
+    medians(values, plain)
+    np.testing.assert_array_equal(compiled, plain)
+    np.testing.assert_array_equal(compiled / 2, [np.median(values[: n + 1], axis=0) for n in range(MOST_ROWS)])
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 8, 9, 31, 32, 33, 100])
+def test_exchanges_bring_the_median_to_the_middle(n):
+    """A network sorts everything if it sorts zeros and ones (Knuth); here some of all kinds of numbers too."""
+    pairs = np.empty((network_size.py_func(n), 2), np.int64)
+    chosen = pairs[: median_exchanges.py_func(pairs, np.empty(n, bool), n)]
+    random = np.random.default_rng(n)
+    counts = random.integers(0, n + 1, 400)
+    lanes = [random.permutation(np.arange(n) < count).astype(float) for count in counts]
+    rows = np.stack([*lanes, random.permutation(n), np.arange(n), np.arange(n)[::-1]], axis=1).astype(float)
+    wanted = np.median(rows, axis=0)
+    for low, high in chosen:
+        rows[[low, high]] = np.minimum(rows[low], rows[high]), np.maximum(rows[low], rows[high])
+    np.testing.assert_array_equal((rows[(n - 1) // 2] + rows[n // 2]) / 2, wanted)
+
+
+def new_arrays(n, out):
+    a, b = zeros((2, n), np.float32), zeros(n, np.uint8)
+    c = empty((n, 3, 2), np.float64)
+    c[...] = 1.0
+    out[0], out[1], out[2] = a.sum(), b.sum(), c.sum()
+    out[3], out[4], out[5] = a.size, b.itemsize, c.strides[0]
+
+
+def test_new_arrays_are_those_of_numpy():
+    compiled, plain = np.zeros((2, 6))
+    kernel(new_arrays)(5, compiled)
+    new_arrays(5, plain)
+    np.testing.assert_array_equal(compiled, plain)
+    assert plain.tolist() == [0, 0, 30, 10, 1, 48]
