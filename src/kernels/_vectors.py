@@ -286,7 +286,7 @@ def _call(builder, name, kind, args, flags=()):
     function = cgutils.get_or_insert_function(
         builder.module, ir.FunctionType(kind, [kind] * len(args)), f"llvm.{name}.v{LANES}{width}"
     )
-    return builder.call(function, args, fastmath=flags)
+    return builder.call(function, args, "", None, None, flags)
 
 
 def _function(name, flags=()):
