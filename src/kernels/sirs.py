@@ -76,21 +76,26 @@ def _median(values, keys, scratch, counts):
 
 @helper
 def _side_means(mean, part, side, sigreject, distances, keys, scratch, counts):
-    """Mean of the four pixels of every row with outliers as 0, and the part of them that are none."""
+    """Mean of the four pixels (4, 2048) of every row with outliers as 0, and the part of them that are none."""
     middle = _median(side.ravel(), keys, scratch, counts)
-    for r in range(mean.size):
-        for x in range(BORDER):
-            distances[BORDER * r + x] = abs(side[r, x] - middle)
-            if np.isnan(side[r, x]):
-                middle = np.nan
-    reach = sigreject * (MAD_TO_SIGMA * _median(distances, keys, scratch, counts))
-    for r in range(mean.size):
-        total, good = 0.0, 0.0
-        for x in range(BORDER):
-            if abs(side[r, x] - middle) <= reach:
-                total += side[r, x]
-                good += 1.0
-        mean[r], part[r] = total / BORDER, good / BORDER
+    missing = False
+    for x in range(BORDER):
+        pixels, far = side[x], distances[x]
+        for r in range(SIZE):
+            far[r] = abs(pixels[r] - middle)
+            missing |= pixels[r] != pixels[r]
+    reach = np.nan if missing else sigreject * (MAD_TO_SIGMA * _median(distances.ravel(), keys, scratch, counts))
+    fill_row(mean, 0.0)
+    fill_row(part, 0.0)
+    for x in range(BORDER):
+        pixels, far = side[x], distances[x]
+        for r in range(SIZE):
+            good = far[r] <= reach
+            mean[r] += pixels[r] if good else 0.0
+            part[r] += 1.0 if good else 0.0
+    for r in range(SIZE):
+        mean[r] /= BORDER
+        part[r] /= BORDER
 
 
 @kernel
@@ -135,8 +140,18 @@ def _convolve_parts(out, part, whole, taps, padded):
 
 
 @helper
+def _copy_line(line, source, backwards):
+    """``line[:] = source``, or the source backwards."""
+    if not backwards:
+        copy_row(line, source)
+        return
+    for r in range(line.size):
+        line[r] = source[line.size - 1 - r]
+
+
+@helper
 def _read_side(side, edge, offset, right, layout, zero, single):
-    """Pixels (2048, 4) of one side without the offsets of their amplifiers, in the order of the readout.
+    """Pixels (4, 2048) of one side without the offsets of their amplifiers, in the order of the readout.
 
     With ``zero`` pixels that are 0 stay so; ``single`` rounds to float32.
     """
@@ -145,11 +160,11 @@ def _read_side(side, edge, offset, right, layout, zero, single):
         place = right * BORDER + x
         place = 2 * BORDER - 1 - place if fast_turned else place
         shift = offset[place if place < BORDER else SIZE - 2 * BORDER + place]
-        for k in range(SIZE):
-            r = SIZE - 1 - k if slow_turned else k
-            value = edge[place, r] if along_rows else edge[r, place]
-            step = 0.0 if zero and value == 0 else value - shift
-            side[k, x] = np.float32(step) if single else step
+        pixels = side[x]
+        _copy_line(pixels, edge[place] if along_rows else edge[:, place], slow_turned)
+        for r in range(SIZE):
+            step = 0.0 if zero and pixels[r] == 0 else pixels[r] - shift
+            pixels[r] = np.float32(step) if single else step
 
 
 @kernel
@@ -161,28 +176,29 @@ def templates_block(first, last, templates, edges, offsets, kernels, whole, layo
     ``layout`` says whether amplifiers lie along the rows, and whether the image is turned in the fast and in the slow
     direction of the readout. ``whole`` (2, 4, 2048) is what the kernels make of ones.
     """
-    n = SIZE * BORDER
-    distances, keys = np.empty(n, np.float64), np.empty(n, np.float64)
-    scratch, counts = np.empty(n, np.uint64), np.empty(256, np.int64)
-    side = np.empty((SIZE, BORDER), np.float64)
+    side, distances = np.empty((BORDER, SIZE), np.float64), np.empty((BORDER, SIZE), np.float64)
+    keys, scratch = np.empty(side.size, np.float64), np.empty(side.size, np.uint64)
+    counts = np.empty(256, np.int64)
     mean, part = np.empty(SIZE, np.float64), np.empty(SIZE, np.float64)
     of_mean, of_part = np.empty(SIZE, np.float64), np.empty(SIZE, np.float64)
     padded = np.empty(SIZE + kernels.shape[2], np.float64)
     _, fast_turned, slow_turned = layout
     n_amplifiers = templates.shape[1]
+    of_amplifier = np.empty((n_amplifiers, SIZE), np.float64)
     for k in range(first, last):
         for right in range(2):
             _read_side(side, edges[k], offsets[k], right, layout, zero, k == 0 and not zero)
             _side_means(mean, part, side, sigreject, distances, keys, scratch, counts)
             for a in range(n_amplifiers):
-                taps, of_ones = kernels[right, a], whole[right, a]
-                template = templates[k, n_amplifiers - 1 - a if fast_turned else a]
+                taps, of_ones, template = kernels[right, a], whole[right, a], of_amplifier[a]
                 convolve(of_mean, mean, taps, padded)
                 _convolve_parts(of_part, part, of_ones, taps, padded)
                 if right == 0:
                     fill_row(template, 0.0)
                 for r in range(SIZE):
-                    template[SIZE - 1 - r if slow_turned else r] += of_mean[r] * (of_ones[r] / of_part[r])
+                    template[r] += of_mean[r] * (of_ones[r] / of_part[r])
+        for a in range(n_amplifiers):
+            _copy_line(templates[k, n_amplifiers - 1 - a if fast_turned else a], of_amplifier[a], slow_turned)
 
 
 @kernel
@@ -220,11 +236,13 @@ def subtract_offsets_and_templates_tile(frames, offsets, templates, along_rows, 
 
 def _of_ones(kernels):
     """What kernels (2, 4, n) make of 2048 ones: (2, 4, 2048)."""
-    whole, ones = np.empty((*kernels.shape[:2], SIZE)), np.ones(SIZE)
-    padded = np.empty(SIZE + kernels.shape[2])
-    for out, taps in zip(whole.reshape(-1, SIZE), kernels.reshape(-1, kernels.shape[2]), strict=True):
+    # All values that are not near an end are the same: it takes no more ones than to get one of them.
+    length = min(2 * kernels.shape[2], SIZE)
+    found, ones, padded = np.empty((*kernels.shape[:2], length)), np.ones(length), np.empty(length + kernels.shape[2])
+    for out, taps in zip(found.reshape(-1, length), kernels.reshape(-1, kernels.shape[2]), strict=True):
         convolve(out, ones, taps, padded)
-    return whole
+    middle = length // 2
+    return np.repeat(found, [SIZE - length + 1 if k == middle else 1 for k in range(length)], axis=-1)
 
 
 def correct_by_convolution_in_place(
