@@ -201,6 +201,34 @@ def templates_block(first, last, templates, edges, offsets, kernels, whole, layo
             _copy_line(templates[k, n_amplifiers - 1 - a if fast_turned else a], of_amplifier[a], slow_turned)
 
 
+@helper(counted=False)
+def _subtract_along_rows(row, offset, template, zero, single):
+    """An offset for the row, and a template value for every sample."""
+    if zero:
+        for x in range(row.size):
+            row[x] = row[x] if row[x] == 0 else np.float32((row[x] - offset) - template[x])
+    elif single:
+        for x in range(row.size):
+            row[x] = np.float32(row[x] - offset) - template[x]
+    else:
+        for x in range(row.size):
+            row[x] = (row[x] - offset) - template[x]
+
+
+@helper(counted=False)
+def _subtract_across_rows(row, offset, template, zero, single):
+    """An offset for every sample, and a template value for the row."""
+    if zero:
+        for x in range(row.size):
+            row[x] = row[x] if row[x] == 0 else np.float32((row[x] - offset[x]) - template)
+    elif single:
+        for x in range(row.size):
+            row[x] = np.float32(row[x] - offset[x]) - template
+    else:
+        for x in range(row.size):
+            row[x] = (row[x] - offset[x]) - template
+
+
 @kernel
 def subtract_offsets_and_templates_tile(frames, offsets, templates, along_rows, zero, first, last, left, right):
     """Subtract offsets (frame, 2048) and then templates (frame, 4, 2048), in the order of the image, in float64.
@@ -211,27 +239,14 @@ def subtract_offsets_and_templates_tile(frames, offsets, templates, along_rows, 
     """
     for k in range(frames.shape[0]):
         for r in range(first, last):
+            if along_rows:
+                template = templates[k, r // AMPLIFIER, left:right]
+                _subtract_along_rows(frames[k, r, left:right], offsets[k, r], template, zero, k == 0)
+                continue
             for amplifier in range(left // AMPLIFIER, (right - 1) // AMPLIFIER + 1):
                 a, b = max(left, amplifier * AMPLIFIER), min(right, (amplifier + 1) * AMPLIFIER)
-                row, offset, template = frames[k, r, a:b], offsets[k, a:b], templates[k, r // AMPLIFIER, a:b]
-                of_row, drift = offsets[k, r], templates[k, amplifier, r]
-                if zero:
-                    for x in range(row.size):
-                        step = row[x] - (of_row if along_rows else offset[x])
-                        step -= template[x] if along_rows else drift
-                        row[x] = row[x] if row[x] == 0 else np.float32(step)
-                elif along_rows and k == 0:
-                    for x in range(row.size):
-                        row[x] = np.float32(row[x] - of_row) - template[x]
-                elif k == 0:
-                    for x in range(row.size):
-                        row[x] = np.float32(row[x] - offset[x]) - drift
-                elif along_rows:
-                    for x in range(row.size):
-                        row[x] = (row[x] - of_row) - template[x]
-                else:
-                    for x in range(row.size):
-                        row[x] = (row[x] - offset[x]) - drift
+                drift = templates[k, amplifier, r]
+                _subtract_across_rows(frames[k, r, a:b], offsets[k, a:b], drift, zero, k == 0)
 
 
 def _of_ones(kernels):
