@@ -21,13 +21,15 @@ class DTypeError(UprampError, TypeError):
     """An array has a type that the function does not take."""
 
 
-def as_canonical(array, name, dtype, ndim):
+def as_canonical(array, name, dtype, ndim, shape=None):
     """Return ``array`` as native C-ordered ``dtype`` with ``ndim`` dimensions, without a copy where it is so already.
+
+    Of a certain ``shape``, if one is given.
 
     Raises
     ------
     ShapeError, DTypeError
-        Wrong number of dimensions; or a kind that does not convert safely (float flags, complex data, text).
+        Wrong number of dimensions, or shape; or a kind that does not convert safely (float flags, complex data, text).
     """
     array = np.asarray(array)
     dtype = np.dtype(dtype)
@@ -36,6 +38,8 @@ def as_canonical(array, name, dtype, ndim):
     wanted = "biuf" if dtype.kind == "f" else "biu"
     if array.dtype.kind not in wanted:
         raise DTypeError(f"{name} has dtype {array.dtype}; expected {dtype} or something that converts to it")
+    if shape is not None:
+        check_shape(array, name, shape)
     return np.ascontiguousarray(array, dtype=dtype)
 
 

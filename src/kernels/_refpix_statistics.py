@@ -12,7 +12,7 @@ import numpy as np
 
 from upramp.kernels._flags import DO_NOT_USE
 from upramp.kernels._jit import helper, kernel
-from upramp.kernels._rows import fill_row
+from upramp.kernels._rows import fill_row, insert
 
 __all__ = [
     "AMPLIFIER",
@@ -198,16 +198,6 @@ def _remove(window, n, value):
         window[j] = window[j + 1]
 
 
-@helper
-def _insert(window, n, value):
-    """Put ``value`` into the ascending window[:n]."""
-    k = n
-    while k > 0 and window[k - 1] > value:
-        window[k] = window[k - 1]
-        k -= 1
-    window[k] = value
-
-
 @kernel
 def _exchange(window, n, old, new):
     """Replace one ``old`` by ``new`` in the ascending window[:n]."""
@@ -262,7 +252,7 @@ def _running_median(median, side, side_dq, row0, before, length, window):
                 _remove(window, n, side[leaving, x])
                 n -= 1
             elif new:
-                _insert(window, n, side[entering, x])
+                insert(window, n, side[entering, x])
                 n += 1
         if r >= 0:
             if n == 0 or n_nan > 0:

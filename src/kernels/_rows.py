@@ -1,12 +1,12 @@
-"""Assignments to rows, and a look for bright ones, for compiled code.
+"""Loops over a row that several kernels need.
 
-numba compiles ``row[:] = other`` with a check of shapes that can format an error message; that takes it a second for
+Assignments are such loops too: numba compiles ``row[:] = other`` with a check of shapes that can format an error message; that takes it a second for
 every kernel that contains one.
 """
 
 from upramp.kernels._jit import helper
 
-__all__ = ["any_above", "copy_row", "fill_row", "lower_row"]
+__all__ = ["any_above", "copy_row", "fill_row", "insert", "lower_row"]
 
 
 @helper(counted=False)
@@ -30,6 +30,16 @@ def copy_row(row, source):
     """``row[:] = source``; the source has the length of the row or more."""
     for x in range(row.size):
         row[x] = source[x]
+
+
+@helper
+def insert(values, n, value):
+    """Put a value into the ascending values[:n], behind those that are equal."""
+    k = n
+    while k > 0 and values[k - 1] > value:
+        values[k] = values[k - 1]
+        k -= 1
+    values[k] = value
 
 
 @helper(counted=False)

@@ -13,7 +13,7 @@ import numpy as np
 from upramp.kernels._jit import run_rows
 from upramp.kernels._layout import DTypeError, as_canonical
 
-__all__ = ["require_in_place", "run_tile"]
+__all__ = ["require_images_in_place", "require_in_place", "run_tile"]
 
 
 def run_tile(tile, *arguments, threads=None, block=64):
@@ -32,15 +32,17 @@ def run_tile(tile, *arguments, threads=None, block=64):
     return sum(result for result in results if result is not None)
 
 
-def require_in_place(array, name, dtype, ndim):
+def require_in_place(array, name, dtype, ndim, shape=None):
     """Raise unless a kernel can write straight into ``array``: native, C order, writable, exactly ``dtype``.
+
+    And of a certain ``shape``, if one is given.
 
     Raises
     ------
     ShapeError, DTypeError
-        Wrong number of dimensions; wrong type, byte order or memory order; read-only.
+        Wrong number of dimensions, or shape; wrong type, byte order or memory order; read-only.
     """
-    canonical = as_canonical(array, name, dtype, ndim)
+    canonical = as_canonical(array, name, dtype, ndim, shape)
     if not np.may_share_memory(canonical, array) and canonical.size:
         raise DTypeError(
             f"{name} is {array.dtype.str} and {'' if array.flags.c_contiguous else 'not '}C-contiguous; changing it "
@@ -48,6 +50,12 @@ def require_in_place(array, name, dtype, ndim):
         )
     if not array.flags.writeable:
         raise DTypeError(f"{name} is read-only; changing it in place needs a writable array: pass a copy")
+
+
+def require_images_in_place(images, shape):
+    """`require_in_place` for images (n, ny, nx) of a shape, by name: ``dq`` uint32, the others float32."""
+    for name, array in images.items():
+        require_in_place(array, name, np.uint32 if name == "dq" else np.float32, 3, shape)
 
 
 def _unlocked(argument):

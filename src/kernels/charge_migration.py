@@ -11,7 +11,7 @@ import numpy as np
 
 from upramp.kernels._flags import CHARGELOSS, DO_NOT_USE
 from upramp.kernels._jit import kernel
-from upramp.kernels._layout import as_canonical, check_shape, writable_copy
+from upramp.kernels._layout import as_canonical, writable_copy
 from upramp.kernels._rows import any_above, copy_row, fill_row, lower_row
 from upramp.kernels._tiles import require_in_place, run_tile
 
@@ -101,8 +101,7 @@ def flag_charge_migration_in_place(groupdq, data, threshold, threads=None):
         The arrays disagree; nothing has been written.
     """
     require_in_place(groupdq, "groupdq", np.uint8, 4)
-    data = as_canonical(data, "data", np.float32, 4)
-    check_shape(data, "data", groupdq.shape)
+    data = as_canonical(data, "data", np.float32, 4, groupdq.shape)
     migrates_from = np.empty((1, *groupdq.shape[-2:]), np.int32)
     for i in range(len(groupdq)):
         flags = groupdq[i : i + 1]

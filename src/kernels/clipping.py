@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from upramp.kernels._jit import helper, kernel, run_rows
+from upramp.kernels._rows import insert
 
 __all__ = ["Sample", "background_limits", "float32_limits", "make_sample", "median", "restrict"]
 
@@ -88,11 +89,7 @@ def sort_into(out, values):
 def sort_few(values):
     """Sort by insertion, in place."""
     for k in range(1, values.size):
-        value, j = values[k], k
-        while j > 0 and values[j - 1] > value:
-            values[j] = values[j - 1]
-            j -= 1
-        values[j] = value
+        insert(values, k, values[k])
 
 
 @kernel

@@ -13,8 +13,8 @@ import numpy as np
 
 from upramp.kernels._flags import DO_NOT_USE, NO_FLAT_FIELD
 from upramp.kernels._jit import kernel
-from upramp.kernels._layout import as_canonical, check_shape
-from upramp.kernels._tiles import require_in_place, run_tile
+from upramp.kernels._layout import as_canonical
+from upramp.kernels._tiles import require_images_in_place, require_in_place, run_tile
 
 __all__ = [
     "divide_by_flat_in_place",
@@ -90,10 +90,8 @@ def divide_by_flat_in_place(rate, err, dq, flat, flat_err, flat_dq, inverse=Fals
     Source: reference behaviour.
     """
     require_in_place(rate, "rate", np.float32, 3)
-    require_in_place(err, "err", np.float32, 3)
-    require_in_place(dq, "dq", np.uint32, 2)
-    check_shape(err, "err", rate.shape)
-    check_shape(dq, "dq", rate.shape[-2:])
+    require_in_place(err, "err", np.float32, 3, rate.shape)
+    require_in_place(dq, "dq", np.uint32, 2, rate.shape[-2:])
     prepared = _prepared(flat, flat_err, flat_dq, rate.shape[-2:], threads)
     run_tile(divide_by_flat_tile, rate, err, dq, *prepared, bool(inverse), threads=threads)
 
@@ -167,19 +165,15 @@ def divide_images_by_flat_in_place(
     """
     images = {"rate": rate, "err": err, "dq": dq}
     images |= {"var_poisson": var_poisson, "var_rnoise": var_rnoise, "var_flat": var_flat}
-    for name, array in images.items():
-        require_in_place(array, name, np.uint32 if name == "dq" else np.float32, 3)
-        check_shape(array, name, rate.shape)
+    require_images_in_place(images, rate.shape)
     prepared = _prepared(flat, flat_err, flat_dq, rate.shape[-2:], threads)
     run_tile(divide_images_by_flat_tile, *images.values(), *prepared, bool(inverse), threads=threads)
 
 
 def _prepared(flat, flat_err, flat_dq, frame, threads):
     """Copies of the flat and its flags without unusable values, and its error."""
-    flat = np.array(as_canonical(flat, "flat", np.float32, 2))
-    flat_err = as_canonical(flat_err, "flat_err", np.float32, 2)
-    flat_dq = np.array(as_canonical(flat_dq, "flat_dq", np.uint32, 2))
-    for name, array in (("flat", flat), ("flat_err", flat_err), ("flat_dq", flat_dq)):
-        check_shape(array, name, frame)
+    flat = np.array(as_canonical(flat, "flat", np.float32, 2, frame))
+    flat_err = as_canonical(flat_err, "flat_err", np.float32, 2, frame)
+    flat_dq = np.array(as_canonical(flat_dq, "flat_dq", np.uint32, 2, frame))
     run_tile(prepare_flat_tile, flat, flat_dq, threads=threads)
     return flat, flat_err, flat_dq

@@ -11,7 +11,7 @@ import numpy as np
 
 from upramp.kernels._flags import DO_NOT_USE, PERSISTENCE, SATURATED
 from upramp.kernels._jit import helper, kernel
-from upramp.kernels._layout import as_canonical, check_shape, writable_copy
+from upramp.kernels._layout import as_canonical, writable_copy
 from upramp.kernels._rows import any_above
 from upramp.kernels._tiles import require_in_place, run_tile
 
@@ -113,12 +113,9 @@ def flag_persistence_in_place(
         The duration is not positive.
     """
     require_in_place(groupdq, "groupdq", np.uint8, 4)
-    require_in_place(until, "until", np.float64, 2)
-    data = as_canonical(data, "data", np.float32, 4)
-    times = as_canonical(times, "times", np.float64, 2)
-    check_shape(data, "data", groupdq.shape)
-    check_shape(until, "until", groupdq.shape[-2:])
-    check_shape(times, "times", groupdq.shape[:2])
+    require_in_place(until, "until", np.float64, 2, groupdq.shape[-2:])
+    data = as_canonical(data, "data", np.float32, 4, groupdq.shape)
+    times = as_canonical(times, "times", np.float64, 2, groupdq.shape[:2])
     if not duration > 0:
         raise ValueError(f"duration is {duration}; expected a positive time in seconds")
     limit = np.nan if threshold is None else float(threshold)

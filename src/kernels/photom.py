@@ -10,8 +10,7 @@ import numpy as np
 
 from upramp.kernels._flags import DO_NOT_USE
 from upramp.kernels._jit import helper, kernel
-from upramp.kernels._layout import check_shape
-from upramp.kernels._tiles import require_in_place, run_tile
+from upramp.kernels._tiles import require_images_in_place, run_tile
 
 __all__ = ["convert_images_in_place", "convert_images_tile"]
 
@@ -83,12 +82,7 @@ def convert_images_in_place(rate, err, dq, variances, factor, inverse=False, thr
     Source: reference behaviour. NaN: see the module.
     """
     images = {"rate": rate, "err": err, "dq": dq}
-    names = ("var_poisson", "var_rnoise", "var_flat")
-    images |= {name: _ABSENT if array is None else array for name, array in zip(names, variances, strict=True)}
-    for name, array in images.items():
-        require_in_place(array, name, np.uint32 if name == "dq" else np.float32, 3)
-        if array is not _ABSENT:
-            check_shape(array, name, rate.shape)
-    run_tile(
-        convert_images_tile, *images.values(), float(factor), float(factor * factor), bool(inverse), threads=threads
-    )
+    images |= dict(zip(("var_poisson", "var_rnoise", "var_flat"), variances, strict=True))
+    require_images_in_place({name: array for name, array in images.items() if array is not None}, np.shape(rate))
+    arrays = [_ABSENT if array is None else array for array in images.values()]
+    run_tile(convert_images_tile, *arrays, float(factor), float(factor * factor), bool(inverse), threads=threads)

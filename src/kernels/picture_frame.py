@@ -64,10 +64,11 @@ def subtract_picture_frame_in_place(images, middle, edge, pattern, threads=None)
         The arrays disagree; nothing has been written.
     """
     require_in_place(images, "images", np.float32, images.ndim)
-    pattern = as_canonical(pattern, "pattern", np.float32, 2)
-    for name, array in (("middle", middle), ("edge", edge), ("pattern", pattern)):
-        check_shape(array, name, images.shape[-2:])
-    masks = (np.ascontiguousarray(middle, np.bool_), np.ascontiguousarray(edge, np.bool_))
+    frame = images.shape[-2:]
+    pattern = as_canonical(pattern, "pattern", np.float32, 2, frame)
+    masks = tuple(np.ascontiguousarray(mask, np.bool_) for mask in (middle, edge))
+    for name, mask in zip(("middle", "edge"), masks, strict=True):
+        check_shape(mask, name, frame)
     medians = _Medians(masks, threads)
     nothing = np.empty((0, 0), np.float32)
     of_middle, of_edge = medians(pattern, nothing)

@@ -15,7 +15,7 @@ those far from the median.
 import numpy as np
 
 from upramp.kernels._jit import helper, kernel, run_rows
-from upramp.kernels._layout import ShapeError, as_canonical, check_shape
+from upramp.kernels._layout import ShapeError, as_canonical
 from upramp.kernels._line_medians import _select
 from upramp.kernels._refpix_statistics import AMPLIFIER, BORDER, SIZE
 from upramp.kernels._rows import copy_row, fill_row
@@ -298,17 +298,14 @@ def correct_by_convolution_in_place(
     ShapeError, DTypeError
         Not full frames that can be written to, or kernels of another shape; nothing has been written.
     """
-    require_in_place(data, "data", np.float32, 4)
-    pixeldq = as_canonical(pixeldq, "pixeldq", np.uint32, 2)
+    require_in_place(data, "data", np.float32, 4, (*np.shape(data)[:2], SIZE, SIZE))
+    pixeldq = as_canonical(pixeldq, "pixeldq", np.uint32, 2, (SIZE, SIZE))
     kernels = np.array(kernels, np.float64)
     if kernels.ndim != 3 or kernels.shape[:2] != (2, SIZE // AMPLIFIER) or not 0 < kernels.shape[2] <= SIZE:
         raise ShapeError(f"kernels have shape {kernels.shape}; expected (2, 4, n) with n up to {SIZE}: see halfwidth")
     ramps = [data]
-    check_shape(data, "data", (*data.shape[:2], SIZE, SIZE))
-    check_shape(pixeldq, "pixeldq", (SIZE, SIZE))
     if zeroframe is not None:
-        require_in_place(zeroframe, "zeroframe", np.float32, 3)
-        check_shape(zeroframe, "zeroframe", (len(data), SIZE, SIZE))
+        require_in_place(zeroframe, "zeroframe", np.float32, 3, (len(data), SIZE, SIZE))
         ramps.append(zeroframe[:, np.newaxis])
     fast, slow = ORIENTATION[detector]
     layout, whole = (abs(fast) == 2, fast < 0, slow < 0), _of_ones(kernels)
