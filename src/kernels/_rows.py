@@ -1,7 +1,7 @@
 """Loops over a row that several kernels need.
 
-Assignments are such loops too: numba compiles ``row[:] = other`` with a check of shapes that can format an error message; that takes it a second for
-every kernel that contains one.
+Assignments are such loops too: numba compiles ``row[:] = other`` with a check of shapes that can format an error
+message; that takes it a second for every kernel that contains one.
 """
 
 from upramp.kernels._jit import helper

@@ -7,8 +7,9 @@ import numpy as np
 from upramp import models
 from upramp.errors import UnsupportedModeError
 from upramp.kernels._flags import DO_NOT_USE, NON_SCIENCE
-from upramp.models import CubeModel, FlatModel, ImageModel, RampModel
-from upramp.steps.draft_rate import DraftRates, draft_rates
+from upramp.models import FlatModel, RampModel
+from upramp.steps.background_step import BackgroundStep, in_all_integrations
+from upramp.steps.draft_rate import draft_rates
 from upramp.steps.ramp_step import plane, require
 from upramp.steps.reference_step import ReferenceStep
 
@@ -21,7 +22,7 @@ CUTOFFS = {"ALLSLITS": (150, 200, 49943, 49957)}
 DEFAULT_CUTOFFS = (1061, 1211, 49943, 49957)
 
 
-class CleanFlickerNoiseStep(ReferenceStep):
+class CleanFlickerNoiseStep(BackgroundStep):
     """Subtract from every group, or from rates, the 1/f noise that is seen in the background."""
 
     class_alias = "clean_flicker_noise"
@@ -97,11 +98,7 @@ class CleanFlickerNoiseStep(ReferenceStep):
 
     def process(self, data):
         """Clean a ramp, or rates, which are then changed in the place of a ramp."""
-        exposure = self.prepare_output(data)
-        if not isinstance(exposure, (RampModel, ImageModel, CubeModel)):
-            raise TypeError(
-                f"{self.name} got a {type(exposure).__name__}; it takes ramps, rates, and rates of integrations"
-            )
+        exposure = self.open_exposure(data)
         self.check_supported(exposure)
         automatic = self.autoparam and self._is_automatic(exposure)
         flat = self._flat(exposure) if automatic or self.apply_flat_field else None
@@ -194,7 +191,7 @@ class CleanFlickerNoiseStep(ReferenceStep):
         if self.mask_science_regions and exposure.meta.exposure.type == "MIR_IMAGE":
             start = ((scene.dq | self._flat_flags(exposure)) & (DO_NOT_USE | NON_SCIENCE)) == 0
         mask = background_mask(rates, start, n_sigma=self.n_sigma, fit_histogram=self.fit_histogram)
-        return mask if by_integration or mask.ndim == 2 else mask.all(axis=0)
+        return mask if by_integration else in_all_integrations(mask)
 
     def _flat_flags(self, exposure):
         """Flags of the flat field, which tell where the detector sees the sky."""
@@ -239,19 +236,12 @@ class CleanFlickerNoiseStep(ReferenceStep):
         for image in missed:
             self.log.warning("No pixel of the background in %s (integration, group; from 0): it stays as it is", image)
         if self.save_mask:
-            metadata = scene.metadata if isinstance(scene, DraftRates) else scene
-            self._save(metadata, mask.astype(np.float32), "mask", exposure)
+            self.save_mask_of(scene, mask, "mask", exposure)
         if self.save_background:
-            self._save(exposure, shown, "flicker_bkg", exposure)
+            self.save_array(exposure, shown, "flicker_bkg", exposure)
         if self.save_noise:
-            self._save(exposure, exposure.data - original, "flicker_noise", exposure)
+            self.save_array(exposure, exposure.data - original, "flicker_noise", exposure)
         return self.record_complete(exposure)
-
-    def _save(self, metadata, array, suffix, exposure):
-        """Save an array with the metadata of a model."""
-        product = {2: ImageModel, 3: CubeModel, 4: RampModel}[array.ndim](array)
-        product.update(metadata)
-        self.save_model(product, suffix, output_file=exposure.meta.filename, force=True)
 
     def _is_automatic(self, exposure):
         """Whether parameters can be chosen after this exposure."""

@@ -3,14 +3,14 @@
 import numpy as np
 
 from upramp.errors import UnsupportedModeError
-from upramp.models import CubeModel, ImageModel, PictureFrameModel, RampModel
-from upramp.steps.draft_rate import DraftRates, draft_rates
-from upramp.steps.reference_step import ReferenceStep
+from upramp.models import PictureFrameModel, RampModel
+from upramp.steps.background_step import BackgroundStep, in_all_integrations
+from upramp.steps.draft_rate import draft_rates
 
 __all__ = ["PictureFrameStep"]
 
 
-class PictureFrameStep(ReferenceStep):
+class PictureFrameStep(BackgroundStep):
     """Scale the thermal pattern of a reference to every group, or to rates, and subtract it: full frames of NIRSpec."""
 
     class_alias = "picture_frame"
@@ -54,11 +54,7 @@ class PictureFrameStep(ReferenceStep):
 
     def process(self, data):
         """Correct a ramp, or rates."""
-        exposure = self.prepare_output(data)
-        if not isinstance(exposure, (RampModel, ImageModel, CubeModel)):
-            raise TypeError(
-                f"{self.name} got a {type(exposure).__name__}; it takes RampModel, ImageModel and CubeModel"
-            )
+        exposure = self.open_exposure(data)
         reference = self.open_reference(exposure, "pictureframe", PictureFrameModel)
         if reference is None:
             return exposure
@@ -75,8 +71,7 @@ class PictureFrameStep(ReferenceStep):
         scene = draft_rates(self, exposure)[0] if isinstance(exposure, RampModel) else exposure
         if scene is None:
             return self.record_skip(exposure, "no slopes can be fitted to find the background")
-        mask = background_mask(scene.data, n_sigma=self.n_sigma)
-        mask = mask if mask.ndim == 2 else mask.all(axis=0)
+        mask = in_all_integrations(background_mask(scene.data, n_sigma=self.n_sigma))
         middle, edge = regions(mask)
         if not middle.any() or not edge.any():
             return self.record_skip(exposure, "there is no pixel of the background in the middle or at the edges")
@@ -84,14 +79,7 @@ class PictureFrameStep(ReferenceStep):
         images = exposure.data if exposure.data.ndim > 2 else exposure.data[np.newaxis]
         subtract_picture_frame_in_place(images, middle, edge, reference.data)
         if self.save_mask:
-            metadata = scene.metadata if isinstance(scene, DraftRates) else scene
-            self._save(metadata, mask.astype(np.float32), "pctfrm_mask", exposure)
+            self.save_mask_of(scene, mask, "pctfrm_mask", exposure)
         if self.save_correction:
-            self._save(exposure, exposure.data - original, "pctfrm_correction", exposure)
+            self.save_array(exposure, exposure.data - original, "pctfrm_correction", exposure)
         return self.record_complete(exposure)
-
-    def _save(self, metadata, array, suffix, exposure):
-        """Save an array with the metadata of a model."""
-        product = {2: ImageModel, 3: CubeModel, 4: RampModel}[array.ndim](array)
-        product.update(metadata)
-        self.save_model(product, suffix, output_file=exposure.meta.filename, force=True)
