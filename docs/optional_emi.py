@@ -6,16 +6,12 @@ Exposures of MIRI are simulated with and without interference, the same in every
 what is left is their difference. Takes about half a minute.
 """
 
-import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
+from measured import colours_of, images_and_plots, methods_table, put_into_page
 
 from upramp.models import RampModel
 from upramp.pipelines import Detector1Pipeline
@@ -79,33 +75,18 @@ def rates(folder):
     return images
 
 
-def table(measures):
-    """The results in Markdown."""
-    names = ["before", *METHODS]
-    lines = ["| amplitude, groups | " + " | ".join(names) + " |", "|---" * (1 + len(names)) + "|"]
-    for (amplitude, ngroups), found in measures.items():
-        cells = [f"{found[name]:.2f}" for name in names]
-        lines.append(f"| {amplitude:g} DN, {ngroups} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
 def picture(images, measures):
     """Rate images, and what is left against the amplitude."""
-    figure, axes = plt.subplots(1, 4, figsize=(12.5, 3.4), layout="constrained", width_ratios=(1, 1, 1, 1.4))
     middle = float(np.nanmedian(images[0]))
     reach = 3 * float(np.nanstd(images[1][np.abs(images[1] - middle) < 50]))
     titles = "no interference", f"{SHOWN:g} DN at 390.625 Hz", "after emicorr"
-    for axis, image, title in zip(axes, images, titles, strict=False):
-        shown = axis.imshow(image, vmin=middle - reach, vmax=middle + reach, origin="lower", cmap="viridis")
-        axis.set(title=title, xticks=[], yticks=[])
-    figure.colorbar(shown, ax=axes[:3], label="DN/s", shrink=0.8)
-    axis = axes[3]
+    shown = [image - middle for image in images]
+    figure, (axis,) = images_and_plots(shown, titles, reach, "DN/s from the median", n_plots=1, width=12.5)
     for style, ngroups in zip(("o-", "s--"), GROUPS, strict=True):
-        for colour, name in zip(("0.6", "#0072b2", "#56b4e9", "#d55e00", "#e69f00"), ["before", *METHODS], strict=True):
+        for name, colour in colours_of(METHODS).items():
+            heights = [measures[a, ngroups][name] for a in AMPLITUDES]
             label = name if ngroups == GROUPS[0] else None
-            axis.plot(
-                AMPLITUDES, [measures[a, ngroups][name] for a in AMPLITUDES], style, color=colour, label=label, ms=4
-            )
+            axis.plot(AMPLITUDES, heights, style, color=colour, label=label, ms=4)
     axis.set(xscale="log", yscale="log", xlabel="amplitude [DN]", ylabel="left in straight ramps, rms [DN]")
     axis.set_title(f"solid: {GROUPS[0]} groups, dashed: {GROUPS[1]}", fontsize="small")
     axis.legend(fontsize="x-small")
@@ -118,12 +99,8 @@ def main():
         folder = Path(name)
         measures = {(a, n): left(folder, a, n) for n in GROUPS for a in AMPLITUDES}
         picture(rates(folder), measures)
-    page = HERE / "optional_steps.md"
-    pattern = r"(<!-- interference -->\n).*(\n<!-- end of interference -->)"
-    text, count = re.subn(pattern, lambda m: f"{m[1]}\n{table(measures)}\n{m[2]}", page.read_text(), flags=re.DOTALL)
-    if count != 1:
-        raise SystemExit(f"{page} has no place for the table of interference")
-    page.write_text(text)
+    text = methods_table("amplitude, groups", METHODS, measures, lambda key, found: f"{key[0]:g} DN, {key[1]}")
+    put_into_page(HERE / "optional_steps.md", "interference", text)
 
 
 if __name__ == "__main__":

@@ -7,16 +7,12 @@ difference from the rates without noise that nobody has cleaned. Takes a minute 
 """
 
 import os
-import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
+from measured import colours_of, images_and_plots, methods_table, put_into_page
 
 from upramp.pipelines import Detector1Pipeline
 from upramp.simulate import SimulationConfig, build_crds_cache, make_references, simulate_exposure, write_exposure
@@ -82,16 +78,6 @@ def left(folder, name, amplitude):
     return found
 
 
-def table(measures):
-    """The results in Markdown."""
-    names = ["before", *METHODS]
-    lines = ["| exposure (error of a pixel), amplitude | " + " | ".join(names) + " |", "|---" * (1 + len(names)) + "|"]
-    for (name, amplitude), found in measures.items():
-        cells = [f"{found[key]:.2f}" if key in found else "" for key in names]
-        lines.append(f"| {name} ({found['error']:.1f}), {amplitude:g} DN | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
 def images(folder):
     """Rates without noise, with it, and cleaned."""
     config = replace(EXPOSURES[PICTURED], one_over_f=SHOWN)
@@ -101,19 +87,13 @@ def images(folder):
 
 def picture(shown_images, measures):
     """Rate images, and what is left against the amplitude."""
-    figure, axes = plt.subplots(1, 5, figsize=(15, 3.4), layout="constrained", width_ratios=(1, 1, 1, 1.3, 1.3))
-    reach = 4 * np.nanmedian(np.abs(shown_images[1] - np.nanmedian(shown_images[1])))
+    middles = [np.nanmedian(image) for image in shown_images]
+    reach = 4 * np.nanmedian(np.abs(shown_images[1] - middles[1]))
+    corners = [image[:200, :200] - middle for image, middle in zip(shown_images, middles, strict=True)]
     titles = "no 1/f noise", f"{SHOWN:g} DN", "after clean_flicker_noise"
-    for axis, image, title in zip(axes, shown_images, titles, strict=False):
-        middle = np.nanmedian(image)
-        shown = axis.imshow(image[:200, :200] - middle, vmin=-reach, vmax=reach, origin="lower", cmap="viridis")
-        axis.set(title=title, xticks=[], yticks=[])
-    figure.colorbar(shown, ax=axes[:3], label="DN/s from the median", shrink=0.8)
-    colours = dict(
-        zip(["before", *METHODS], ("0.6", "#0072b2", "#cc79a7", "#56b4e9", "#d55e00", "#009e73"), strict=True)
-    )
-    for axis, name in zip(axes[3:], (PICTURED, FREQUENCIES), strict=True):
-        for method, colour in colours.items():
+    figure, axes = images_and_plots(corners, titles, reach, "DN/s from the median", n_plots=2, width=15)
+    for axis, name in zip(axes, (PICTURED, FREQUENCIES), strict=True):
+        for method, colour in colours_of(METHODS).items():
             if method in measures[name, SHOWN]:
                 heights = [measures[name, a][method] or np.nan for a in AMPLITUDES]
                 axis.plot(AMPLITUDES, heights, "o-", color=colour, label=method.replace("`", ""), ms=4)
@@ -131,12 +111,11 @@ def main():
         make_cache(folder)
         measures = {(exposure, a): left(folder, exposure, a) for exposure in EXPOSURES for a in AMPLITUDES}
         picture(images(folder), measures)
-    page = HERE / "optional_steps.md"
-    pattern = r"(<!-- 1/f noise -->\n).*(\n<!-- end of 1/f noise -->)"
-    text, count = re.subn(pattern, lambda m: f"{m[1]}\n{table(measures)}\n{m[2]}", page.read_text(), flags=re.DOTALL)
-    if count != 1:
-        raise SystemExit(f"{page} has no place for the table of 1/f noise")
-    page.write_text(text)
+    heading = "exposure (error of a pixel), amplitude"
+    text = methods_table(
+        heading, METHODS, measures, lambda key, found: f"{key[0]} ({found['error']:.1f}), {key[1]:g} DN"
+    )
+    put_into_page(HERE / "optional_steps.md", "1/f noise", text)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The decorator, the cache folder and the pool of threads."""
+"""The decorator, the cache folder and the threads."""
 
 import subprocess
 import sys
