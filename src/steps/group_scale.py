@@ -1,7 +1,7 @@
 """group_scale: undo the wrong divisor of the on-board frame average."""
 
 from upramp.kernels.corrections import FrameScale
-from upramp.steps.ramp_step import RampStep
+from upramp.steps.ramp_step import RampStep, require
 
 __all__ = ["GroupScaleStep"]
 
@@ -23,5 +23,6 @@ class GroupScaleStep(RampStep):
         elif nframes == divisor:
             self.record_skip(ramp, f"NFRAMES and FRMDIVSR are both {nframes}, nothing to do")
         else:
+            (nframes,) = require(ramp, NFRAMES="meta.exposure.nframes")  # above zero
             return FrameScale(True, float(divisor) / nframes)
         return None

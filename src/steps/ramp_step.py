@@ -25,6 +25,8 @@ __all__ = [
     "set_missing_flags",
 ]
 
+_ABOVE_ZERO = {"NFRAMES", "TGROUP"}
+
 
 class RampStep(ReferenceStep):
     """A step that changes a ramp.
@@ -221,6 +223,8 @@ def require(ramp, **keywords):
     ------
     MissingKeywordError
         Names every keyword that is absent.
+    ValueError
+        NFRAMES or TGROUP is there, but not above zero.
     """
     values = {keyword: ramp[path] for keyword, path in keywords.items()}
     missing = [f"{keyword} ({keywords[keyword]})" for keyword, value in values.items() if value is None]
@@ -228,4 +232,9 @@ def require(ramp, **keywords):
         raise MissingKeywordError(
             f"{ramp.meta.filename or 'the exposure'} lacks {', '.join(missing)}; expected in the primary header"
         )
+    for keyword in _ABOVE_ZERO & values.keys():
+        if not values[keyword] > 0:
+            raise ValueError(
+                f"{ramp.meta.filename or 'the exposure'}: {keyword} is {values[keyword]}; expected more than 0"
+            )
     return tuple(values.values())

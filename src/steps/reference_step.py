@@ -33,6 +33,7 @@ class ReferenceStep(Step):
             return None
         self.log.info(self.found_message, reftype.upper(), found)
         reference = model_class(found)
+        self._check_contents(reference, reftype, found)
         wanted, name = ramp.meta.instrument.name, reference.meta.instrument.name
         if name not in _ANY and wanted not in _ANY and name.upper() != wanted.upper():
             raise ReferenceFileError(
@@ -46,3 +47,13 @@ class ReferenceStep(Step):
                 reftype.upper(), reference.meta.filename or found, detector, ramp.meta.instrument.detector,
             )  # fmt: skip
         return reference
+
+    @staticmethod
+    def _check_contents(reference, reftype, found):
+        """Refuse a reference without its primary array: the default of that would be used instead, in silence."""
+        array = reference.get_primary_array_name()
+        if array and not reference.has_array(array):
+            raise ReferenceFileError(
+                f"{reftype.upper()} reference {reference.meta.filename or found} has no array {array}: give a file "
+                f"that has one with override_{reftype}"
+            )

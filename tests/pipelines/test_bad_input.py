@@ -103,7 +103,25 @@ def test_missing_keyword(refused, changed, keyword):
     assert keyword in message
 
 
-@pytest.mark.parametrize("reftype", ["mask", "saturation", "superbias", "linearity", "dark", "gain", "readnoise"])
+@pytest.mark.parametrize(("keyword", "value"), [("NFRAMES", 0), ("NFRAMES", -1), ("TGROUP", 0.0)])
+def test_keyword_that_is_not_above_zero(refused, changed, keyword, value):
+    path = changed(lambda hdus: hdus[0].header.set(keyword, value))
+    assert f"{keyword} is {value}; expected more than 0" in refused(path)
+
+
+REFTYPES = ["mask", "saturation", "superbias", "linearity", "dark", "gain", "readnoise"]
+
+
+@pytest.mark.parametrize("reftype", REFTYPES)
+def test_reference_without_its_array(refused, small, tmp_path, reftype):
+    path = tmp_path / f"{reftype}.fits"
+    fits.PrimaryHDU(header=fits.getheader(small.references[reftype])).writeto(path)
+    step = {"mask": "dq_init", "dark": "dark_current", "readnoise": "jump", "gain": "jump"}.get(reftype, reftype)
+    shown = refused(small.path, f"--steps.{step}.override_{reftype}={path}")
+    assert f"{reftype.upper()} reference " in shown and "has no array" in shown
+
+
+@pytest.mark.parametrize("reftype", REFTYPES)
 def test_reference_of_another_shape(refused, small, tmp_path, reftype):
     def change(hdus):
         hdu = hdus[{"mask": "DQ", "linearity": "COEFFS"}.get(reftype, "SCI")]
