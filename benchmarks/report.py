@@ -19,7 +19,7 @@ EIGHT, STRIPE = "nircam_full_8x10", "nircam_tso_4x5"
 SNOWBALLS = "nircam_snowballs_2x10", "nircam_snowballs_8x10"
 EMI, BRIGHT = ("miri_emi_full_2x20", "miri_emi_mask1065_4x20"), "nircam_sub640_2x10_hit1%"
 NOISE = "nirspec_allslits_2x10", "nirspec_full_1x4"
-MIRI, IRS2 = "miri_full_3x20", "nirspec_irs2_full_1x10"
+MIRI, IRS2, IRS2_LONG = "miri_full_3x20", "nirspec_irs2_full_1x10", "nirspec_irs2_full_3x10"
 DATA_LIMIT = 1_500_000  # kB of private memory for the exposure that is larger
 
 
@@ -281,8 +281,8 @@ def interleaved_reference(session, mode):
     yield _call_row(session, "kernel refpix, IRS2", mode, call, found, lambda: ours.transform_groups(count), note)
 
 
-def instruments(session, modes=(MIRI, IRS2)):
-    """Default chains of other instruments: file to files, and the peak of a whole process."""
+def instruments(session, modes=(MIRI, IRS2), longer=(IRS2_LONG,)):
+    """Default chains of other instruments: file to files, and the peak of a whole process; of ``longer`` ones that."""
     for mode in modes:
         yield from pipeline(session, mode)
         theirs = session.peers.functions_and_pipeline(session.cases[mode])
@@ -290,6 +290,8 @@ def instruments(session, modes=(MIRI, IRS2)):
             yield replace(row, peer_peak=theirs and theirs["peak"])
         if session.cases[mode].mode.config.is_irs2:
             yield from interleaved_reference(session, mode)
+    for mode in longer:
+        yield from strun(session, mode, with_peer=False)
 
 
 def _per_sample(session, mode, seconds):
@@ -383,7 +385,7 @@ SECTIONS = {
     "large-events": Section("Snowballs and showers", (*SNOWBALLS, MIRI), large_events),
     "fits": Section("Other fits than least squares, arrays to arrays", (FULL,), fits),
     "optional": Section("Steps that are off by default", (*EMI, BRIGHT, *NOISE), optional_steps),
-    "instruments": Section("MIRI and NIRSpec IRS2", (MIRI, IRS2), instruments),
+    "instruments": Section("MIRI and NIRSpec IRS2", (MIRI, IRS2, IRS2_LONG), instruments),
     "threads": Section("One thread and two", (FULL,), threads),
     "first-run": Section("First run, empty kernel cache", (FULL,), first_run),
     "large": Section("Larger than the memory allowed", (shapes.LARGE,), large),

@@ -129,8 +129,8 @@ def test_large_events(further):
 
 
 def test_instruments(further):
-    whole, command = further("instruments", ("mid",))
-    assert (whole.measure, command.measure) == ("file to files", "strun")
+    whole, command, longer = further("instruments", ("mid",), ("mid",))
+    assert (whole.measure, command.measure, longer.measure) == ("file to files", "strun", "strun")
     assert command.peak_anonymous > 0 and command.peer_peak is None
 
 
