@@ -31,6 +31,7 @@ CUTOFF, CUTOFF_WIDTH = 1 / 256, 1 / 1024  # [1 / pixel]
 DENSITY_SIGMA = 32  # pixels
 SMOOTHING_SIGMA = 1.5  # lines
 LINE_CLIP = 3.0
+LINES_TOGETHER = 128  # fitted at a time
 SMALLEST_DENSITY = 1e-4  # of pixels around one; less is the rounding of the transform
 
 PAUSE = 12  # samples between lines
@@ -94,19 +95,21 @@ def _gaussian(n, sigma):
 
 
 def _inverse_density(use):
-    """Weights of the pixels of a frame: one over the number of background pixels around them."""
+    """Weights of the pixels of lines but the first: one over the number of background pixels around them."""
     transform = np.fft.rfft(_gaussian(use.shape[1], DENSITY_SIGMA).astype(np.float32))
     density = np.fft.irfft(np.fft.rfft(use.astype(np.float32), axis=1) * transform, use.shape[1], axis=1)
-    before = np.roll(density, 1, axis=0)
     # Behind a line without background pixels the reference divides by the rounding of its transform.
-    density = np.where(np.roll(use, 1, axis=0).any(axis=1, keepdims=True), before, density)
+    density = np.where(use[:-1].any(axis=1, keepdims=True), density[:-1], density[1:])
     with np.errstate(divide="ignore"):
-        return np.where(use & (density > SMALLEST_DENSITY), 1 / density, np.float32(0))
+        return np.where(use[1:] & (density > SMALLEST_DENSITY), 1 / density, np.float32(0))
 
 
 @kernel
-def _weigh_lines(out, lines, use, weights):
-    """p^2 d of every line, where values far from the median of the line count as that."""
+def _transform_lines(of_weights, of_data, lines, use, weights, waves):
+    """Transforms of p^2 and of p^2 d of every line, where values far from the median of the line count as that.
+
+    As products of matrices they were slower: the threads of BLAS and those of this package wait for each other.
+    """
     nx = lines.shape[1]
     keys, scratch, counts = np.empty(nx + 1, np.uint32), np.empty(nx + 1, np.uint32), np.empty(256, np.int64)
     for r in range(lines.shape[0]):
@@ -125,30 +128,56 @@ def _weigh_lines(out, lines, use, weights):
             if not middle - reach <= value <= middle + reach:
                 value = np.float64(middle)
             weight = np.float64(weights[r, x])
-            out[r, x] = weight * weight * value if use[r, x] else 0.0
+            if weight != 0:
+                for k in range(waves.shape[1]):
+                    of_weights[r, k] += weight * weight * waves[x, k]
+                    of_data[r, k] += weight * weight * value * waves[x, k]
+
+
+@kernel
+def _sum_waves(noise, coefficients, waves):
+    """Sum of the waves (number, pixels) with the coefficients of every line."""
+    for r in range(noise.shape[0]):
+        row = noise[r]
+        fill_row(row, 0.0)
+        for k in range(waves.shape[0]):
+            amplitude, wave = coefficients[r, k], waves[k]
+            for x in range(row.size):
+                row[x] += amplitude * wave[x]
+
+
+def _fit_lines(lines, use, waves):
+    """Coefficients of the waves in lines but the first; 0 where there are fewer pixels than waves."""
+    n = waves.shape[1] // 2
+    weights = _inverse_density(use)
+    of_weights, of_data = np.zeros((2, len(weights), 2 * n))
+    _transform_lines(of_weights, of_data, lines[1:], use[1:], weights, waves)
+    fitted = (weights > 0).sum(axis=1) >= n
+    coefficients = np.zeros((len(weights), n), np.complex128)
+    transforms = (sums[fitted].view(np.complex128) for sums in (of_weights, of_data))
+    coefficients[fitted] = _solve(*transforms, np.arange(n))
+    return coefficients
 
 
 def _full_frame(lines, use):
-    """Noise of a full frame, in the orientation of the readout."""
+    """Noise of a full frame, in the orientation of the readout; some lines at a time, for the sake of memory."""
     ny, nx = lines.shape
     gain = _lowpass(nx)
     n = gain.size
-    weights = _inverse_density(use)
-    weighted = np.empty(lines.shape)
-    _weigh_lines(weighted, lines, use, weights)
     waves = np.exp(-2j * np.pi * np.arange(nx)[:, None] * np.arange(n) / nx).view(np.float64)
-    of_weights = (weights.astype(np.float64) ** 2 @ waves).view(np.complex128)
-    of_data = (weighted @ waves).view(np.complex128)
-    # A line with fewer pixels than frequencies is not corrected, and the lines of reference pixels are not.
-    fitted = (weights > 0).sum(axis=1) >= n
-    fitted[:BORDER] = fitted[ny - BORDER :] = False
     coefficients = np.zeros((ny, n), np.complex128)
-    coefficients[fitted] = _solve(of_weights[fitted], of_data[fitted], np.arange(n)) * gain
+    # The lines of reference pixels are not corrected.
+    for first in range(BORDER, ny - BORDER, LINES_TOGETHER):
+        last = min(first + LINES_TOGETHER, ny - BORDER)
+        here = slice(first - 1, last)
+        coefficients[first:last] = _fit_lines(lines[here], use[here], waves) * gain
     # One pixel late, as the smoothing makes it.
     coefficients = _smoothed(coefficients * np.exp(-2j * np.pi * np.arange(n) / nx))
     # The real part of the sum over positive and negative frequencies: Re(c exp(2 pi i m k / n)).
     coefficients[:, 1:] *= 2
-    return coefficients.view(np.float64) @ waves.reshape(nx, 2 * n).T
+    noise = np.empty(lines.shape)
+    _sum_waves(noise, coefficients.view(np.float64), np.ascontiguousarray(waves.T))
+    return noise
 
 
 def _smoothed(values):
