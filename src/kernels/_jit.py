@@ -378,33 +378,43 @@ def run_rows(function, n_rows, *args, threads=None, block=64, after_block=None):
         for edge in edges:
             work(edge)
         return
-    pending, ended = deque(edges), SimpleQueue()
+    pending, ended, gone = deque(edges), SimpleQueue(), SimpleQueue()
+    started = 0
     try:
         for _ in range(helpers):
-            start_new_thread(_take_blocks, (work, pending, ended))
+            start_new_thread(_take_blocks, (work, pending, ended, gone))
+            started += 1
         _take_blocks(work, pending, ended)
         errors = [ended.get() for _ in edges]
     except BaseException:
+        # An interruption: the arrays must outlive the blocks under way.
         pending.clear()
+        for _ in range(started):
+            gone.get()
         raise
     for error in filter(None, errors):
         raise error
 
 
-def _take_blocks(work, pending, ended):
+def _take_blocks(work, pending, ended, gone=None):
     """Do blocks until none is left, and tell of each that it has ended: None, or an error.
 
-    After an error the rest is not begun. A helper that comes too late finds nothing to do, and nobody waits for it.
+    After an error the rest is not begun. A helper that comes too late finds nothing to do, and nobody waits for it
+    (``gone`` tells that it has left).
     """
     error = None
-    while True:
-        try:
-            edge = pending.popleft()
-        except IndexError:
-            return
-        if error is None:
+    try:
+        while True:
             try:
-                work(edge)
-            except BaseException as found:
-                error = found
-        ended.put(error)
+                edge = pending.popleft()
+            except IndexError:
+                return
+            if error is None:
+                try:
+                    work(edge)
+                except BaseException as found:
+                    error = found
+            ended.put(error)
+    finally:
+        if gone is not None:
+            gone.put(None)

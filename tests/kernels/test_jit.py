@@ -1,9 +1,11 @@
 """The decorator, the cache folder and the threads."""
 
+import signal
 import subprocess
 import sys
 import textwrap
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -150,6 +152,25 @@ def test_an_error_in_a_helper_reaches_the_caller():
 
     with pytest.raises(ZeroDivisionError, match="block"):
         _jit.run_rows(work, 1000, threads=2)
+
+
+def test_an_interruption_waits_for_the_blocks_under_way():
+    """The caller may unmap what they work on."""
+    caller, helper_has_a_block, ended = threading.get_ident(), threading.Event(), []
+
+    def work(first, last):
+        if threading.get_ident() == caller:
+            assert helper_has_a_block.wait(60)
+        else:
+            helper_has_a_block.set()
+            time.sleep(0.2)  # so that the caller has nothing left to do but wait
+            signal.pthread_kill(caller, signal.SIGINT)
+            time.sleep(0.2)
+            ended.append(first)
+
+    with pytest.raises(KeyboardInterrupt):
+        _jit.run_rows(work, 128, threads=2)
+    assert len(ended) == 1
 
 
 def test_the_calling_thread_does_not_wait_for_helpers_that_come_late(monkeypatch):
