@@ -6,9 +6,9 @@ vectors itself: a `load` takes the numbers of 16 neighbours, operators work on e
 pixels needs stays in registers through all groups of all integrations. Against loops over rows of scratch the same
 numbers take a third of the time; processors with shorter registers take several for each vector.
 
-Vectors have a type of elements: float32, float64, uint8, uint32 or truth values (what comparisons give). Scalars join
-in if they are of that type; nothing is converted silently but plain integers. Without compilation (NUMBA_DISABLE_JIT)
-the same functions work on numpy arrays of 16.
+Vectors have a type of elements: float32, float64, uint8, uint32, int32 or truth values (what comparisons give). Scalars
+join in if they are of that type; nothing is converted silently but plain integers. Without compilation
+(NUMBA_DISABLE_JIT) the same functions work on numpy arrays of 16.
 """
 
 import operator
@@ -53,7 +53,7 @@ class Vector(types.Type):
         super().__init__(name=f"{LANES} x {element}")
 
 
-_ELEMENTS = (types.float32, types.float64, types.uint8, types.uint32, types.boolean)
+_ELEMENTS = (types.float32, types.float64, types.uint8, types.uint32, types.int32, types.boolean)
 
 
 @register_model(Vector)
@@ -348,7 +348,7 @@ def _lower_conversion(context, builder, sig, args):
     if source == target:
         return args[0]
     if not isinstance(source, types.Float):
-        return builder.uitofp(args[0], kind)
+        return (builder.sitofp if source == types.int32 else builder.uitofp)(args[0], kind)
     return builder.fpext(args[0], kind) if target == types.float64 else builder.fptrunc(args[0], kind)
 
 
@@ -367,7 +367,7 @@ def _lower_bits(context, builder, sig, args):
 
 
 def _numbers(floating, whole):
-    """Lower an operation of the builder for floating-point numbers and another one for unsigned integers."""
+    """Lower an operation of the builder for floating-point numbers and another one for integers."""
 
     def lower(context, builder, sig, args):
         kind = _joined(*sig.args)
@@ -383,7 +383,8 @@ def _comparison(sign):
         kind = _joined(*sig.args)
         a, b = (_lift(context, builder, arg, its, kind) for arg, its in zip(args, sig.args, strict=True))
         if not isinstance(kind.element, types.Float):
-            return builder.icmp_unsigned(sign, a, b)
+            compare = builder.icmp_signed if kind.element == types.int32 else builder.icmp_unsigned
+            return compare(sign, a, b)
         # NaN differs from everything.
         return builder.fcmp_unordered(sign, a, b) if sign == "!=" else builder.fcmp_ordered(sign, a, b)
 

@@ -25,8 +25,9 @@ import numpy as np
 from upramp.kernels._flags import AD_FLOOR, DO_NOT_USE, NO_SAT_CHECK, SATURATED
 from upramp.kernels._jit import helper, kernel
 from upramp.kernels._layout import ShapeError, as_canonical, check_shape, writable_copy
-from upramp.kernels._rows import copy_row, fill_row
+from upramp.kernels._rows import copy_row
 from upramp.kernels._tiles import require_in_place, run_tile
+from upramp.kernels._vectors import LANES, any_of, load, select, splat, store
 from upramp.kernels.dq_init import merge_dq_tile
 
 __all__ = [
@@ -72,46 +73,42 @@ def prepare_threshold_tile(threshold, sat_dq, first, last, left, right):
             t[x] = np.float32(NEVER) if (d[x] & NO_SAT_CHECK) != 0 else t[x]
 
 
+@helper(counted=False, inlined=True)
+def _search_strip(saturated_from, data, threshold, i, r, x):
+    """First saturated groups of a strip of pixels; returns where there are counts of zero or less."""
+    t = load(threshold[r], x)
+    group = np.int32(data.shape[1])
+    earliest, lowest = splat(group), splat(np.float32(1))
+    # From the last to the first: the earliest one stays.
+    for g in range(data.shape[1] - 1, -1, -1):
+        group = np.int32(group - 1)
+        y = load(data[i, np.uint64(g), r], x)
+        earliest = select(y >= t, group, earliest)
+        lowest = select(y < lowest, y, lowest)
+    store(saturated_from[i, r], x, earliest)
+    return lowest <= np.float32(0)
+
+
 @kernel
 def find_first_saturated_tile(saturated_from, contents, data, threshold, first, last, left, right):
     """First group of every pixel that reaches its threshold, or the number of groups.
 
     ``contents`` (nint, ny) uint8, zeros at first, gets HAS_FLOOR for rows with counts of zero or less in the region.
     """
-    ngroups = data.shape[1]
-    lowest = np.empty(right - left, np.float32)
-    zero = np.float32(0)
+    whole = left + (right - left) // LANES * LANES
     for i in range(data.shape[0]):
         for r in range(first, last):
-            s = saturated_from[i, r, left:right]
-            t = threshold[r, left:right]
-            fill_row(s, np.int32(ngroups))
-            fill_row(lowest, np.float32(1))
-            none = np.int32(ngroups)
-            # Two groups at a time: what is accumulated is loaded and stored half as often.
-            for g in range(0, ngroups - 1, 2):
-                a, b = data[i, g, r, left:right], data[i, g + 1, r, left:right]
-                group, later = np.int32(g), np.int32(g + 1)
-                for x in range(s.size):
-                    # A minimum, for a store that only some lanes make is many times slower (vmaskmov).
-                    reached = group if a[x] >= t[x] else (later if b[x] >= t[x] else none)
-                    s[x] = min(s[x], reached)
-                for x in range(s.size):
-                    low = lowest[x] + zero
-                    low = a[x] if a[x] < low else low
-                    lowest[x] = b[x] if b[x] < low else low
-            if ngroups % 2 == 1:
-                group = np.int32(ngroups - 1)
-                a = data[i, ngroups - 1, r, left:right]
-                for x in range(s.size):
-                    s[x] = min(s[x], group if a[x] >= t[x] else none)
-                for x in range(s.size):
-                    low = lowest[x] + zero
-                    lowest[x] = a[x] if a[x] < low else low
-            found = np.uint8(0)
-            for x in range(s.size):
-                found |= np.uint8(HAS_FLOOR) if lowest[x] <= zero else np.uint8(0)
-            contents[i, r] |= found
+            found = False
+            for x in range(left, whole, LANES):
+                found |= any_of(_search_strip(saturated_from, data, threshold, i, r, x))
+            for x in range(whole, right):
+                earliest = data.shape[1]
+                for g in range(data.shape[1] - 1, -1, -1):
+                    y = data[i, g, r, x]
+                    earliest = g if y >= threshold[r, x] else earliest
+                    found |= y <= 0
+                saturated_from[i, r, x] = earliest
+            contents[i, r] |= HAS_FLOOR if found else 0
 
 
 @helper
