@@ -185,9 +185,8 @@ def run_fused(chain, raw, products, threads=None):
         The chain has to be done stepwise.
     """
     from upramp.kernels._irs2_layout import science_rows
-    from upramp.kernels.chain import calibrate
+    from upramp.kernels.chain import RampPlanes, calibrate
     from upramp.kernels.corrections import InterleavedReference
-    from upramp.kernels.fused import RampPlanes
     from upramp.kernels.ramp_fit import RampFit, RatePlanes
     from upramp.kernels.warmup import DRIVER, compile_kernels
 

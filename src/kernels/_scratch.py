@@ -9,7 +9,6 @@ from numba import types
 from numba.core import cgutils
 from numba.core.extending import lower_builtin, type_callable
 from numba.core.imputils import impl_ret_new_ref
-from numba.np.arrayobj import _empty_nd_impl, _parse_shape
 
 __all__ = ["empty", "zeros"]
 
@@ -40,6 +39,8 @@ def _type_new(context):
 
 
 def _allocate(context, builder, sig, args):
+    from numba.np.arrayobj import _empty_nd_impl, _parse_shape  # 40 ms: only for who compiles
+
     return _empty_nd_impl(context, builder, sig.return_type, _parse_shape(context, builder, sig.args[0], args[0]))
 
 

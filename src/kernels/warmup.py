@@ -12,6 +12,7 @@ import sys
 
 from upramp.kernels import fused
 from upramp.kernels._jit import cache_folder, is_cached
+from upramp.kernels._operations import OPERATIONS
 
 __all__ = ["compile_kernels", "kernel_names"]
 
@@ -25,18 +26,18 @@ _OTHER, _START = 0.45, 0.5
 
 def kernel_names():
     """Names of everything that can be compiled ahead."""
-    return [*fused.OPERATIONS.names, DRIVER]
+    return [*OPERATIONS.names, DRIVER]
 
 
 def _compile(name):
     if name == DRIVER:
         fused.calibrate_rows.compile(fused.driver_types())
     else:
-        fused.OPERATIONS.compile(name)
+        OPERATIONS.compile(name)
 
 
 def _is_missing(name):
-    return not is_cached(fused.calibrate_rows if name == DRIVER else fused.OPERATIONS.function(name))
+    return not is_cached(fused.calibrate_rows if name == DRIVER else OPERATIONS.function(name))
 
 
 def compile_kernels(names=None, processes=None):

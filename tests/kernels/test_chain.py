@@ -9,9 +9,8 @@ from upramp.errors import DTypeError, ShapeError
 from upramp.kernels import corrections as c
 from upramp.kernels import stepwise
 from upramp.kernels._bits import as_bits
-from upramp.kernels.chain import Chain, WholeFrameRule, calibrate
+from upramp.kernels.chain import Chain, RampPlanes, WholeFrameRule, calibrate
 from upramp.kernels.dark import dark_plan
-from upramp.kernels.fused import RampPlanes
 from upramp.kernels.jump import JumpParameters
 from upramp.kernels.likelihood_model import even_read_times
 from upramp.kernels.ramp_fit import RampFit, RatePlanes

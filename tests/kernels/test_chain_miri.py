@@ -8,9 +8,8 @@ from tests.kernels.test_chain import assert_same_bits, make, plane
 
 from upramp.kernels import corrections as c
 from upramp.kernels import stepwise
-from upramp.kernels.chain import Chain, WholeFrameRule, calibrate
+from upramp.kernels.chain import Chain, RampPlanes, WholeFrameRule, calibrate
 from upramp.kernels.dark import dark_integrations, dark_plan
-from upramp.kernels.fused import RampPlanes
 from upramp.kernels.jump import JumpParameters
 from upramp.kernels.reset import reset_integrations
 from upramp.kernels.rscd import rscd_skips
