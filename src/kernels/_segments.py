@@ -152,7 +152,7 @@ def segment_shape(n, lone):
     return float(n * n * n - n) if n > 1 else 6.0 * lone * lone
 
 
-@helper(counted=False)
+@helper(counted=False, inlined=True)
 def segment_slope(values, x, first, n, gain, rn, weights, times, lone):
     """Slope [DN/s] of the segment of ``n`` groups in column ``x`` of ``values`` (ngroup, width)."""
     start = float(values[first, x])
