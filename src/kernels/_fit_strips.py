@@ -173,16 +173,6 @@ def _strip_slopes(data, weights, gain, rn, i, first, length, r, x):
 
 
 @helper(counted=False, inlined=True)
-def _strip_variances(poisson, read, n_integrations, shape, span, group_time):
-    """Variances [(DN/s)^2] of segments with that shape and span.
-
-    ``poisson`` is the photon rate over the gain [DN^2/e- / s], ``read`` the square of the noise of one group [DN]; all
-    are float64.
-    """
-    return poisson * (1.0 / (group_time * span)), read * (12.0 / (group_time * group_time * shape))
-
-
-@helper(counted=False, inlined=True)
 def _put(cube, i, r, x, vector):
     """Store results of an integration if they are wanted: planes that are not have size 0."""
     if cube.size > 0:
@@ -194,6 +184,35 @@ def _put_row(plane, r, x, vector):
     """Store results of the exposure if they are wanted."""
     if plane.size > 0:
         store(plane[r], x, vector)
+
+
+@helper(counted=False, inlined=True)
+def _put_variances(outputs, ranges, poisson, read, shapes, spans, group_time, r, x):
+    """Store variances and errors of a strip; ``shapes`` and ``spans`` are those of the exposure.
+
+    ``poisson`` is the photon rate over the gain [DN^2/e- / s], ``read`` the square of the noise of one group [DN^2];
+    both are float64.
+    """
+    rate, integrations = outputs
+    for i in range(ranges.shape[0]):
+        length = ranges[i, 1] - ranges[i, 0]
+        vp = poisson * (1.0 / (group_time * float(length - 1)))
+        vr = read * (12.0 / (group_time * group_time * segment_shape(length, 1.0)))
+        both = vp + vr
+        _put(integrations[1], i, r, x, sqrt(floats(select(both <= LARGEST_VARIANCE, both, 0.0))))
+        _put(integrations[2], i, r, x, floats(_reported(vp)))
+        _put(integrations[3], i, r, x, floats(vr))
+    vp = _reported(poisson * (1.0 / (group_time * spans)))
+    vr = read * (12.0 / (group_time * group_time * shapes))
+    _put_row(rate[1], r, x, sqrt(floats(vp + vr)))
+    _put_row(rate[2], r, x, floats(vp))
+    _put_row(rate[3], r, x, floats(vr))
+
+
+@helper(counted=False, inlined=True)
+def _reported(variance):
+    """Variances as they are reported: 0 if they are too large to mean anything."""
+    return select((variance > 0.0) & (variance < LARGEST_VARIANCE), variance, 0.0)
 
 
 @helper(counted=False, inlined=True)
@@ -249,26 +268,11 @@ def _fit_strip(scratch, inputs, outputs, tables, rules, place, c):
     photons = photons * (1.0 / ni)
     poisson = (doubles(dark) + select(photons > 0.0, photons, 0.0)) * inverse
     noise = rn_d * inverse
-    read = noise * noise
-    for i in range(ni + 1):
-        length = ranges[min(i, ni - 1), 1] - ranges[min(i, ni - 1), 0]
-        shape = segment_shape(length, 1.0) if i < ni else shapes
-        span = float(length - 1) if i < ni else spans
-        vp, vr = _strip_variances(poisson, read, ni, shape, span, group_time)
-        both = vp + vr
-        vp_reported = select((vp > 0.0) & (vp < LARGEST_VARIANCE), vp, 0.0)
-        if i < ni:
-            err = select(both <= LARGEST_VARIANCE, both, 0.0)
-            _put(integrations[1], i, r, x, sqrt(floats(err)))
-            _put(integrations[2], i, r, x, floats(vp_reported))
-            _put(integrations[3], i, r, x, floats(vr))
-            _put(integrations[4], i, r, x, bad_pixels)
-        else:
-            _put_row(rate[0], r, x, floats(slope))
-            _put_row(rate[1], r, x, sqrt(floats(vp_reported + vr)))
-            _put_row(rate[2], r, x, floats(vp_reported))
-            _put_row(rate[3], r, x, floats(vr))
-            _put_row(rate[4], r, x, bad_pixels)
+    _put_row(rate[0], r, x, floats(slope))
+    _put_row(rate[4], r, x, bad_pixels)
+    for i in range(ni):
+        _put(integrations[4], i, r, x, bad_pixels)
+    _put_variances(outputs, ranges, poisson, noise * noise, shapes, spans, group_time, r, x)
     if suppress == 0:
         strange = strange | flagged
     return bits_of(flagged & (strange ^ True)), bits_of(strange)
