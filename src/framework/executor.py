@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 # Of rows whose pages are dropped together, unless a block of rows is more: of the exposure and its products, and of
 # references, whose pages go with the process anyway.
-RELEASED_BYTES, RELEASED_REFERENCES = 32_000_000, 64_000_000
+RELEASED_BYTES, RELEASED_REFERENCES = 32_000_000, 200_000_000
 
 RATE_ARRAYS = {"slope": "data", "err": "err", "var_poisson": "var_poisson", "var_rnoise": "var_rnoise", "dq": "dq"}
 RAMP_ARRAYS = {"data": "data", "gdq": "groupdq", "pdq": "pixeldq"}
