@@ -104,6 +104,14 @@ def picture(shown_images, measures):
     figure.savefig(HERE / "optional_flicker.png", dpi=110)
 
 
+def table(measures):
+    """What `left` found of each exposure at each amplitude."""
+    heading = "exposure (error of a pixel), amplitude"
+    return methods_table(
+        heading, METHODS, measures, lambda key, found: f"{key[0]} ({found['error']:.1f}), {key[1]:g} DN"
+    )
+
+
 def main():
     """Write table and picture."""
     with tempfile.TemporaryDirectory() as name:
@@ -111,11 +119,7 @@ def main():
         make_cache(folder)
         measures = {(exposure, a): left(folder, exposure, a) for exposure in EXPOSURES for a in AMPLITUDES}
         picture(images(folder), measures)
-    heading = "exposure (error of a pixel), amplitude"
-    text = methods_table(
-        heading, METHODS, measures, lambda key, found: f"{key[0]} ({found['error']:.1f}), {key[1]:g} DN"
-    )
-    put_into_page(HERE / "optional_steps.md", "1/f noise", text)
+    put_into_page(HERE / "optional_steps.md", "1/f noise", table(measures))
 
 
 if __name__ == "__main__":
