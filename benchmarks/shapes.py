@@ -24,6 +24,7 @@ from upramp.simulate import (
 DEFAULT_CACHE = Path(tempfile.gettempdir()) / "upramp-benchmarks"
 DETECTOR = "NRCBLONG"
 FITS_BLOCK = 2880
+RAMPS_OF_A_HIT = 5  # a cosmic ray of the simulator leaves charge in four neighbours
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class Mode:
     """One shape: a subarray, integrations and groups.
 
     ``simulated`` integrations are drawn, and repeated in turn if there are more (None: all are drawn).
-    ``ramps_hit`` is the part of the ramps that take a primary cosmic-ray hit (None: as in space). ``snowballs`` and
-    ``showers`` come with every integration; ``emi`` is the amplitude of interference [DN].
+    ``ramps_hit`` is the part of the ramps that cosmic rays leave charge in, where they hit or beside (None: as in
+    space). ``snowballs`` and ``showers`` come with every integration; ``emi`` is the amplitude of interference [DN].
     """
 
     name: str
@@ -66,7 +67,7 @@ class Mode:
         if self.ramps_hit == 0:
             return config.without("cosmic-rays")
         seconds = config.frames_per_integration * config.frame_time
-        return replace(config, cosmic_ray_rate=-math.log1p(-self.ramps_hit) / seconds)
+        return replace(config, cosmic_ray_rate=-math.log1p(-self.ramps_hit) / (seconds * RAMPS_OF_A_HIT))
 
     @property
     def samples(self):
@@ -76,7 +77,8 @@ class Mode:
 
 
 INTEGRATION_COUNTS = (1, 2, 4, 8, 16)
-RAMPS_HIT = (0.0, 0.01, 0.25)
+# With a primary hit in every fourth ramp, three of four have some charge.
+RAMPS_HIT = (0.0, 0.01, 0.25, 0.75)
 LARGE = "nircam_full_75x10"  # 6.3 GB of raw samples
 SNOWBALLS = 20  # in an integration; in space about one in 107 s
 SHOWERS = 20

@@ -8,7 +8,7 @@ import numpy as np
 
 from upramp.kernels._flags import CHARGELOSS, DO_NOT_USE
 from upramp.kernels._jit import helper
-from upramp.kernels._median import median_exchanges, network_size
+from upramp.kernels._median import median_exchanges, network_exchanges, network_size
 from upramp.kernels._rows import copy_row
 from upramp.kernels._scratch import empty, zeros
 from upramp.kernels._segments import (
@@ -24,6 +24,7 @@ from upramp.kernels._vectors import (
     any_of,
     bits_of,
     doubles,
+    first_bit,
     floats,
     larger,
     load,
@@ -296,7 +297,8 @@ def exchange_tables(ranges, n_groups):
     for length in range(n_groups + 1):
         if parts[length, 1] != 0:
             parts[length, 0] = count
-            count += median_exchanges(pairs[count:], needed, length - 1)
+            size = network_exchanges(pairs[count:], length - 1)
+            count += median_exchanges(pairs[count:], size, needed, length - 1)
             parts[length, 1] = count
     return pairs, parts
 
@@ -304,12 +306,10 @@ def exchange_tables(ranges, n_groups):
 @helper(counted=False)
 def _list_columns(columns, count, bits, c):
     """Append the columns, from ``c`` on, of the bits that are set; returns how many there are then."""
-    column = np.uint32(c)
     while bits != 0:
-        columns[np.uint64(count)] = column
-        count += bits & 1
-        bits >>= 1
-        column += np.uint32(1)
+        columns[np.uint64(count)] = c + first_bit(bits)
+        count += 1
+        bits &= bits - 1
     return count
 
 

@@ -1,4 +1,4 @@
-"""Pixels with jumps in lanes: their differences lie densely, and what is done to all of them is a loop over lanes.
+"""Pixels with jumps, or suspected of them, sixteen at a time: what is done to them is done in vectors.
 
 Symbols, sources and the NaN rule are those of `jump`.
 """
@@ -7,61 +7,117 @@ import numpy as np
 
 from upramp.kernels._flags import DO_NOT_USE, JUMP_DET, SATURATED
 from upramp.kernels._jit import helper
-from upramp.kernels._median import lane_median, sort_lanes
+from upramp.kernels._median import network_exchanges, network_size
 from upramp.kernels._rows import fill_row
 from upramp.kernels._scratch import empty, zeros
+from upramp.kernels._vectors import (
+    LANES,
+    absolute,
+    any_of,
+    bits_of,
+    doubles,
+    first_bit,
+    larger,
+    load,
+    select,
+    smaller,
+    splat,
+    sqrt,
+    store,
+)
 
 __all__ = [
     "UNUSABLE",
     "columns_with_jumps",
-    "core_scratch",
-    "jump_scratch",
-    "lane_count",
+    "jump_lanes",
     "mark_cores",
     "mark_cores_of_rows",
-    "median_differences",
     "next_jumps",
-    "sort_jump_lanes",
+    "row_at",
+    "sorted_copies",
+    "take_medians",
+    "take_variances",
 ]
 
 UNUSABLE = DO_NOT_USE | SATURATED
 
 
-@helper(counted=False)
-def lane_count(depth):
-    """Ramps of so many differences that are sorted together: enough to make long loops, and near the processor."""
-    return 128 if depth <= 64 else 64
+@helper
+def jump_lanes(n_differences):
+    """Room for `LANES` pixels.
+
+    Their rows and columns, medians [e-] and variances without photon noise [e-^2]; their differences [e-], room to
+    sort these, and flags of the second groups; and the compare-exchanges that sort.
+    """
+    exchanges = empty((network_size(n_differences), 2), np.uint32)
+    # Zeros: lanes that no pixel has taken are worked on with the others.
+    return (
+        # Unsigned: compiled code does not ask whether an index is negative.
+        zeros((2, LANES), np.uint64),
+        zeros(LANES, np.float64),
+        zeros(LANES, np.float64),
+        zeros((n_differences, LANES), np.float32),
+        zeros((n_differences, LANES), np.float32),
+        zeros((n_differences, LANES), np.uint8),
+        exchanges[: network_exchanges(exchanges, n_differences)],
+    )
 
 
 @helper(counted=False)
-def _take_lanes(lanes, wanted, start, width):
-    """Put the next wanted columns, from ``start``, into ``lanes``; returns their number and where to go on."""
-    count = 0
-    # In steps that cannot overflow the list, so that nothing depends on what is found.
-    while start < width and count < lanes.size:
-        stop = min(start + lanes.size - count, width)
-        for x in range(start, stop):
-            lanes[count] = np.uint32(x)
-            count += wanted[x] != 0
-        start = stop
-    return count, start
+def take_variances(lanes, noises, nframes, n_lanes):
+    """Variances [e-^2] of some pixels from read noise and gain, ``noises``."""
+    places, variances = lanes[0], lanes[2]
+    read_noise, gain = noises
+    for lane in range(n_lanes):
+        noise = read_noise[places[0, lane], places[1, lane]] * gain[places[0, lane], places[1, lane]]
+        variances[lane] = float(noise * noise) / nframes
 
 
 @helper(counted=False)
-def sort_jump_lanes(queue, counts, values, n, n_lanes, magnitude, finite_only):
-    """Sort copies of ``n`` rows of values, or their ``magnitude``; ``counts`` of each lane exist, others come last."""
-    infinity = np.float32(np.inf)
-    fill_row(counts[:n_lanes], np.int32(0))
+def sorted_copies(lanes, n, magnitude, finite_only):
+    """Sort copies of the first ``n`` differences, or their ``magnitude``, upwards; those that lack come last.
+
+    Returns how many each pixel has, float32.
+    """
+    _, _, _, values, ordered, _, exchanges = lanes
+    infinity, zero, one = np.float32(np.inf), np.float32(0), np.float32(1)
+    count = splat(zero)
     for j in range(n):
-        v, q = values[j, :n_lanes], queue[j, :n_lanes]
-        for lane in range(n_lanes):
-            exists = v[lane] == v[lane] and not (finite_only and abs(v[lane]) == infinity)
-            value = abs(v[lane]) if magnitude else v[lane]
-            q[lane] = value if exists else infinity
-        for lane in range(n_lanes):
-            counts[lane] += v[lane] == v[lane] and not (finite_only and abs(v[lane]) == infinity)
-    # A multiple of 16 lanes takes only the packed loop; the lanes beyond hold old numbers, which do no harm.
-    sort_lanes(queue, n, min((n_lanes + 15) // 16 * 16, queue.shape[1]))
+        v = load(values[j], 0)
+        exists = v == v
+        if finite_only:
+            exists = v - v == zero
+        if magnitude:
+            v = absolute(v)
+        store(ordered[j], 0, select(exists, v, infinity))
+        count = count + select(exists, one, zero)
+    for j in range(n, ordered.shape[0]):
+        store(ordered[j], 0, splat(infinity))
+    for e in range(exchanges.shape[0]):
+        a, b = load(ordered[exchanges[e, 0]], 0), load(ordered[exchanges[e, 1]], 0)
+        store(ordered[exchanges[e, 0]], 0, smaller(a, b))
+        store(ordered[exchanges[e, 1]], 0, larger(a, b))
+    return count
+
+
+@helper(counted=False)
+def row_at(ordered, index, n):
+    """Of each pixel the value in its row ``index``, float32 rounded down, of ``n``; that of the first row for less."""
+    found = load(ordered[0], 0)
+    for j in range(1, n):
+        found = select(index >= np.float32(j), load(ordered[j], 0), found)
+    return found
+
+
+@helper(counted=False)
+def take_medians(lanes, n):
+    """Medians of the first ``n`` differences; NaN where there are none."""
+    medians, ordered = lanes[1], lanes[4]
+    zero, half, one = np.float32(0), np.float32(0.5), np.float32(1)
+    no = np.bool_(False)  # a literal has a type of its own
+    count = sorted_copies(lanes, n, no, no)
+    median = doubles(row_at(ordered, (count - one) * half, n)) + doubles(row_at(ordered, count * half, n))
+    store(medians, 0, select(count > zero, median * 0.5, np.nan))
 
 
 @helper(counted=False)
@@ -79,131 +135,77 @@ def columns_with_jumps(bits, gdq, r, left, right):
     return (found & JUMP_DET) != 0
 
 
-@helper
-def jump_scratch(n_differences):
-    """Scratch of `next_jumps`: lanes, medians, their differences, the same sorted, flags; and parts of its own."""
-    n_lanes = lane_count(n_differences)
-    # Zeros: lanes that are not taken are sorted with the others.
-    return (
-        empty(n_lanes, np.uint32),
-        empty(n_lanes, np.float64),
-        zeros((n_differences, n_lanes), np.float32),
-        zeros((n_differences, n_lanes), np.float32),
-        zeros((n_differences, n_lanes), np.uint8),
-        (empty((3, n_lanes), np.float32), empty((2, n_lanes), np.uint8), empty(n_lanes, np.int32)),
-    )
-
-
 @helper(counted=False)
-def median_differences(scratch, n, n_lanes):
-    """Medians of the ``n`` differences in some lanes of a `jump_scratch`; NaN where there are none."""
-    _, medians, values, queue, _, (_, _, counts) = scratch
-    plain = np.bool_(False)  # a literal has a type of its own
-    sort_jump_lanes(queue, counts, values, n, n_lanes, plain, plain)
-    for lane in range(n_lanes):
-        count = counts[lane]
-        medians[lane] = lane_median(queue, lane, 0, count) if count > 0 else np.nan
+def next_jumps(lanes, bits, start, data, gdq, gain, unused, r, left):
+    """Take the next pixels of a row with a jump flag, and the medians of all their usable differences.
 
-
-@helper(counted=False)
-def next_jumps(scratch, bits, start, data, gdq, gain, unused, r, left):
-    """Take the next pixels of a row with a jump flag and the medians [e-] of all their usable differences.
-
-    Pixels are looked for in ``bits``, whose other flags are cleared, from ``start`` on. ``scratch`` (`jump_scratch`)
-    gets their columns, their medians, and their differences for pairs of groups that are not ``unused``, unusable ones
-    NaN, with the flags of the second group. Returns the number of pixels and where to go on.
+    Pixels are looked for in ``bits`` from ``start`` on. ``lanes`` (`jump_lanes`) gets their places, their differences
+    for pairs of groups that are not ``unused``, unusable ones NaN, and the flags of the second groups. Returns the
+    number of pixels and where to go on.
     """
-    lanes, _, values, _, flags, (electrons, pair, _) = scratch
-    for x in range(start, bits.size):
-        bits[x] &= JUMP_DET
-    n_lanes, stop = _take_lanes(lanes, bits, start, bits.size)
+    places, _, _, values, _, flags, _ = lanes
     nan = np.float32(np.nan)
-    g, before, after = electrons[0, :n_lanes], electrons[1, :n_lanes], electrons[2, :n_lanes]
-    bad, q = pair[0, :n_lanes], pair[1, :n_lanes]
-    for lane in range(n_lanes):
-        g[lane] = gain[r, left + lanes[lane]]
-    n = np.int64(0)
-    for i in range(data.shape[0] if n_lanes > 0 else 0):
-        for k in range(data.shape[1]):
-            y, f = data[i, k, r, left : left + bits.size], gdq[i, k, r, left : left + bits.size]
+    n_lanes, x, n = np.int64(0), start, np.int64(0)
+    while x < bits.size and n_lanes < LANES:
+        if (bits[x] & JUMP_DET) != 0:
+            places[0, n_lanes], places[1, n_lanes] = r, left + x
+            n_lanes += 1
+        x += 1
+    for i in range(data.shape[0]):
+        for k in range(1, data.shape[1]):
+            if (unused[i, k - 1] | unused[i, k]) != 0:
+                continue
             for lane in range(n_lanes):
-                after[lane] = y[lanes[lane]]
-            for lane in range(n_lanes):
-                q[lane] = f[lanes[lane]]
-            for lane in range(n_lanes):
-                after[lane] *= g[lane]
-            if k > 0 and (unused[i, k - 1] | unused[i, k]) == 0:
-                v, u = values[n, :n_lanes], flags[n, :n_lanes]
-                for lane in range(n_lanes):
-                    v[lane] = after[lane] - before[lane]
-                for lane in range(n_lanes):
-                    v[lane] = v[lane] if ((bad[lane] | q[lane]) & UNUSABLE) == 0 else nan
-                for lane in range(n_lanes):
-                    u[lane] = q[lane]
-                n += 1
-            for lane in range(n_lanes):
-                before[lane] = after[lane]
-            for lane in range(n_lanes):
-                bad[lane] = q[lane]
+                column = places[1, lane]
+                g, p, q = gain[r, column], gdq[i, k - 1, r, column], gdq[i, k, r, column]
+                v = data[i, k, r, column] * g - data[i, k - 1, r, column] * g
+                values[n, lane] = v if ((p | q) & UNUSABLE) == 0 else nan
+                flags[n, lane] = q
+            n += 1
     if n_lanes > 0:
-        median_differences(scratch, n, n_lanes)
-    return n_lanes, stop
-
-
-@helper
-def core_scratch(n_lanes):
-    """Scratch of `mark_cores`: noise in electrons, what is chosen, and rows and columns of pixels."""
-    return empty(n_lanes, np.float64), empty(n_lanes, np.uint8), empty((2, n_lanes), np.uint64)
+        take_medians(lanes, n)
+    return n_lanes, x
 
 
 @helper(counted=False)
-def mark_cores(marks, marked, scratch, cores, n_lanes, noises, unused, rules):
-    """Mark the jumps that are to flag their neighbours, of pixels whose differences and medians are in lanes.
+def mark_cores(marks, marked, lanes, n_lanes, unused, rules):
+    """Mark the jumps that are to flag their neighbours, of pixels whose medians and variances are there.
 
-    ``scratch`` is a `jump_scratch`, ``cores`` a `core_scratch` with their places, ``noises`` read noise and gain.
-    ``rules`` are the limits between which jumps are marked [sigma], the number of frames, and the columns of the
-    region, which is cleared in every row of ``marks`` that becomes ``marked``.
+    ``rules`` are the limits between which jumps are marked [sigma], and the columns of the region, which is cleared in
+    every row of ``marks`` that becomes ``marked``.
     """
-    _, medians, values, _, flags, _ = scratch
-    sigmas, chosen, places = cores
-    read_noise, gain = noises
-    least, most, nframes, left, right = rules
-    for lane in range(n_lanes):
-        noise = read_noise[places[0, lane], places[1, lane]] * gain[places[0, lane], places[1, lane]]
-        sigmas[lane] = float(noise * noise) / nframes
-    for lane in range(n_lanes):
-        sigma = np.sqrt(abs(medians[lane]) + sigmas[lane])
-        # No ratio to NaN is between the limits.
-        sigmas[lane] = sigma if sigma > 0 else np.nan
-    j = 0
+    places, medians, variances, values, _, flags, _ = lanes
+    least, most, left, right = rules
+    median = load(medians, 0)
+    sigma = sqrt(absolute(median) + load(variances, 0))
+    # No ratio to NaN is between the limits.
+    sigma = select(sigma > 0.0, sigma, np.nan)
+    inside = (1 << n_lanes) - 1
+    j = np.uint64(0)
     for i in range(unused.shape[0]):
         for k in range(1, unused.shape[1]):
             if (unused[i, k - 1] | unused[i, k]) != 0:
                 continue
-            v, q = values[j, :n_lanes], flags[j, :n_lanes]
-            j += 1
-            some = np.uint8(0)
-            for lane in range(n_lanes):
-                ratio = abs(float(v[lane]) - medians[lane]) / sigmas[lane]
-                chosen[lane] = ((q[lane] & JUMP_DET) != 0) & (ratio > least) & (ratio < most)
-            for lane in range(n_lanes):
-                some |= chosen[lane]
-            for lane in range(n_lanes if some != 0 else 0):
-                if chosen[lane] != 0:
+            jumps = (load(flags[j], 0) & JUMP_DET) != 0
+            if any_of(jumps):
+                ratio = absolute(doubles(load(values[j], 0)) - median) / sigma
+                bits = bits_of(jumps & (ratio > least) & (ratio < most)) & inside
+                while bits != 0:
+                    lane = first_bit(bits)
                     r = places[0, lane]
                     if marked[i, k, r] == 0:
                         fill_row(marks[i, k, r, left:right], np.uint8(0))
                         marked[i, k, r] = 1
                     marks[i, k, r, places[1, lane]] = 1
+                    bits &= bits - 1
+            j += np.uint64(1)
 
 
 @helper
-def mark_cores_of_rows(marks, marked, rows, data, gdq, noises, unused, rules, first):
+def mark_cores_of_rows(marks, marked, rows, data, gdq, noises, unused, nframes, rules, first):
     """The same for the pixels of all ``rows``, counted from ``first``, that are not 0, whatever made their flags."""
-    scratch = jump_scratch(data.shape[0] * (data.shape[1] - 1))
-    cores = core_scratch(scratch[0].size)
-    lanes, places = scratch[0], cores[2]
-    left, right = rules[3], rules[4]
+    lanes = jump_lanes(data.shape[0] * (data.shape[1] - 1))
+    left, right = rules[2:]
     found = empty(right - left, np.uint8)
     for m in range(rows.size):
         r = first + m
@@ -211,7 +213,6 @@ def mark_cores_of_rows(marks, marked, rows, data, gdq, noises, unused, rules, fi
             continue
         x = np.int64(0)
         while x < found.size:
-            n_lanes, x = next_jumps(scratch, found, x, data, gdq, noises[1], unused, r, left)
-            for lane in range(n_lanes):
-                places[0, lane], places[1, lane] = r, left + lanes[lane]
-            mark_cores(marks, marked, scratch, cores, n_lanes, noises, unused, rules)
+            n_lanes, x = next_jumps(lanes, found, x, data, gdq, noises[1], unused, r, left)
+            take_variances(lanes, noises, nframes, n_lanes)
+            mark_cores(marks, marked, lanes, n_lanes, unused, rules)

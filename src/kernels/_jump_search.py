@@ -15,26 +15,20 @@ from upramp.kernels._flags import JUMP_DET
 from upramp.kernels._jit import helper, kernel
 from upramp.kernels._jump_lanes import (
     UNUSABLE,
-    core_scratch,
-    jump_scratch,
-    lane_count,
+    jump_lanes,
     mark_cores,
     mark_cores_of_rows,
-    median_differences,
-    sort_jump_lanes,
+    take_medians,
+    take_variances,
 )
-from upramp.kernels._median import lane_median
+from upramp.kernels._jump_rules import ITERATIVE, SIGMA_CLIP, SINGLE_PASS, judge_lanes
 from upramp.kernels._rows import copy_row, fill_row
 from upramp.kernels._scratch import empty, zeros
-from upramp.kernels._vectors import LANES, absolute, any_of, bits_of, load, select, splat, sqrt, store
+from upramp.kernels._vectors import LANES, absolute, any_of, bits_of, first_bit, load, select, splat, sqrt, store
 
-__all__ = ["detect_jumps_tile"]
+__all__ = ["DECLINED", "detect_jumps_tile"]
 
 DECLINED = -1  # too few usable groups: nothing is looked for
-ITERATIVE = 0
-SINGLE_PASS = 1
-SIGMA_CLIP = 2  # over the integrations, group by group
-SIGMA_CLIP_ALL = 3  # over all groups of all integrations
 
 
 @helper(counted=False)
@@ -153,165 +147,31 @@ def _suspects(lowest, highest, high, usable, values, n, mode):
 
 
 @helper(counted=False)
-def _kept_iterative(queue, lane, n, variance, threshold, four_group_threshold, three_group_threshold):
-    """First and last (exclusive) sorted absolute difference that is no jump.
+def _judge(gdq, marks, marked, lanes, waiting, noises, unused, mode, thresholds, rules, n, pairs):
+    """Apply the rules of the mode to the ``waiting`` pixels of ``lanes``: flag their jumps, and mark their cores.
 
-    The level is always inside the values, so the largest deviation is at one of their ends. After the first pass it
-    is rounded to float32 (reference behaviour).
+    They have ``n`` differences between the groups of ``pairs``.
     """
-    first = 0
-    last = n
-    rounds = 0
-    while last - first >= 2:
-        m = last - first
-        if m >= 4:
-            rest = last
-            while rest > first and queue[rest - 1, lane] == queue[last - 1, lane]:
-                rest -= 1
-            if rest == first:
-                break
-            level = lane_median(queue, lane, first, rest)
-            limit = threshold
-        elif m == 3:
-            level = float(queue[first + 1, lane])
-            limit = four_group_threshold
-        else:
-            level = float(queue[first, lane])
-            limit = three_group_threshold
-        if rounds > 0:
-            level = float(np.float32(level))
-        sigma = np.sqrt(abs(level) + variance)
-        if not sigma > 0:
-            break
-        up = float(np.float32(abs(float(queue[last - 1, lane]) - level)))
-        down = float(np.float32(abs(float(queue[first, lane]) - level)))
-        top = up if up > down else down
-        if not top / sigma > limit:
-            break
-        while last > first and np.float32(abs(float(queue[last - 1, lane]) - level)) == top:
-            last -= 1
-        while last > first and np.float32(abs(float(queue[first, lane]) - level)) == top:
-            first += 1
-        rounds += 1
-    return first, last
-
-
-@helper(counted=False)
-def _kept_single_pass(queue, lane, n, variance, threshold):
-    """The same for signed differences against the median of all."""
-    median = lane_median(queue, lane, 0, n)
-    sigma = np.sqrt(abs(median) + variance)
-    first = 0
-    last = n
-    if sigma > 0:
-        while first < last and abs(float(queue[first, lane]) - median) / sigma > threshold:
-            first += 1
-        while first < last and abs(float(queue[last - 1, lane]) - median) / sigma > threshold:
-            last -= 1
-    return first, last
-
-
-@helper(counted=False)
-def _kept_sigma_clip(queue, lane, n, threshold):
-    """The same for sigma clipping: five rounds about the median; the last bounds apply to all values."""
-    first = 0
-    last = n
-    low = -np.inf
-    high = np.inf
-    for _ in range(5):
-        m = last - first
-        median = lane_median(queue, lane, first, last)
-        mean = 0.0
-        for j in range(first, last):
-            mean += float(queue[j, lane])
-        mean /= m
-        scatter = 0.0
-        for j in range(first, last):
-            scatter += (float(queue[j, lane]) - mean) ** 2
-        reach = threshold * np.sqrt(scatter / m)
-        low = median - reach
-        high = median + reach
-        while first < last and float(queue[first, lane]) < low:
-            first += 1
-        while first < last and float(queue[last - 1, lane]) > high:
-            last -= 1
-        if last - first == m or last == first:
-            break
-    first = 0
-    last = n
-    while first < last and float(queue[first, lane]) < low:
-        first += 1
-    while first < last and float(queue[last - 1, lane]) > high:
-        last -= 1
-    return first, last
-
-
-@helper(counted=False)
-def _take_suspects(taken, places, waiting, values, bits, n, r, left):
-    """Put the suspect pixels of a strip, from column ``left`` on, among those that wait: copies of their values.
-
-    Returns how many wait then.
-    """
-    column = np.uint64(0)
-    while bits != 0:
-        if (bits & 1) != 0:
-            for j in range(n):
-                taken[j, waiting] = values[j, column]
-            places[0, waiting], places[1, waiting] = r, left + column
-            waiting += 1
-        bits >>= 1
-        column += np.uint64(1)
-    return waiting
-
-
-@helper(counted=False)
-def _judge_suspects(gdq, scratch, waiting, noises, unused, mode, thresholds, nframes, n, pairs, cores):
-    """Apply the rules of the mode to the ``waiting`` pixels, and flag their jumps.
-
-    ``scratch`` are their ``n`` differences between the groups of ``pairs``, room to sort them, their places and counts;
-    ``noises`` are read noise and gain. The differences of those with jumps, and the flags of the second groups, go to
-    the ``cores``, a `jump_scratch` and places. Returns how many they are.
-    """
-    read_noise, gain = noises
+    places, flags = lanes[0], lanes[5]
     k0, k1 = pairs
-    taken, queue, places, counts = scratch
-    finite_only = mode != ITERATIVE
-    lanes, core_places = cores
-    n_cores = np.int64(0)
-    sort_jump_lanes(queue, counts, taken, n, waiting, mode == ITERATIVE, mode >= SIGMA_CLIP)
-    for lane in range(waiting):
-        count = counts[lane]
-        if count == 0:
-            continue
-        r, x = places[0, lane], places[1, lane]
-        noise = read_noise[r, x] * gain[r, x]
-        variance = float(noise * noise) / nframes
-        if mode == ITERATIVE:
-            first, last = _kept_iterative(queue, lane, count, variance, thresholds[0], thresholds[1], thresholds[2])
-        elif mode == SINGLE_PASS:
-            first, last = _kept_single_pass(queue, lane, count, variance, thresholds[0])
-        else:
-            first, last = _kept_sigma_clip(queue, lane, count, thresholds[0])
-        if first == 0 and last == count:
-            continue
-        lowest = queue[first, lane] if first < last else np.float32(np.inf)
-        highest = queue[last - 1, lane] if first < last else np.float32(-np.inf)
-        core_places[0, n_cores], core_places[1, n_cores] = r, x
-        j = np.int64(0)
-        for i in range(gdq.shape[0]):
-            for k in range(k0, k1):
-                if (unused[i, k] | unused[i, k + 1]) != 0:
-                    continue
-                lanes[2][j, n_cores] = taken[j, lane]
-                v = abs(taken[j, lane]) if mode == ITERATIVE else taken[j, lane]
-                outside = (v < lowest) | (v > highest)
-                outside &= (not finite_only) | (v - v == 0)
-                bits = np.uint8(JUMP_DET) if outside else np.uint8(0)
-                lanes[4][j, n_cores] = bits
-                gdq[i, k + 1, r, x] |= bits
-                j += 1
-        n_cores += 1
-    return n_cores
+    take_variances(lanes, noises, rules[0], waiting)
+    inside = (1 << waiting) - 1
+    if (judge_lanes(lanes, n, mode, thresholds) & inside) == 0:
+        return
+    j = np.uint64(0)
+    for i in range(gdq.shape[0]):
+        for k in range(k0, k1):
+            if (unused[i, k] | unused[i, k + 1]) != 0:
+                continue
+            bits = bits_of(load(flags[j], 0) != 0) & inside
+            while bits != 0:
+                lane = first_bit(bits)
+                gdq[i, k + 1, places[0, lane], places[1, lane]] |= JUMP_DET
+                bits &= bits - 1
+            j += np.uint64(1)
+    if marks.size > 0 and mode != SIGMA_CLIP:
+        take_medians(lanes, n)
+        mark_cores(marks, marked, lanes, waiting, unused, rules[1:])
 
 
 @helper
@@ -336,24 +196,17 @@ def _find_jumps(gdq, marks, marked, flagged, data, noises, unused, mode, thresho
     """Set JUMP_DET in some columns of a region; there have to be `LANES` of them, whatever they hold.
 
     ``marks`` (may have size 0) and ``marked`` are those of `detect_jumps_tile`, ``noises`` read noise and gain;
-    ``rules`` those of `mark_cores`. ``flagged`` becomes 1 for rows of the region whose marks are still to be made:
-    those that had jumps before.
+    ``rules`` the number of frames and those of `mark_cores`. ``flagged`` becomes 1 for rows of the region whose marks
+    are still to be made: those that had jumps before.
     """
     read_noise, gain = noises
-    nframes, left, right = rules[2:]
+    nframes, _, _, left, right = rules
     step = 1 if mode == SIGMA_CLIP else data.shape[1] - 1
     depth = data.shape[0] * step
     values = empty((depth, LANES), np.float32)
-    # Few pixels of a strip are suspect. They wait for those of others, since lanes cost little each if there are many.
-    n_lanes = lane_count(depth)
-    suspects = (
-        empty((depth, n_lanes), np.float32),
-        zeros((depth, n_lanes), np.float32),
-        # Unsigned: compiled code does not ask whether an index is negative.
-        empty((2, n_lanes), np.uint64),
-        empty(n_lanes, np.int32),
-    )
-    lanes, cores = jump_scratch(depth), core_scratch(n_lanes)
+    # Few pixels of a strip are suspect. They wait until they fill a strip of their own.
+    lanes = jump_lanes(depth)
+    places, taken = lanes[0], lanes[3]
     waiting = np.int64(0)
     for r in range(first, last):
         for k0 in range(0, data.shape[1] - 1, step):
@@ -375,18 +228,20 @@ def _find_jumps(gdq, marks, marked, flagged, data, noises, unused, mode, thresho
                     lowest, highest = _limits_from_noise(low, high, gain, read_noise, limit, nframes, r, x)
                 bits = _suspects(lowest, highest, high, usable, values, n, mode)
                 bits = (bits & ((1 << min(LANES, right - x)) - 1)) >> (start - x) << (start - x)
-                if bits != 0:
-                    waiting = _take_suspects(suspects[0], suspects[2], waiting, values, bits, n, r, x)
-                # Pixels wait for those of the next rows, but not for differences of other groups.
-                ends = start + LANES >= right and (mode == SIGMA_CLIP or r == last - 1)
-                if waiting > 0 and (ends or waiting + LANES > n_lanes):
-                    n_cores = _judge_suspects(
-                        gdq, suspects, waiting, noises, unused, mode, thresholds, nframes, n, pairs, (lanes, cores[2])
-                    )
-                    waiting = np.int64(0)
-                    if n_cores > 0 and marks.size > 0 and mode != SIGMA_CLIP:
-                        median_differences(lanes, n, n_cores)
-                        mark_cores(marks, marked, lanes, cores, n_cores, noises, unused, rules)
+                while bits != 0:
+                    column = first_bit(bits)
+                    for j in range(n):
+                        taken[j, waiting] = values[j, column]
+                    places[0, waiting], places[1, waiting] = r, x + column
+                    waiting += 1
+                    if waiting == LANES:
+                        _judge(gdq, marks, marked, lanes, waiting, noises, unused, mode, thresholds, rules, n, pairs)
+                        waiting = np.int64(0)
+                    bits &= bits - 1
+            # Pixels wait for those of the next rows, but not for differences of other groups.
+            if waiting > 0 and (mode == SIGMA_CLIP or r == last - 1):
+                _judge(gdq, marks, marked, lanes, waiting, noises, unused, mode, thresholds, rules, n, pairs)
+                waiting = np.int64(0)
     if mode == SIGMA_CLIP:
         fill_row(flagged, np.uint8(1))
 
@@ -422,11 +277,11 @@ def detect_jumps_tile(
     thresholds = (threshold, four_group_threshold, three_group_threshold)
     width = right - left
     flagged = zeros(last - first, np.uint8)
-    rules = (min_sigma, max_sigma, nframes, left, right)
+    rules = (nframes, min_sigma, max_sigma, left, right)
     if width < LANES:
         d, q, g, s = _widened(data, gdq, gain, read_noise, first, last, left, width)
         zero = np.int64(0)  # a literal has a type of its own, for which numba would compile everything again
-        here = (min_sigma, max_sigma, nframes, zero, width)
+        here = (nframes, min_sigma, max_sigma, zero, width)
         _find_jumps(q, marks[:0], marked, flagged, d, (s, g), unused, mode, thresholds, here, zero, last - first)
         fill_row(flagged, np.uint8(1))
         for i in range(gdq.shape[0]):
@@ -437,4 +292,5 @@ def detect_jumps_tile(
         noises = (read_noise, gain)
         _find_jumps(gdq, marks, marked, flagged, data, noises, unused, mode, thresholds, rules, first, last)
     if marks.size > 0:
-        mark_cores_of_rows(marks, marked, flagged, data, gdq, (read_noise, gain), unused, rules, first)
+        noises = (read_noise, gain)
+        mark_cores_of_rows(marks, marked, flagged, data, gdq, noises, unused, nframes, rules[1:], first)

@@ -9,7 +9,7 @@ import numpy as np
 
 from upramp.kernels._jit import helper, kernel
 
-__all__ = ["lane_median", "median_exchanges", "network_size", "sort_lanes"]
+__all__ = ["lane_median", "median_exchanges", "network_exchanges", "network_size", "sort_lanes"]
 
 
 @kernel
@@ -49,11 +49,10 @@ def network_size(n):
 
 
 @helper(counted=False)
-def median_exchanges(pairs, needed, n):
-    """Compare-exchanges, in order, of the network of `sort_lanes` that the rows in the middle of ``n`` depend on.
+def network_exchanges(pairs, n):
+    """Compare-exchanges, in order, of the network of `sort_lanes` for ``n`` rows.
 
-    ``pairs`` (`network_size`, 2) gets lower and upper rows from its start on; ``needed`` is scratch for ``n`` truth
-    values. Returns how many they are.
+    ``pairs`` (`network_size`, 2) gets lower and upper rows. Returns how many they are.
     """
     size = 0
     run = 1
@@ -67,6 +66,15 @@ def median_exchanges(pairs, needed, n):
                         size += 1
             distance //= 2
         run *= 2
+    return size
+
+
+@helper(counted=False)
+def median_exchanges(pairs, size, needed, n):
+    """Of the ``size`` ``pairs`` of a network (`network_exchanges`) leave those that the rows in the middle depend on.
+
+    They move to the start of ``pairs``; ``needed`` is scratch for ``n`` truth values. Returns how many they are.
+    """
     for row in range(n):
         needed[row] = row == (n - 1) // 2 or row == n // 2
     # From the last to the first, those that are needed gather at the end of the list.

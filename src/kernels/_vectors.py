@@ -21,7 +21,7 @@ from numba.core.datamodel import PrimitiveModel
 from numba.core.extending import lower_builtin, register_model, type_callable
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 
-from upramp.kernels._median import median_exchanges, network_size
+from upramp.kernels._median import median_exchanges, network_exchanges, network_size
 
 __all__ = [
     "LANES",
@@ -30,6 +30,7 @@ __all__ = [
     "any_of",
     "bits_of",
     "doubles",
+    "first_bit",
     "floats",
     "larger",
     "load",
@@ -137,6 +138,11 @@ def bits_of(mask):
     return np.int64(mask @ (1 << np.arange(LANES)))
 
 
+def first_bit(bits):
+    """Position (uint64) of the lowest bit that is set in an integer other than 0."""
+    return np.uint64((int(bits) & -int(bits)).bit_length() - 1)
+
+
 def _element(kind):
     """Type of the elements of a vector, or of a scalar."""
     return kind.element if isinstance(kind, Vector) else kind
@@ -217,6 +223,12 @@ def _type_any(context):
 @type_callable(bits_of)
 def _type_bits(context):
     return lambda mask: types.int64 if mask == Vector(types.boolean) else None
+
+
+@type_callable(first_bit)
+def _type_first_bit(context):
+    # Unsigned: compiled code does not ask whether an index is negative.
+    return lambda bits: types.uint64 if bits == types.int64 else None
 
 
 def _joined(a, b):
@@ -308,7 +320,8 @@ def _sorted_middle(context, builder, rows):
     """Instructions for the middle ones of some vectors."""
     n = len(rows)
     pairs = np.empty((network_size.py_func(n), 2), np.int64)
-    for low, high in pairs[: median_exchanges.py_func(pairs, np.empty(n, bool), n)]:
+    size = network_exchanges.py_func(pairs, n)
+    for low, high in pairs[: median_exchanges.py_func(pairs, size, np.empty(n, bool), n)]:
         a, b = rows[low], rows[high]
         rows[low] = _call(builder, "minnum", a.type, [a, b], ("nnan",))
         rows[high] = _call(builder, "maxnum", a.type, [a, b], ("nnan",))
@@ -361,6 +374,11 @@ def _lower_any(context, builder, sig, args):
 @lower_builtin(bits_of, Vector)
 def _lower_bits(context, builder, sig, args):
     return builder.zext(builder.bitcast(args[0], ir.IntType(LANES)), ir.IntType(64))
+
+
+@lower_builtin(first_bit, types.Integer)
+def _lower_first_bit(context, builder, sig, args):
+    return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
 
 
 # Operators: elements of vectors, or of a vector and a scalar.

@@ -20,15 +20,9 @@ import numpy as np
 
 from upramp.kernels._flags import DO_NOT_USE, JUMP_DET, NO_GAIN_VALUE
 from upramp.kernels._jit import kernel
-from upramp.kernels._jump_lanes import UNUSABLE, columns_with_jumps, jump_scratch, next_jumps
-from upramp.kernels._jump_search import (
-    DECLINED,
-    ITERATIVE,
-    SIGMA_CLIP,
-    SIGMA_CLIP_ALL,
-    SINGLE_PASS,
-    detect_jumps_tile,
-)
+from upramp.kernels._jump_lanes import UNUSABLE, columns_with_jumps, jump_lanes, next_jumps
+from upramp.kernels._jump_rules import ITERATIVE, SIGMA_CLIP, SIGMA_CLIP_ALL, SINGLE_PASS
+from upramp.kernels._jump_search import DECLINED, detect_jumps_tile
 from upramp.kernels._layout import ShapeError, as_canonical, check_shape, writable_copy
 from upramp.kernels._tiles import require_in_place, run_tile
 
@@ -158,15 +152,15 @@ def flag_after_jumps_tile(gdq, data, gain, unused, e1, e2, n1, n2, first, last, 
     SATURATED and DO_NOT_USE groups are passed over.
     """
     n_groups = data.shape[1]
-    scratch = jump_scratch(data.shape[0] * (data.shape[1] - 1))
-    lanes, medians, values = scratch[0], scratch[1], scratch[2]
+    lanes = jump_lanes(data.shape[0] * (data.shape[1] - 1))
+    places, medians, values = lanes[0], lanes[1], lanes[3]
     bits = np.empty(right - left, np.uint8)
     for r in range(first, last):
         x = 0 if columns_with_jumps(bits, gdq, r, left, right) else bits.size
         while x < bits.size:
-            n_lanes, x = next_jumps(scratch, bits, x, data, gdq, gain, unused, r, left)
+            n_lanes, x = next_jumps(lanes, bits, x, data, gdq, gain, unused, r, left)
             for lane in range(n_lanes):
-                column = left + lanes[lane]
+                column = places[1, lane]
                 # Backwards in time: a source only changes later groups, so each flag is met as it was at the start.
                 j = 0
                 for i in range(data.shape[0]):

@@ -13,7 +13,6 @@ NaN: a sample that is NaN, DO_NOT_USE, SATURATED, or has JUMP_DET and no other f
 difference, and flagged ones, are left out of the averages; outside the frame the deviation is 0.
 """
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,12 +20,13 @@ import numpy as np
 
 from upramp.kernels._flags import DO_NOT_USE, JUMP_DET, REFERENCE_PIXEL, SATURATED
 from upramp.kernels._jit import helper, kernel, run_rows
-from upramp.kernels._jump_search import _kept_sigma_clip
+from upramp.kernels._jump_rules import clip_limits, median_of_rows
 from upramp.kernels._layout import as_canonical, check_shape, writable_copy
-from upramp.kernels._median import lane_median, sort_lanes
+from upramp.kernels._median import sort_lanes
 from upramp.kernels._ring_average import mark_extended_tile, ring_of_pixels
-from upramp.kernels._rows import fill_row
+from upramp.kernels._rows import copy_row, fill_row
 from upramp.kernels._tiles import require_in_place, run_tile
+from upramp.kernels._vectors import LANES, doubles, floats, load, select, splat, sqrt, store
 from upramp.kernels.jump import common_flags
 from upramp.kernels.regions import ANGLE, CENTRE_X, CENTRE_Y, MAJOR, MINOR, ellipse_pixels, find_regions
 
@@ -176,6 +176,29 @@ def _noise_tile(median, sigma, data, gdq, pdq, gain, read_noise, nframes, first,
         _leave_out(median[r, left:right], pdq[r, left:right])
 
 
+@helper
+def _clipped_statistics(ordered, count, n):
+    """Median and standard deviation (float32) of what is between the limits of sigma clipping; NaN without values."""
+    zero, one = np.float32(0), np.float32(1)
+    low, high = clip_limits(ordered, count, n, _CLIP_SIGMA)
+    below, inside, total, squares = splat(zero), splat(zero), splat(0.0), splat(0.0)
+    for j in range(n):
+        v = doubles(load(ordered[j], 0))
+        kept = (count > np.float32(j)) & (v >= low) & (v <= high)
+        below = below + select(v < low, one, zero)
+        inside = inside + select(kept, one, zero)
+        total = total + select(kept, v, 0.0)
+    size = doubles(inside)
+    mean = total / size
+    for j in range(n):
+        v = doubles(load(ordered[j], 0))
+        kept = (count > np.float32(j)) & (v >= low) & (v <= high)
+        squares = squares + select(kept, (v - mean) * (v - mean), 0.0)
+    median = median_of_rows(ordered, below, inside, n)
+    nan, some = np.float32(np.nan), inside > zero
+    return select(some, floats(median), nan), select(some, floats(sqrt(squares / size)), nan)
+
+
 @kernel
 def _clipped_noise_tile(median, sigma, data, gdq, pdq, gain, k, first, last, left, right):
     """Clipped median and standard deviation [e-], over the integrations, of the differences after group ``k``.
@@ -183,8 +206,10 @@ def _clipped_noise_tile(median, sigma, data, gdq, pdq, gain, k, first, last, lef
     The median of pixels that are flagged themselves is NaN.
     """
     ni = data.shape[0]
-    values = np.empty((ni, _WIDTH), np.float32)
-    counts = np.empty(_WIDTH, np.int32)
+    # Zeros: lanes beyond the end of a row are clipped with the others.
+    values = np.zeros((ni, _WIDTH), np.float32)
+    counts = np.zeros(_WIDTH, np.int32)
+    ordered, clipped = np.empty((ni, LANES), np.float32), np.empty((2, LANES), np.float32)
     for r in range(first, last):
         for start in range(left, right, _WIDTH):
             stop = min(start + _WIDTH, right)
@@ -198,20 +223,16 @@ def _clipped_noise_tile(median, sigma, data, gdq, pdq, gain, k, first, last, lef
                 rows += 1
             _set_aside_nan(values, counts, rows, stop - start)
             sort_lanes(values, rows, stop - start)
-            for x in range(stop - start):
-                m, scatter = np.nan, np.nan
-                if counts[x] > 0:
-                    lower, upper = _kept_sigma_clip(values, x, counts[x], _CLIP_SIGMA)
-                    m = lane_median(values, x, lower, upper)
-                    mean = 0.0
-                    for j in range(lower, upper):
-                        mean += values[j, x]
-                    mean /= upper - lower
-                    scatter = 0.0
-                    for j in range(lower, upper):
-                        scatter += (values[j, x] - mean) ** 2
-                    scatter = math.sqrt(scatter / (upper - lower))
-                median[r, start + x], sigma[r, start + x] = m, scatter
+            for x in range(0, stop - start, LANES):
+                count = floats(load(counts, x))
+                for j in range(rows):
+                    store(ordered[j], 0, load(values[j], x))
+                m, scatter = _clipped_statistics(ordered, count, rows)
+                store(clipped[0], 0, m)
+                store(clipped[1], 0, scatter)
+                n = min(LANES, stop - start - x)
+                copy_row(median[r, start + x : start + x + n], clipped[0, :n])
+                copy_row(sigma[r, start + x : start + x + n], clipped[1, :n])
             _leave_out(median[r, start:stop], pdq[r, start:stop])
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from upramp.kernels._jit import kernel
-from upramp.kernels._median import median_exchanges, network_size
+from upramp.kernels._median import median_exchanges, network_exchanges, network_size
 from upramp.kernels._scratch import empty, zeros
 from upramp.kernels._vectors import (
     LANES,
@@ -123,7 +123,8 @@ def test_extremes_and_medians_are_those_of_numpy():
 def test_exchanges_bring_the_median_to_the_middle(n):
     """A network sorts everything if it sorts zeros and ones (Knuth); here some of all kinds of numbers too."""
     pairs = np.empty((network_size.py_func(n), 2), np.int64)
-    chosen = pairs[: median_exchanges.py_func(pairs, np.empty(n, bool), n)]
+    size = network_exchanges.py_func(pairs, n)
+    chosen = pairs[: median_exchanges.py_func(pairs, size, np.empty(n, bool), n)]
     random = np.random.default_rng(n)
     counts = random.integers(0, n + 1, 400)
     lanes = [random.permutation(np.arange(n) < count).astype(float) for count in counts]
