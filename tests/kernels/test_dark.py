@@ -76,6 +76,7 @@ def test_a_group_behind_a_frame_averaged_dark_gets_nothing():
     short = dark_plan(3, 4, 0, 6, 2, 0)
     np.testing.assert_array_equal(short.counts, [4, 2, 0])
     np.testing.assert_array_equal(resample_dark(make_dark(6), short)[2], 0)
+    assert len(average_frames_tile.signatures) == 1
 
 
 def test_subtraction_tiles_and_threads():
@@ -97,7 +98,7 @@ def test_subtraction_tiles_and_threads():
     run_in_tiles(subtract_dark_tile, tiled, tiled_pdq, dark.copy(), dark_dq.copy())
     assert tiled.tobytes() == expected.tobytes()
     np.testing.assert_array_equal(tiled_pdq, pdq | dark_dq)
-    assert len(subtract_dark_tile.signatures) == len(average_frames_tile.signatures) == 1
+    assert len(subtract_dark_tile.signatures) == 1
 
 
 @pytest.mark.parametrize("first", [1, 2, 5])
