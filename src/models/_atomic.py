@@ -2,11 +2,17 @@
 
 import contextlib
 import errno
+import glob
 import os
 import uuid
 from pathlib import Path
 
 from upramp.errors import OutputError
+
+try:
+    import fcntl
+except ImportError:  # not POSIX: what a killed process has left stays
+    fcntl = None
 
 __all__ = ["replacing", "reserve"]
 
@@ -17,7 +23,8 @@ _CHUNK = 1 << 23
 def replacing(path):
     """Open a hidden file in the folder of ``path``; on success it takes that name, on any error it is removed.
 
-    An older file of the name stays as it was until then, and who has it mapped keeps the old contents.
+    An older file of the name stays as it was until then, and who has it mapped keeps the old contents. What killed
+    processes have left of the same name, hidden, is removed.
 
     Raises
     ------
@@ -37,6 +44,8 @@ def replacing(path):
         raise OutputError(f"{path} cannot be written: no file can be made in {folder} ({error.strerror})") from error
     try:
         with handle:
+            _lock(handle)
+            _remove_abandoned(path, temporary)
             yield handle
         temporary.replace(path)
     except BaseException as error:
@@ -44,6 +53,25 @@ def replacing(path):
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise OutputError(f"{path} cannot be written: {error.strerror}. Free space in {folder}.") from error
         raise
+
+
+def _lock(handle):
+    """Show that somebody is writing this file, for as long as the process lives; returns whether nobody else is."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (AttributeError, OSError):  # also a file system that cannot lock: nothing is removed there
+        return False
+    return True
+
+
+def _remove_abandoned(path, own):
+    """Remove hidden files of the name ``path``, other than ``own``, that no process is writing."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 12}.part"):
+        if left == own:
+            continue
+        with contextlib.suppress(OSError), left.open("r+b") as handle:
+            if _lock(handle):
+                left.unlink()
 
 
 def reserve(handle, size):
