@@ -213,10 +213,10 @@ def clean_image(image, mask, fit, flat=None):
 def _subtract_noise(image, mask, shift, fit):
     """Subtract the noise from an image less ``shift``, and add that again."""
     if fit.detector:
-        from upramp.kernels.nsclean import frequency_noise
+        from upramp.kernels.nsclean import subtract_frequency_noise
 
         image -= shift
-        image -= frequency_noise(image, mask, fit.detector, fit.cutoffs)
+        subtract_frequency_noise(image, mask, fit.detector, fit.cutoffs)
         image += shift
         return
     along = image.shape[fit.axis - 1]
@@ -326,24 +326,53 @@ def clean_ramp_in_place(data, groupdq, mask, fit, *, flat=None, reference=None, 
 
 
 def _clean_differences(ramp, flags, mask, fit, flat, background, threads):
-    """Clean one integration (ngroup, ny, nx); groups that could not be cleaned."""
-    original = ramp.copy()
-    done = np.zeros(len(ramp), np.bool_)
+    """Clean one integration (ngroup, ny, nx); groups that could not be cleaned.
+
+    The differences take the place of the groups, so that no copy of the ramp is needed.
+    """
+    ng, ny = ramp.shape[:2]
+
+    def usable(g):
+        return mask & ((flags[g] & (DO_NOT_USE | JUMP_DET)) == 0)
+
+    missed = [g for g in range(1, ng) if not _has_numbers(ramp[g], ramp[g - 1], usable(g), flat)]
+    kept = {g: ramp[g].copy() for g in missed}
+
+    def take_differences(first, last):
+        for g in range(ng - 1, 0, -1):
+            ramp[g, first:last] -= ramp[g - 1, first:last]
 
     def clean(first, last):
         for g in range(first + 1, last + 1):
-            usable = mask & ((flags[g] & (DO_NOT_USE | JUMP_DET)) == 0)
-            cleaned = clean_image(original[g] - original[g - 1], usable, fit, flat)
-            if cleaned is not None:
-                ramp[g], done[g] = cleaned.data, True
-                if background is not None:
-                    background[g] = cleaned.background
+            if g in kept:
+                continue
+            cleaned = clean_image(ramp[g], usable(g), fit, flat)
+            if background is not None:
+                background[g] = cleaned.background
 
-    run_rows(clean, len(ramp) - 1, threads=threads, block=1)
-    for g in range(1, len(ramp)):
-        if done[g]:
-            ramp[g] += ramp[g - 1]
-    return [g for g in range(1, len(ramp)) if not done[g]]
+    def add_up(first, last):
+        for g in range(1, ng):
+            if g in kept:
+                ramp[g, first:last] = kept[g][first:last]
+            else:
+                ramp[g, first:last] += ramp[g - 1, first:last]
+
+    run_rows(take_differences, ny, threads=threads)
+    run_rows(clean, ng - 1, threads=threads, block=1)
+    run_rows(add_up, ny, threads=threads)
+    return missed
+
+
+def _has_numbers(image, before, mask, flat, rows=64):
+    """Whether the difference of two images, divided by the flat, is a number at any pixel of the mask."""
+    for first in range(0, len(image), rows):
+        here = slice(first, first + rows)
+        difference = image[here] - before[here]
+        if flat is not None:
+            difference /= flat[here]
+        if (mask[here] & ~np.isnan(difference)).any():
+            return True
+    return False
 
 
 def _plane(mask, k):

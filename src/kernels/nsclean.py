@@ -23,7 +23,7 @@ from upramp.kernels._jit import kernel
 from upramp.kernels._line_medians import _key, _median
 from upramp.kernels._rows import fill_row
 
-__all__ = ["frequency_noise"]
+__all__ = ["subtract_frequency_noise"]
 
 FULL = (2048, 2048)
 BORDER = 4  # lines of reference pixels
@@ -45,13 +45,13 @@ FEW_WAVES = 48  # up to so many are summed directly; more are taken from transfo
 DEFAULT_CUTOFFS = (1061, 1211, 49943, 49957)  # Hz
 
 
-def frequency_noise(image, mask, detector, cutoffs=DEFAULT_CUTOFFS):
-    """Noise of an image of NIRSpec.
+def subtract_frequency_noise(image, mask, detector, cutoffs=DEFAULT_CUTOFFS):
+    """Subtract the noise of an image of NIRSpec.
 
     Parameters
     ----------
     image : (ny, nx) float32
-        Without background, and without NaN.
+        Without background, and without NaN; changed.
     mask : (ny, nx) bool
         Pixels of the background.
     detector : str
@@ -60,20 +60,17 @@ def frequency_noise(image, mask, detector, cutoffs=DEFAULT_CUTOFFS):
         Filter of subarrays [Hz]: full gain up to the first, none between the second and the third, full gain again from
         the fourth on.
 
-    Returns
-    -------
-    (ny, nx) float64
-        To be subtracted.
-
     Raises
     ------
     numpy.linalg.LinAlgError
-        A fit has no solution: there are too few pixels.
+        A fit has no solution: there are too few pixels. The image is as it was.
     """
     turn = slice(None) if detector == "NRS1" else slice(None, None, -1)
-    lines, use = np.ascontiguousarray(image.T[turn]), np.ascontiguousarray(mask.T[turn])
-    noise = _full_frame(lines, use) if image.shape == FULL else _subarray(lines, use, cutoffs)
-    return noise[turn].T
+    lines, use = image.T[turn], mask.T[turn]
+    if image.shape == FULL:
+        _subtract_from_frame(lines, use)
+    else:
+        lines -= _subarray(np.ascontiguousarray(lines), np.ascontiguousarray(use), cutoffs)
 
 
 # ---- full frames ----
@@ -159,8 +156,8 @@ def _fit_lines(lines, use, waves):
     return coefficients
 
 
-def _full_frame(lines, use):
-    """Noise of a full frame, in the orientation of the readout; some lines at a time, for the sake of memory."""
+def _subtract_from_frame(lines, use):
+    """Subtract the noise from the lines of a full frame; some lines at a time, for the sake of memory."""
     ny, nx = lines.shape
     gain = _lowpass(nx)
     n = gain.size
@@ -170,14 +167,18 @@ def _full_frame(lines, use):
     for first in range(BORDER, ny - BORDER, LINES_TOGETHER):
         last = min(first + LINES_TOGETHER, ny - BORDER)
         here = slice(first - 1, last)
-        coefficients[first:last] = _fit_lines(lines[here], use[here], waves) * gain
+        read, used = np.ascontiguousarray(lines[here]), np.ascontiguousarray(use[here])
+        coefficients[first:last] = _fit_lines(read, used, waves) * gain
     # One pixel late, as the smoothing makes it.
     coefficients = _smoothed(coefficients * np.exp(-2j * np.pi * np.arange(n) / nx))
     # The real part of the sum over positive and negative frequencies: Re(c exp(2 pi i m k / n)).
     coefficients[:, 1:] *= 2
-    noise = np.empty(lines.shape)
-    _sum_waves(noise, coefficients.view(np.float64), np.ascontiguousarray(waves.T))
-    return noise
+    waves = np.ascontiguousarray(waves.T)
+    for first in range(0, ny, LINES_TOGETHER):
+        here = coefficients[first : first + LINES_TOGETHER].view(np.float64)
+        noise = np.empty((len(here), nx))
+        _sum_waves(noise, here, waves)
+        lines[first : first + len(here)] -= noise
 
 
 def _smoothed(values):

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from upramp.models import CubeModel, ImageModel, RampModel
+from upramp.models import CubeModel, ImageModel, RampModel, temporary_array
 from upramp.steps.draft_rate import DraftRates
 from upramp.steps.reference_step import ReferenceStep
 
-__all__ = ["BackgroundStep", "in_all_integrations"]
+__all__ = ["BackgroundStep", "in_all_integrations", "set_aside"]
 
 
 class BackgroundStep(ReferenceStep):
@@ -43,3 +43,16 @@ class BackgroundStep(ReferenceStep):
 def in_all_integrations(mask):
     """The pixels (ny, nx) that are background in every integration of a mask (ny, nx) or (nint, ny, nx)."""
     return mask if mask.ndim == 2 else mask.all(axis=0)
+
+
+def set_aside(data):
+    """A copy of float32 images, which takes no memory."""
+    copy = temporary_array(data.shape, "f4")
+    values = copy.bits.view(np.float32)
+    for place in np.ndindex(data.shape[:-2]):
+        values[place] = data[place]
+        image = copy
+        for index in place:
+            image = image.part(index)
+        image.release(0, data.shape[-2])
+    return values

@@ -8,7 +8,7 @@ from upramp import models
 from upramp.errors import UnsupportedModeError
 from upramp.kernels._flags import DO_NOT_USE, NON_SCIENCE
 from upramp.models import FlatModel, RampModel
-from upramp.steps.background_step import BackgroundStep, in_all_integrations
+from upramp.steps.background_step import BackgroundStep, in_all_integrations, set_aside
 from upramp.steps.draft_rate import draft_rates
 from upramp.steps.ramp_step import plane, require
 from upramp.steps.reference_step import ReferenceStep
@@ -217,8 +217,8 @@ class CleanFlickerNoiseStep(BackgroundStep):
             typical = flicker_noise.median_ramp(exposure.data)
             reference = lambda i: scale[i] * typical  # noqa: E731
         # A fit of frequencies may fail on the way, and then everything goes back.
-        original = exposure.data.copy() if self.save_noise or fit.detector else None
-        shown = np.zeros_like(exposure.data) if self.save_background else None
+        original = set_aside(exposure.data) if self.save_noise or fit.detector else None
+        shown = models.temporary_array(exposure.shape, "f4").bits.view(np.float32) if self.save_background else None
         arguments = {"flat": flat, "reference": reference}
         try:
             if exposure.data.ndim == 4:
@@ -231,7 +231,7 @@ class CleanFlickerNoiseStep(BackgroundStep):
                 )
                 missed = flicker_noise.clean_rates_in_place(images, mask, fit, background=backgrounds, **arguments)
         except np.linalg.LinAlgError as error:
-            exposure.data = original
+            exposure.data[...] = original
             return self.record_failure(exposure, f"the fit failed ({error}); the mask may leave too few pixels")
         for image in missed:
             self.log.warning("No pixel of the background in %s (integration, group; from 0): it stays as it is", image)
@@ -240,7 +240,7 @@ class CleanFlickerNoiseStep(BackgroundStep):
         if self.save_background:
             self.save_array(exposure, shown, "flicker_bkg", exposure)
         if self.save_noise:
-            self.save_array(exposure, exposure.data - original, "flicker_noise", exposure)
+            self.save_array(exposure, np.subtract(exposure.data, original, out=original), "flicker_noise", exposure)
         return self.record_complete(exposure)
 
     def _is_automatic(self, exposure):

@@ -4,7 +4,7 @@ import numpy as np
 
 from upramp.errors import UnsupportedModeError
 from upramp.models import PictureFrameModel, RampModel
-from upramp.steps.background_step import BackgroundStep, in_all_integrations
+from upramp.steps.background_step import BackgroundStep, in_all_integrations, set_aside
 from upramp.steps.draft_rate import draft_rates
 
 __all__ = ["PictureFrameStep"]
@@ -75,11 +75,11 @@ class PictureFrameStep(BackgroundStep):
         middle, edge = regions(mask)
         if not middle.any() or not edge.any():
             return self.record_skip(exposure, "there is no pixel of the background in the middle or at the edges")
-        original = exposure.data.copy() if self.save_correction else None
+        original = set_aside(exposure.data) if self.save_correction else None
         images = exposure.data if exposure.data.ndim > 2 else exposure.data[np.newaxis]
         subtract_picture_frame_in_place(images, middle, edge, reference.data)
         if self.save_mask:
             self.save_mask_of(scene, mask, "pctfrm_mask", exposure)
         if self.save_correction:
-            self.save_array(exposure, exposure.data - original, "pctfrm_correction", exposure)
+            self.save_array(exposure, np.subtract(exposure.data, original, out=original), "pctfrm_correction", exposure)
         return self.record_complete(exposure)

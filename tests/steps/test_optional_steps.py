@@ -11,7 +11,7 @@ from upramp import steps
 from upramp.errors import ConfigError, FileFormatError, ReferenceFileError
 from upramp.framework import Pipeline
 from upramp.kernels import flag_charge_migration
-from upramp.models import EmiModel, ImageModel, RampModel
+from upramp.models import CubeModel, EmiModel, ImageModel, RampModel
 from upramp.simulate import SimulationConfig, make_references, simulate_exposure, write_exposure
 
 
@@ -187,6 +187,32 @@ def test_flicker_noise_of_a_ramp_without_flags(miri, workdir):
     assert (mask.meta.ref_file.gain.name, mask.meta.ref_file.readnoise.name) == tuple(
         str(references[name]) for name in ("gain", "readnoise")
     )
+
+
+def test_everything_goes_back_if_a_fit_of_frequencies_fails(workdir):
+    rng = np.random.default_rng(4)
+    rates = CubeModel(rng.normal(0, 5, (2, 64, 2048)).astype(np.float32))
+    rates.meta.instrument.name, rates.meta.instrument.detector = "NIRSPEC", "NRS1"
+    rates.meta.exposure.type, rates.meta.subarray.name = "NRS_FIXEDSLIT", "SUBS200A1"
+    rates.meta.subarray.slowaxis, rates.meta.filename = 1, "x_rateints.fits"
+    # What remains in the second image is an outlier between two pixels, which go with it.
+    mask = np.ones(rates.shape, np.float32)
+    mask[1] = 0
+    mask[1, 30, 99:102] = 1
+    rates.data[1, 30, 99:102] = 0, 50, 0
+    before = rates.data.copy()
+    pars = {"fit_method": "fft", "background_method": None, "n_sigma": 0.0, "configure_log": False}
+    CubeModel(mask).save("mask.fits")
+    failed = steps.CleanFlickerNoiseStep.call(rates, user_mask="mask.fits", **pars)
+    assert failed.meta.cal_step.clean_flicker_noise == "FAILED"
+    np.testing.assert_array_equal(failed.data, before)
+    mask[1] = 1
+    CubeModel(mask).save("mask.fits")
+    cleaned = steps.CleanFlickerNoiseStep.call(rates, user_mask="mask.fits", save_noise=True, **pars)
+    assert cleaned.meta.cal_step.clean_flicker_noise == "COMPLETE"
+    noise = CubeModel("x_flicker_noise.fits").data
+    np.testing.assert_array_equal(noise, cleaned.data - before)
+    assert all(0.1 < image.std() < 5 for image in noise)
 
 
 def test_persistence_goes_on_in_the_next_exposure(ramp, workdir):
