@@ -96,7 +96,10 @@ def _limits_from_noise(low, high, gain, read_noise, threshold, nframes, r, x):
 
 @helper(counted=False)
 def _limits_from_scatter(low, high, values, n, threshold):
-    """The same for sigma clipping. The standard deviation is taken a little too small, or is NaN if a value lacks."""
+    """The same for sigma clipping. The standard deviation is taken a little too small.
+
+    It is NaN if a value lacks, or if the squares overflow.
+    """
     t = np.float32(threshold)
     count = np.float32(n)
     rounding = count * np.float32(2.4e-7)
@@ -110,6 +113,7 @@ def _limits_from_scatter(low, high, values, n, threshold):
     size = absolute(low)
     largest = select(size > absolute(high), size, absolute(high))
     sd = sqrt(squares / count) * (np.float32(0.999) - rounding) - rounding * largest
+    sd = sd + (squares - squares)
     return high - t * sd, low + t * sd
 
 

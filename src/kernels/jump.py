@@ -288,8 +288,12 @@ def _after_jump_limits(gain, group_time, parameters):
     n2 = int(parameters.after_jump_flag_time2 // group_time)
     if n1 <= 0 and n2 <= 0:
         return 0.0, 0.0, 0, 0
-    median = float(np.nanmedian(gain)) if np.isfinite(gain).any() else np.nan
-    return parameters.after_jump_flag_dn1 * median, parameters.after_jump_flag_dn2 * median, max(n1, 0), max(n2, 0)
+    median = np.float32(np.nanmedian(gain) if np.isfinite(gain).any() else np.nan)
+    # Products in float32, as the reference takes them: a jump can be exactly as large as the threshold.
+    sizes = np.array([parameters.after_jump_flag_dn1, parameters.after_jump_flag_dn2])
+    with np.errstate(over="ignore", invalid="ignore"):
+        e1, e2 = sizes.astype(np.float32) * median
+    return float(e1), float(e2), max(n1, 0), max(n2, 0)
 
 
 def detect_jumps_in_place(data, gdq, pdq, gain, read_noise, *, nframes, group_time, parameters=None, threads=None):

@@ -145,6 +145,39 @@ def test_proof_that_a_ramp_is_clean_changes_nothing(mode):
     np.testing.assert_array_equal(quick, exact[:, :n])
 
 
+@pytest.mark.parametrize("mode", ["clip", "clip_all"])
+def test_differences_whose_squares_overflow_are_clipped(mode):
+    parameters = JumpParameters(**MODES[mode], rejection_threshold=2.4, flag_4_neighbors=False)
+    rng = np.random.default_rng(4)
+    data = rng.normal(100, 5, (6, 5, 2, 20)).cumsum(axis=1).astype(np.float32)
+    data[2, 4, :, :18] = 1e25  # not all: groups that are flagged all over are cleared
+    frame = np.ones((2, 20), np.float32)
+    gdq = np.zeros(data.shape, np.uint8)
+    result = detect_jumps(
+        data, gdq, np.zeros((2, 20), np.uint32), frame, frame, nframes=1, group_time=1.0, parameters=parameters
+    )
+    assert (result.groupdq[2, 4, :, :18] & JUMP).all()
+
+
+def test_a_jump_as_large_as_the_limit_flags_the_groups_after_it():
+    # The limit is 10 DN of gain 1.6f: 16 e- in float32, and 2e-7 more in float64.
+    data = np.zeros((1, 8, 1, 3), np.float32)
+    data[:, 3:, 0, 1] = 10
+    gain = np.full((1, 3), 1.6, np.float32)
+    parameters = JumpParameters(flag_4_neighbors=False, after_jump_flag_dn1=10.0, after_jump_flag_time1=2.0)
+    result = detect_jumps(
+        data,
+        np.zeros(data.shape, np.uint8),
+        np.zeros((1, 3), np.uint32),
+        gain,
+        np.full((1, 3), 0.5, np.float32),
+        nframes=1,
+        group_time=1.0,
+        parameters=parameters,
+    )
+    assert result.groupdq[0, :, 0, 1].tolist() == [0, 0, 0, JUMP, JUMP, JUMP, 0, 0]
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_result_does_not_depend_on_threads_or_tiles(mode):
     data, gdq, pdq, gain, noise = exposure(3, frame=(40, 70))
