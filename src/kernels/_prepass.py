@@ -17,6 +17,7 @@ from upramp.kernels._jit import run_rows
 from upramp.kernels._operations import OPERATIONS, operations_needed
 from upramp.kernels._work import RampPlanes, Work
 from upramp.kernels.fused import UNUSED_MISSING, calibrate_rows
+from upramp.kernels.ipc import convolve_tile
 from upramp.kernels.refpix import (
     EDGELESS_SUBARRAYS,
     ORIENTATION,
@@ -189,7 +190,7 @@ def measure_side_pixels(samples, chain, shape, threads=None, after_block=None):
 
 
 class _ReferenceReader:
-    """Reads superbias-subtracted samples and pixel flags of any rectangle, for the reference pixels."""
+    """Reads samples corrected up to the superbias, and pixel flags, of any rectangle, for the reference pixels."""
 
     def __init__(self, raw, chain, shape):
         self.raw, self.chain, self.shape = raw, chain, shape
@@ -207,15 +208,37 @@ class _ReferenceReader:
         return dq
 
     def __call__(self, first, last, left, right):
-        ni, ng = self.shape[:2]
-        data = np.empty((ni, ng, last - first, right - left), np.float32)
-        decode_raw_tile(data, self.raw.samples.record(), ng, self.raw.scale, first, left)
-        dq = self.flags(first, last, left, right)
+        data, dq = self._deconvolved(first, last, left, right), self.flags(first, last, left, right)
         if self.chain.superbias is not None:
             bias = np.empty((1, *dq.shape), np.float32)
             decode_float_tile(bias, self.chain.superbias.bias.record(), 0, first, left)
             subtract_bias_tile(data, dq.copy(), bias[0], dq, 0, last - first, 0, right - left)
         return data, dq
+
+    def _decoded(self, first, last, left, right):
+        ni, ng = self.shape[:2]
+        data = np.empty((ni, ng, last - first, right - left), np.float32)
+        decode_raw_tile(data, self.raw.samples.record(), ng, self.raw.scale, first, left)
+        return data
+
+    def _deconvolved(self, first, last, left, right):
+        """Counts after ipc, which changes pixels that only serve as reference pixels."""
+        op = self.chain.ipc
+        if op is None or not (
+            max(first, op.first_science_row) < min(last, op.last_science_row)
+            and max(left, op.first_science_column) < min(right, op.last_science_column)
+        ):
+            return self._decoded(first, last, left, right)
+        reach, (*_, ny, nx) = len(op.kernel) // 2, self.shape
+        row0, row1 = max(first - reach, 0), min(last + reach, ny)
+        column0, column1 = max(left - reach, 0), min(right + reach, nx)
+        around = self._decoded(row0, row1, column0, column1)
+        rows = np.clip([op.first_science_row - row0, op.last_science_row - row0], 0, row1 - row0)
+        columns = np.clip([op.first_science_column - column0, op.last_science_column - column0], 0, column1 - column0)
+        place = (first - row0, last - row0, left - column0, right - column0)
+        out = np.empty_like(around)
+        convolve_tile(out, around, op.kernel, *map(int, (*rows, *columns)), *place)
+        return np.ascontiguousarray(out[:, :, slice(*place[:2]), slice(*place[2:])])
 
 
 def measure_reference_pixels(raw, chain, shape, threads=None, after_block=None, frames_out=None, after_group=None):

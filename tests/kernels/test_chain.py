@@ -123,6 +123,15 @@ def make_read_level(shape, **keywords):
     return raw, dataclasses.replace(chain, linearity=linearity)
 
 
+def make_edgeless(shape, **keywords):
+    """The same from the middle of a detector: the outer columns, which ipc changes, serve as reference pixels."""
+    raw, chain = make(shape, ipc=True, noutputs=1, place=(945, 768), **keywords)
+    ipc = chain.ipc._replace(first_science_row=0, first_science_column=0)
+    return raw, dataclasses.replace(
+        chain, ipc=ipc, refpix=chain.refpix._replace(detector="NRS2", subarray="SUB512"), scale=None
+    )
+
+
 def make_migrating(shape, **keywords):
     """The same with charge that migrates where the signal is high."""
     raw, chain = make(shape, **keywords)
@@ -177,6 +186,7 @@ MODES = {
     "grouped": (make, {"shape": (2, 5, 40, 40), "nframes": 4, "groupgap": 1}),
     "read by read": (make_read_level, {"shape": (2, 4, 30, 33), "nframes": 3, "groupgap": 2}),
     "ipc": (make, {"shape": (1, 6, 41, 39), "ipc": True}),
+    "ipc of outer columns": (make_edgeless, {"shape": (2, 5, 35, 60)}),
     "charge migration": (make_migrating, {"shape": (2, 6, 40, 50), "grow": 2, "ipc": True}),
     "persistence": (make_remembering, {"shape": (3, 6, 40, 50)}),
     "single pass": (make, {"shape": (1, 14, 20, 30)}),
