@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from benchmarks import table
-from benchmarks.measure import ROOT
-from benchmarks.report import QUICK_SECTIONS, SECTIONS, Session, measure_sections
+from benchmarks.measure import ROOT, machine
+from benchmarks.report import QUICK_SECTIONS, SECTIONS, Session, measure_sections, merged
 from benchmarks.shapes import DEFAULT_CACHE
 
 RECORDED = Path(__file__).parent / "recorded.json"
@@ -19,7 +19,13 @@ def _parser():
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = parser.add_argument
     add("--quick", action="store_true", help="the small version: compared with benchmarks/recorded.json")
-    add("--only", nargs="+", choices=SECTIONS, metavar="SECTION", help=f"some sections: {', '.join(SECTIONS)}")
+    add(
+        "--only",
+        nargs="+",
+        choices=SECTIONS,
+        metavar="SECTION",
+        help=f"some sections, the others stay: {', '.join(SECTIONS)}",
+    )
     add("--repeats", type=int, default=5, metavar="N", help="runs of upramp and the floor [default: %(default)s]")
     add("--peer-repeats", type=int, metavar="N", help="runs of the peer [default: 5, quick: 1]")
     peers = parser.add_mutually_exclusive_group()
@@ -63,16 +69,35 @@ def _compare(report, record):
         print(f"Recorded in {RECORDED}")
 
 
+def _earlier(output):
+    """The report whose other sections stay: None if there is none, or if it is of another machine."""
+    if not output.exists():
+        return None
+    earlier = json.loads(output.read_text())
+    if earlier["machine"] != machine():
+        print(
+            f"{output} was measured on another machine ({earlier['machine']['processor']}): its sections are dropped."
+        )
+        return None
+    return earlier
+
+
 def main(arguments=None):
     """Run the command; returns the exit status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
     output = options.output or options.cache / ("quick.json" if options.quick else "report.json")
     if options.table_only:
         table.write_readme(options.readme, json.loads(output.read_text()))
         return 0
     sections = QUICK_SECTIONS if options.quick else SECTIONS
+    earlier = None
     if options.only:
+        missing = [name for name in options.only if name not in sections]
+        if missing:
+            parser.error(f"--quick has no section {', '.join(missing)}; it has {', '.join(sections)}")
         sections = {name: section for name, section in sections.items() if name in options.only}
+        earlier = _earlier(output)
     modes = [mode for section in sections.values() for mode in section.modes]
     options.cache.mkdir(parents=True, exist_ok=True)
     # The pipelines log to standard error as they would for a user.
@@ -80,7 +105,8 @@ def main(arguments=None):
         peer_repeats = options.peer_repeats or (1 if options.quick else 5)
         session = Session(modes, options.cache, options.repeats, options.peer, peer_repeats)
         report = measure_sections(sections, session, _show)
-    output.write_text(json.dumps(report, indent=1) + "\n")
+    kept = report if earlier is None else merged(report, earlier, SECTIONS)
+    output.write_text(json.dumps(kept, indent=1) + "\n")
     print(f"\nReport: {output}")
     if options.quick:
         _compare(report, options.record)

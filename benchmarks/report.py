@@ -430,3 +430,23 @@ def measure_sections(sections, session, show):
             rows.append(asdict(row) | {"peer_ratio": row.peer_ratio, "floor_ratio": row.floor_ratio})
         report["sections"][name] = {"title": section.title, "rows": rows}
     return report
+
+
+def merged(report, earlier, order):
+    """A report with the sections of an earlier one that were not measured again; these have a ``date`` of their own.
+
+    Parameters
+    ----------
+    report, earlier : dict
+        As `measure_sections` gives them.
+    order : iterable of str
+        Names of all sections as they are to follow each other.
+
+    Returns
+    -------
+    dict
+    """
+    kept = {name: {"date": earlier["date"]} | section for name, section in earlier["sections"].items()}
+    sections = kept | report["sections"]
+    names = [*(name for name in order if name in sections), *(name for name in sections if name not in order)]
+    return {**report, "versions": earlier["versions"] | report["versions"], "sections": {n: sections[n] for n in names}}

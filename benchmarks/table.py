@@ -31,7 +31,9 @@ def markdown(report):
     for section in report["sections"].values():
         rows = [_cells(Row.of(stored)) for stored in section["rows"]]
         used = [column for column in range(len(_HEADER)) if any(row[column] for row in rows)]
-        lines += ["", f"**{section['title']}**", ""]
+        day = section.get("date", report["date"])[:10]
+        when = "" if day == report["date"][:10] else f" (measured {day})"
+        lines += ["", f"**{section['title']}**{when}", ""]
         lines.append("| " + " | ".join(_HEADER[column] for column in used) + " |")
         lines.append("|" + "---|" * len(used))
         lines += ["| " + " | ".join(row[column] for column in used) + " |" for row in rows]

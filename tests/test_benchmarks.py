@@ -60,6 +60,33 @@ def test_readme_table(quick, table, tmp_path):
     assert page.read_text() == "nothing"
 
 
+def test_sections_that_are_not_measured_again_stay(quick, tmp_path):
+    """``--only`` replaces its sections in the report, and keeps the others with their date."""
+    earlier = quick[0] | {"date": "2001-02-03T04:05:06+00:00"}
+    output = tmp_path / "quick.json"
+    output.write_text(json.dumps(earlier))
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--no-peer", "--repeats", "1", "--cache", str(quick[2])]
+    done = subprocess.run(
+        [*command, "--output", str(output), "--only", "chain"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(output.read_text())
+    assert list(report["sections"]) == list(earlier["sections"])
+    dates = {name: section.get("date") for name, section in report["sections"].items()}
+    assert dates == {"pipeline": earlier["date"], "chain": None, "kernels": earlier["date"]}
+    assert report["sections"]["kernels"]["rows"] == earlier["sections"]["kernels"]["rows"]
+    assert report["sections"]["chain"]["rows"] != earlier["sections"]["chain"]["rows"]
+    assert report["date"] > earlier["date"]
+    done = subprocess.run([*command, "--only", "large"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "--quick has no section large; it has pipeline, chain, kernels" in done.stderr
+
+
+def test_date_of_earlier_sections(quick, table):
+    report = json.loads(json.dumps(quick[0]))
+    report["sections"]["kernels"]["date"] = "2001-02-03T04:05:06+00:00"
+    assert table.markdown(report).count("(measured 2001-02-03)") == 1
+
+
 def test_regressions(quick, table):
     report = quick[0]
     recorded = table.ratios(report)

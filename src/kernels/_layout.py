@@ -29,8 +29,14 @@ def as_canonical(array, name, dtype, ndim, shape=None):
     Raises
     ------
     ShapeError, DTypeError
-        Wrong number of dimensions, or shape; or a kind that does not convert safely (float flags, complex data, text).
+        Wrong number of dimensions, or shape; or a kind that does not convert safely (float flags, complex data, text,
+        flags out of range, masked elements).
     """
+    if isinstance(array, np.ndarray) and np.any(getattr(array, "mask", False)):  # numpy.ma takes long to import
+        raise DTypeError(
+            f"{name} is a masked array with masked elements, which would count as ordinary ones; expected an array: "
+            "give array.filled(...), and flag what is bad"
+        )
     array = np.asarray(array)
     dtype = np.dtype(dtype)
     if array.ndim != ndim:
@@ -40,7 +46,22 @@ def as_canonical(array, name, dtype, ndim, shape=None):
         raise DTypeError(f"{name} has dtype {array.dtype}; expected {dtype} or something that converts to it")
     if shape is not None:
         check_shape(array, name, shape)
+    if dtype.kind == "u":
+        _check_range(array, name, dtype)
     return np.ascontiguousarray(array, dtype=dtype)
+
+
+def _check_range(array, name, dtype):
+    """Refuse flags that do not fit; signed flags of the same width are the same bits, as FITS readers give them."""
+    kind, width = array.dtype.kind, array.dtype.itemsize
+    if kind == "b" or width == dtype.itemsize or (kind == "u" and width < dtype.itemsize) or array.size == 0:
+        return
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high > np.iinfo(dtype).max:
+        raise DTypeError(
+            f"{name} ({array.dtype}) has values from {low} to {high}; expected flags that fit {dtype}, "
+            f"0 to {np.iinfo(dtype).max}"
+        )
 
 
 def writable_copy(array, name, dtype, ndim):

@@ -254,7 +254,7 @@ def subtract_dark(
     """
     data = writable_copy(data, "data", np.float32, 4)
     pixeldq = writable_copy(pixeldq, "pixeldq", np.uint32, 2)
-    dark = as_canonical(dark[np.newaxis] if np.ndim(dark) == 3 else dark, "dark", np.float32, 4)
+    dark = as_canonical(np.expand_dims(dark, 0) if np.ndim(dark) == 3 else dark, "dark", np.float32, 4)
     plan = dark_plan(data.shape[1], nframes, groupgap, dark.shape[1], dark_nframes, dark_groupgap)
     if plan is None:
         return DarkSubtracted(data, pixeldq, False)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from upramp.kernels._jit import helper, kernel
-from upramp.kernels._layout import ShapeError, as_canonical, check_shape
+from upramp.kernels._layout import ShapeError, UprampError, as_canonical, check_shape
 from upramp.kernels._tiles import run_tile
 
 __all__ = ["FINE_GUIDING", "IDENTIFICATION", "TWO_GROUPS", "GuiderRates", "count_rates_tile", "guider_count_rates"]
@@ -104,6 +104,8 @@ def guider_count_rates(data, gain, read_noise, mode, group_time, threads=None):
     ------
     ShapeError, DTypeError
         The arrays disagree, or there are too few groups or integrations.
+    UprampError
+        There is no such mode.
 
     Notes
     -----
@@ -114,6 +116,8 @@ def guider_count_rates(data, gain, read_noise, mode, group_time, threads=None):
     read_noise = as_canonical(read_noise, "read_noise", np.float32, 2)
     check_shape(gain, "gain", data.shape[-2:])
     check_shape(read_noise, "read_noise", gain.shape)
+    if mode not in (TWO_GROUPS, FINE_GUIDING, IDENTIFICATION):
+        raise UprampError(f"mode is {mode!r}; expected TWO_GROUPS, FINE_GUIDING or IDENTIFICATION of {__name__}")
     ni, ng, ny, nx = data.shape
     needed = 1 if mode == FINE_GUIDING else 2
     if ng < needed or (mode == IDENTIFICATION and ni < 2):

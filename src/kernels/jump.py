@@ -273,7 +273,7 @@ def choose_mode(unused, parameters):
     """
     unused = np.asarray(unused, bool)
     n_integrations, n_groups = unused.shape
-    usable = n_groups - int(unused.sum(axis=1).max())
+    usable = n_groups - int(unused.sum(axis=1).max(initial=0))
     available = n_integrations if parameters.only_use_ints else n_integrations * n_groups - int(unused.sum())
     if available >= parameters.minimum_sigclip_groups:
         return SIGMA_CLIP if parameters.only_use_ints else SIGMA_CLIP_ALL
