@@ -8,6 +8,7 @@ then the steps run one after the other. Both give the same numbers.
 import contextlib
 import logging
 import threading
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,6 +107,14 @@ class Products:
     def mapped(self):
         """The mapped arrays of the files."""
         return [self._files[name].bits(array) for name in self._files for array in self._stages[name].shapes]
+
+    def writer_of(self, bits):
+        """The function that writes rows of an array of a file, given its bits; None if it is none."""
+        for name, product in self._files.items():
+            for array in self._stages[name].shapes:
+                if product.bits(array).bits.ctypes.data == bits.ctypes.data:
+                    return partial(product.write_rows, array)
+        return None
 
 
 class _Release:
@@ -240,6 +249,7 @@ def run_fused(chain, raw, products, threads=None):
         after_integration=release_integration,
         after_group=release_group,
         before_compiling=compile_ahead,
+        writer_of=products.writer_of,
     )
 
 

@@ -35,7 +35,10 @@ _UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32}
 
 
 class Bits(NamedTuple):
-    """An array as it lies, and where the exposure's first pixel is in it (references larger than the exposure)."""
+    """An array as it lies, and where the exposure's first pixel is in it.
+
+    References may be larger than the exposure; a buffer of some rows of an output has a negative first row.
+    """
 
     bits: np.ndarray  # (k, rows, columns), native unsigned integers
     swapped: bool
@@ -222,11 +225,12 @@ def decode_bytes_tile(out, source, row, column):
 def encode_float_tile(target, values, plane, first, last, left, right, row, column):
     """Store values[:, first:last, left:right] (k, ny, nx float32) in the planes from ``plane`` on of a product."""
     bits = array_at(target.address, (target.planes, target.rows, target.columns), np.uint32)
+    top = target.first_row + row
     words = values.view(np.uint32)
     for p in range(values.shape[0]):
         for r in range(first, last):
             source = words[p, r, left:right]
-            line = bits[plane + p, row + r, column + left : column + right]
+            line = bits[plane + p, top + r, column + left : column + right]
             if target.swapped:
                 for x in range(source.size):
                     line[x] = _swap32(source[x])
@@ -239,11 +243,12 @@ def encode_float_tile(target, values, plane, first, last, left, right, row, colu
 def encode_flags_tile(target, flags, plane, first, last, left, right, row, column):
     """Store flags[:, first:last, left:right] (k, ny, nx uint32) in the planes from ``plane`` on of a product."""
     bits = array_at(target.address, (target.planes, target.rows, target.columns), np.uint32)
+    top = target.first_row + row
     flip = np.uint32(0x80000000) if target.flipped else np.uint32(0)
     for p in range(flags.shape[0]):
         for r in range(first, last):
             source = flags[p, r, left:right]
-            line = bits[plane + p, row + r, column + left : column + right]
+            line = bits[plane + p, top + r, column + left : column + right]
             if target.swapped:
                 for x in range(source.size):
                     line[x] = _swap32(source[x] ^ flip)
@@ -256,11 +261,12 @@ def encode_flags_tile(target, flags, plane, first, last, left, right, row, colum
 def encode_bytes_tile(target, flags, first, last, left, right, row, column):
     """Store flags[:, :, first:last, left:right] (ni, ng, ny, nx uint8) in a product."""
     bits = array_at(target.address, (target.planes, target.rows, target.columns), np.uint8)
+    top = target.first_row + row
     ni, ng = flags.shape[:2]
     for i in range(ni):
         for g in range(ng):
             for r in range(first, last):
                 source = flags[i, g, r, left:right]
-                line = bits[i * ng + g, row + r, column + left : column + right]
+                line = bits[i * ng + g, top + r, column + left : column + right]
                 for x in range(source.size):
                     line[x] = source[x]

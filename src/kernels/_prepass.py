@@ -15,6 +15,7 @@ from upramp.kernels._chain_rules import Chain, WholeFrameRule, compiled_chain, h
 from upramp.kernels._irs2_prepass import correct_before_fusing
 from upramp.kernels._jit import run_rows
 from upramp.kernels._operations import OPERATIONS, operations_needed
+from upramp.kernels._row_buffers import BlockOutputs
 from upramp.kernels._work import RampPlanes, Work
 from upramp.kernels.fused import UNUSED_MISSING, calibrate_rows
 from upramp.kernels.ipc import convolve_tile
@@ -82,20 +83,23 @@ def one_pass(
     after_block=None,
     tallied=False,
     counted=False,
+    writer_of=None,
 ):
     """Run the fused driver over a frame; its kernels must have been wanted before."""
-    # Records hold addresses, and kernels get theirs: `work` and they keep the arrays alive until the kernels are done.
-    record = np.zeros(1, c.record_dtype(Work))[0]
-    c.fill_record(record, work)
     ni, ng, ny, _ = shape
+    outputs = BlockOutputs(work, block, writer_of)
     counts, tallies = np.zeros((3, ny), np.int64), np.zeros((tallied * ny, TALLIES), np.int64)
     unusable = np.zeros((counted * ny, ni * ng), np.int64)
     found = Pass(np.zeros(shape[:2], np.uint8), counts, tallies, unusable)
     addresses = OPERATIONS.addresses(operations_needed(work))
+    operations = addresses.__array_interface__["data"][0]
     width = _tile_width(shape, halo, block, tile_bytes)
-    places = (one.__array_interface__["data"][0] for one in (addresses, record))
-    arguments = (*places, *found, halo, width)
-    run_rows(calibrate_rows, ny, *arguments, threads=threads, block=block, after_block=after_block)
+
+    def calibrate_block(first, last):
+        with outputs.of_rows(first, last) as place:
+            calibrate_rows(first, last, operations, place, *found, halo, width)
+
+    run_rows(calibrate_block, ny, threads=threads, block=block, after_block=after_block)
     return found
 
 

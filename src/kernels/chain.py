@@ -118,6 +118,7 @@ def calibrate(
     after_integration=None,
     after_group=None,
     before_compiling=None,
+    writer_of=None,
 ):
     """Calibrate a raw exposure in one pass, or in two with the search for large events between them.
 
@@ -151,6 +152,9 @@ def calibrate(
         Called with integration and group of every frame of an IRS2 readout that has been read or corrected as a whole.
     before_compiling : callable, optional
         Called with the names of the kernels that are needed, see `upramp.kernels.warmup.compile_kernels`.
+    writer_of : callable, optional
+        Outputs that lie in files may be written to these instead: ``writer_of(bits)`` gives for the bits of an output,
+        (planes, ny, nx), the function that does, called with the first row and finished rows of all planes, or None.
 
     Returns
     -------
@@ -199,7 +203,13 @@ def calibrate(
             if call is not None:
                 call(first, last)
 
-    tiling = {"threads": threads, "tile_bytes": tile_bytes, "block": block, "after_block": after_tiles}
+    tiling = {
+        "threads": threads,
+        "tile_bytes": tile_bytes,
+        "block": block,
+        "after_block": after_tiles,
+        "writer_of": writer_of,
+    }
     compiled = compiled_chain(chain, shape, groups.unused, groups.mostly_unused)
     work = work._replace(chain=compiled._replace(**measured))
     if second is not None:

@@ -28,6 +28,8 @@ class Product:
         for part in self._parts:
             self._starts.append(size + len(part.header))
             size += len(part.header) + padded(part.size)
+        places = zip(self._parts, self._starts, strict=True)
+        self._places = {part.name: (part, start) for part, start in places if part.name in shapes}
         reserve(handle, size)
         for part, start in zip(self._parts, self._starts, strict=True):
             handle.seek(start - len(part.header))
@@ -52,10 +54,31 @@ class Product:
             Writable; all bits zero at first, in the byte order of FITS (see `swapped`), unsigned integers with
             their offset (see `offset`). Not to be used once the product is finished.
         """
-        for part, start in zip(self._parts, self._starts, strict=True):
-            if part.name == name and name in self._shapes:
-                return BitsArray(self._map, start, part.shape, part.kind).mapped()
-        raise KeyError(f"the product has no array {name!r}; it was created with {', '.join(self._shapes)}")
+        if name not in self._places:
+            raise KeyError(f"the product has no array {name!r}; it was created with {', '.join(self._shapes)}")
+        part, start = self._places[name]
+        return BitsArray(self._map, start, part.shape, part.kind).mapped()
+
+    def write_rows(self, name, first, rows):
+        """Write rows of an array to the file, which is cheaper than filling its pages; `bits` show them.
+
+        Parameters
+        ----------
+        name : str
+            One of the arrays that the product was created with.
+        first : int
+            The first of the rows.
+        rows : (planes, n, nx) ndarray of unsigned integers
+            Bits as they must lie on disk, see `bits`; rows of every plane, in C order.
+        """
+        part, start = self._places[name]
+        descriptor = self._handle.fileno()
+        for plane, lines in enumerate(rows):
+            left = memoryview(lines).cast("B")
+            position = start + (plane * part.shape[-2] + first) * lines[0].nbytes
+            while left:
+                done = os.pwrite(descriptor, left, position)
+                left, position = left[done:], position + done
 
     def finish(self):
         """Bring the headers up to date with the model and append the ASDF extension."""

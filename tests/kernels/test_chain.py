@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from upramp.errors import DTypeError, ShapeError
+from upramp.kernels import _row_buffers, stepwise
 from upramp.kernels import corrections as c
-from upramp.kernels import stepwise
 from upramp.kernels._bits import as_bits
 from upramp.kernels.chain import Chain, RampPlanes, WholeFrameRule, calibrate
 from upramp.kernels.dark import dark_plan
@@ -327,6 +327,50 @@ def test_products_are_filled_in_the_byte_order_of_fits():
     for planes, others in zip(out, expected, strict=True):
         for name in planes._fields:
             np.testing.assert_array_equal(getattr(planes, name), getattr(others, name))
+
+
+def big_endian(shape):
+    """Places of slopes and of a calibrated ramp, as they lie in FITS files."""
+
+    def planes(frames):
+        return RatePlanes(*(np.zeros(frames, ">f4") for _ in range(4)), np.zeros(frames, ">u4"))
+
+    ni, _, ny, nx = shape
+    ramp = RampPlanes(np.zeros(shape, ">f4"), np.zeros(shape, np.uint8), np.zeros((ny, nx), ">u4"))
+    return RampFit(planes((ny, nx)), planes((ni, ny, nx))), ramp
+
+
+@pytest.mark.parametrize("snowballs", [False, True])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_outputs_written_by_rows_are_those_filled_in_place(monkeypatch, threads, snowballs):
+    shape = (2, 6, 45, 64)
+    raw, chain = with_snowballs(shape, SnowballParameters()) if snowballs else make(shape)
+    in_place, by_rows = big_endian(shape), big_endian(shape)
+    outputs = [array for group in (*by_rows[0][:2], by_rows[1]) for array in group]
+    called = []
+
+    def writer_of(bits):
+        (found,) = (one for one in outputs if one.ctypes.data == bits.ctypes.data)
+        if found.dtype.itemsize == 1 and not snowballs:
+            return None  # filled in place
+
+        def write(first, rows):
+            called.append((first, rows.shape[1]))
+            planes = found.view(rows.dtype).reshape(-1, *shape[2:])
+            assert not planes[:, first : first + rows.shape[1]].any()  # written once, and by nobody else
+            planes[:, first : first + rows.shape[1]] = rows
+
+        return write
+
+    monkeypatch.setattr(_row_buffers, "LEAST_BYTES", 0)
+    options = {"threads": threads, "block": 7, "tile_bytes": 20_000}
+    calibrate(raw, refreshed(chain), out=in_place[0], ramp_out=in_place[1], **options)
+    calibrate(raw, refreshed(chain), out=by_rows[0], ramp_out=by_rows[1], writer_of=writer_of, **options)
+    assert {(7 * k, 7 if k < 6 else 3) for k in range(7)} == set(called)
+    expected = [array for group in (*in_place[0][:2], in_place[1]) for array in group]
+    for found, wanted in zip(outputs, expected, strict=True):
+        assert found.tobytes() == wanted.tobytes()
+    assert all(array.any() for array in expected)
 
 
 def test_rules_about_whole_frames_are_left_to_the_stepwise_schedule():

@@ -50,6 +50,19 @@ def test_filled_in_place(uncal, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["small_uncal.fits", "x_rate.fits"]
 
 
+def test_written_by_rows(uncal, tmp_path):
+    rate = np.random.default_rng(2).normal(size=(6, 5)).astype("f4")
+    with models.create_product(tmp_path / "x_rate.fits", image(uncal), SHAPES) as product:
+        bits = rate.astype(">f4").view("u4").reshape(1, 6, 5)
+        product.write_rows("err", 4, bits[:, 4:])
+        assert not product.bits("err").bits[:4].any()
+        np.testing.assert_array_equal(product.bits("err").bits[4:], bits[0, 4:])
+        product.write_rows("err", 0, bits[:, :4])
+    result = models.open(tmp_path / "x_rate.fits")
+    np.testing.assert_array_equal(result.err, rate)
+    assert not result.data.any()
+
+
 @pytest.mark.parametrize("n_cards", [0, 5, 40, 100])
 def test_headers_may_grow_until_the_end(uncal, tmp_path, n_cards):
     model = image(uncal)
