@@ -1,8 +1,8 @@
 """The executor: which schedule a chain of corrections takes, and where its results go.
 
 Steps describe their corrections; the fused schedule makes all of them in one pass through the raw file and fills the
-products in place. It is taken unless somebody wants to see something in between, or a correction needs whole frames;
-then the steps run one after the other. Both give the same numbers.
+products, a block of rows at a time. It is taken unless somebody wants to see something in between, or a correction
+needs whole frames; then the steps run one after the other. Both give the same numbers.
 """
 
 import contextlib
