@@ -113,7 +113,7 @@ def _limits_from_scatter(low, high, values, n, threshold):
     size = absolute(low)
     largest = select(size > absolute(high), size, absolute(high))
     sd = sqrt(squares / count) * (np.float32(0.999) - rounding) - rounding * largest
-    sd = sd + (squares - squares)
+    sd = sd + (squares - squares)  # infinite squares prove nothing: NaN, so that the ramp is looked at
     return high - t * sd, low + t * sd
 
 

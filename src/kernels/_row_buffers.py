@@ -1,9 +1,9 @@
 """Outputs of the fused driver that go to files a block of rows at a time.
 
-The kernel of the operating system takes some 3 microseconds for each page of a mapped file that is written to for the
-first time: it is filled with zeros, and noted one by one. Half of the processor time of a full frame went there. Whole
-rows that are written to the file cost a quarter of that, so that is what finished rows of products are, as long as they
-are long enough.
+The operating system takes 2.4 to 4 microseconds for each page of a mapped file that is written to for the first time:
+it is filled with zeros, and noted one by one. More than a quarter of the processor time of a full frame went there.
+Rows that are written to the file cost a quarter of that (252 MB: 42 ms instead of 140 to 250), so that is what finished
+rows of products are, as long as they are long enough.
 """
 
 from contextlib import contextmanager

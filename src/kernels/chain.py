@@ -102,6 +102,23 @@ def _find_large_events(op, flags, threads, after_integration):
     )
 
 
+def _describe(raw, chain):
+    """Raw samples, the chain for their readout, and the shape (nint, ngroup, ny, nx) of the ramp they become."""
+    shape = tuple((raw.bits if hasattr(raw, "bits") else raw).shape)
+    if len(shape) != 4:
+        raise ShapeError(f"raw has shape {shape}; expected (nint, ngroup, ny, nx)")
+    bits = as_bits(raw, np.uint16)
+    if is_interleaved(shape):
+        if not isinstance(chain.refpix, c.InterleavedReference):
+            raise WholeFrameRule("an IRS2 readout is not corrected by refpix")
+        chain = place_interleaved(chain)
+        bits = bits._replace(interleaved=1 + DETECTORS.index(chain.refpix.detector))
+        shape = (*shape[:2], LINES, LINES)
+    check_references(raw, chain, shape)
+    scale = chain.scale.factor if chain.scale is not None else 1.0
+    return RawSamples(bits, *shape[2:], float(scale)), chain, shape
+
+
 def calibrate(
     raw,
     chain,
@@ -167,19 +184,7 @@ def calibrate(
     ShapeError, DTypeError
         References do not cover the exposure; nothing has been written.
     """
-    shape = tuple((raw.bits if hasattr(raw, "bits") else raw).shape)
-    if len(shape) != 4:
-        raise ShapeError(f"raw has shape {shape}; expected (nint, ngroup, ny, nx)")
-    bits = as_bits(raw, np.uint16)
-    if is_interleaved(shape):
-        if not isinstance(chain.refpix, c.InterleavedReference):
-            raise WholeFrameRule("an IRS2 readout is not corrected by refpix")
-        chain = place_interleaved(chain)
-        bits = bits._replace(interleaved=1 + DETECTORS.index(chain.refpix.detector))
-        shape = (*shape[:2], LINES, LINES)
-    check_references(raw, chain, shape)
-    scale = chain.scale.factor if chain.scale is not None else 1.0
-    samples = RawSamples(bits, *shape[2:], float(scale))
+    samples, chain, shape = _describe(raw, chain)
     outputs, fit = outputs_for(chain, out, ramp_out, shape)
     if chain.jump is not None and chain.jump.snowballs is not None and chain.fit is not None and chain.fit.miri:
         raise WholeFrameRule("snowballs change which groups no pixel of MIRI can use")

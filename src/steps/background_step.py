@@ -46,7 +46,23 @@ def in_all_integrations(mask):
 
 
 def set_aside(data):
-    """A copy of float32 images, which takes no memory."""
+    """A copy of an exposure that lies in a file without a name, so that memory does not grow with the exposure.
+
+    Parameters
+    ----------
+    data : (..., ny, nx) float32
+        Ramps or rates.
+
+    Returns
+    -------
+    float32, of the same shape
+        It may be written to; the file goes with it.
+
+    Raises
+    ------
+    OutputError
+        There is no space for it in the folder for temporary files (``TMPDIR``).
+    """
     copy = temporary_array(data.shape, "f4")
     values = copy.bits.view(np.float32)
     for place in np.ndindex(data.shape[:-2]):

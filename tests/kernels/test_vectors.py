@@ -13,6 +13,7 @@ from upramp.kernels._vectors import (
     any_of,
     bits_of,
     doubles,
+    first_bit,
     floats,
     larger,
     load,
@@ -120,19 +121,43 @@ def test_extremes_and_medians_are_those_of_numpy():
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 8, 9, 31, 32, 33, 100])
-def test_exchanges_bring_the_median_to_the_middle(n):
+def test_exchanges_sort_or_bring_the_median_to_the_middle(n):
     """A network sorts everything if it sorts zeros and ones (Knuth); here some of all kinds of numbers too."""
     pairs = np.empty((network_size.py_func(n), 2), np.int64)
     size = network_exchanges.py_func(pairs, n)
+    all_pairs = pairs[:size].copy()
     chosen = pairs[: median_exchanges.py_func(pairs, size, np.empty(n, bool), n)]
     random = np.random.default_rng(n)
     counts = random.integers(0, n + 1, 400)
     lanes = [random.permutation(np.arange(n) < count).astype(float) for count in counts]
     rows = np.stack([*lanes, random.permutation(n), np.arange(n), np.arange(n)[::-1]], axis=1).astype(float)
-    wanted = np.median(rows, axis=0)
-    for low, high in chosen:
-        rows[[low, high]] = np.minimum(rows[low], rows[high]), np.maximum(rows[low], rows[high])
-    np.testing.assert_array_equal((rows[(n - 1) // 2] + rows[n // 2]) / 2, wanted)
+
+    def exchanged(pairs):
+        result = rows.copy()
+        for low, high in pairs:
+            result[[low, high]] = np.minimum(result[low], result[high]), np.maximum(result[low], result[high])
+        return result
+
+    np.testing.assert_array_equal(exchanged(all_pairs), np.sort(rows, axis=0))
+    middle = exchanged(chosen)
+    np.testing.assert_array_equal((middle[(n - 1) // 2] + middle[n // 2]) / 2, np.median(rows, axis=0))
+
+
+def lowest_bits(numbers, out):
+    for k in range(numbers.size):
+        out[k] = first_bit(numbers[k])
+
+
+def test_first_bit():
+    places = np.arange(63)
+    random = np.random.default_rng(6)
+    numbers = np.array([(1 << k) | (int(random.integers(0, 2**62)) >> (k + 1) << (k + 1)) for k in range(63)], np.int64)
+    assert (numbers > 0).all() and sum(bin(number).count("1") > 2 for number in numbers.tolist()) > 40
+    compiled, plain = np.zeros((2, places.size), np.uint64)
+    kernel(lowest_bits)(numbers, compiled)
+    lowest_bits(numbers, plain)
+    np.testing.assert_array_equal(compiled, places)
+    np.testing.assert_array_equal(plain, places)
 
 
 def new_arrays(n, out):
