@@ -47,7 +47,9 @@ __all__ = [
 TILE_BYTES = 12_000_000
 BLOCK_ROWS = 16  # rows of a tile without its margin
 _SAMPLE_BYTES = 6  # float32, group flags, marks
-_FLAGGING = ("mask", "saturation", "first_group", "last_group", "rscd")  # what decides which groups can be used
+_FLAGGING = ("mask", "saturation", "first_group", "rscd")  # what decides which groups can be used, but for the last
+# Groups whose saturation decides about leaving out the first one; the same for RSCD, beyond those it leaves out.
+_DECIDING_FIRST_GROUP, _DECIDING_SKIP = 3, 2
 
 
 def _tile_width(shape, halo, block, tile_bytes):
@@ -70,6 +72,11 @@ class Pass(NamedTuple):
         """Groups that have DO_NOT_USE in more than half of the pixels: (ni, ng) uint8."""
         share = self.unusable.sum(axis=0).reshape(self.seen.shape)
         return (2 * share > len(self.unusable) * nx).astype(np.uint8)
+
+    @property
+    def unused(self):
+        """Groups that have DO_NOT_USE in every pixel: (ni, ng) uint8."""
+        return ((self.seen & UNUSED_MISSING) == 0).astype(np.uint8)
 
 
 def one_pass(
@@ -116,26 +123,30 @@ class Groups(NamedTuple):
 
     unused: np.ndarray  # (ni, ng) uint8: no pixel can use them
     mostly_unused: np.ndarray  # (ni, ng) uint8: more than half of the pixels cannot
-    certain: bool  # the flags that decide about the latter have been looked at
     rscd: tuple | None  # counts of RSCD
 
 
 def measure_groups(samples, chain, shape, threads, after_block):
     """Which groups are left out: `Groups`.
 
-    Only where the first groups are left out, which depends on saturation, does that take a pass, over the flags alone.
+    Only where the first groups are left out, which depends on saturation, does that take a pass, over the flags of
+    these groups. Those after them are taken to be used as the last one of these is; the pass that fits finds out.
     """
     unused = unused_beforehand(chain, shape)
     if chain.first_group is None and chain.rscd is None:
-        return Groups(unused, unused, False, None)
+        return Groups(unused, unused, None)
+    decisive = [_DECIDING_FIRST_GROUP] if chain.first_group is not None else []
+    decisive += [max(chain.rscd.skips) + _DECIDING_SKIP] if chain.rscd is not None else []
+    ng = shape[1]
+    looked_at = (shape[0], min(max(decisive) + 1, ng), *shape[2:])
     flags = Chain(**{name: getattr(chain, name) for name in _FLAGGING})
-    work = Work(samples, compiled_chain(flags, shape, unused), outputs_for(flags, None, None, shape)[0])
+    work = Work(samples, compiled_chain(flags, looked_at, unused), outputs_for(flags, None, None, looked_at)[0])
     options = {"threads": threads, "after_block": after_block, "tallied": True, "counted": True}
-    found = one_pass(work, shape, halo_of(flags), **options)
-    unused = ((found.seen & UNUSED_MISSING) == 0).astype(np.uint8)
-    certain = chain.charge_migration is None and chain.persistence is None
+    found = one_pass(work, looked_at, halo_of(flags), **options)
+    later = ((0, 0), (0, ng - looked_at[1]))
+    measured = (np.pad(groups, later, mode="edge") for groups in (found.unused, found.mostly_unused(shape[3])))
     rscd = summarize(found.tallies) if chain.rscd is not None else None
-    return Groups(unused, found.mostly_unused(shape[3]), certain, rscd)
+    return Groups(*(groups | unused for groups in measured), rscd)
 
 
 def _for_columns(op, first, width):
@@ -275,7 +286,7 @@ def measure_reference_pixels(raw, chain, shape, threads=None, after_block=None, 
     ny, nx = shape[-2:]
     read = _ReferenceReader(raw, chain, shape)
     if needs_edges((ny, nx), op.noutputs, op.striped):
-        edges = gather_edges(read, shape, op.row0, op.column0, after_block)
+        edges = gather_edges(read, shape, op.row0, op.column0, threads, after_block)
         vectors = edge_corrections(edges, fast, slow, op.row0, op.column0, threads=threads, **op.parameters)
     else:
         positions = reference_positions(read.flags(0, ny, 0, nx), op.subarray in EDGELESS_SUBARRAYS)

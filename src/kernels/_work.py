@@ -21,9 +21,10 @@ __all__ = [
 
 
 class RawSamples(NamedTuple):
-    """The raw exposure: samples (ni * ng planes), uint16 as they lie, times ``scale``."""
+    """The raw exposure: samples (ni * ngroups planes), uint16 as they lie, times ``scale``."""
 
     samples: Bits
+    ngroups: int  # of an integration; a pass may look at fewer
     ny: int
     nx: int
     scale: float

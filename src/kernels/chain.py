@@ -116,7 +116,7 @@ def _describe(raw, chain):
         shape = (*shape[:2], LINES, LINES)
     check_references(raw, chain, shape)
     scale = chain.scale.factor if chain.scale is not None else 1.0
-    return RawSamples(bits, *shape[2:], float(scale)), chain, shape
+    return RawSamples(bits, *shape[1:], float(scale)), chain, shape
 
 
 def calibrate(
@@ -221,7 +221,7 @@ def calibrate(
         first, second = _around_large_events(work, flags)
     else:
         first = work
-    found = one_pass(first, shape, halo_of(chain), **tiling, counted=miri and not groups.certain)
+    found = one_pass(first, shape, halo_of(chain), **tiling, counted=miri)
     _judge_whole_frames(found.seen, work.chain, groups.unused, miri)
     if len(found.unusable) and not np.array_equal(found.mostly_unused(shape[3]), groups.mostly_unused):
         raise WholeFrameRule("most pixels cannot use a group, which changes how ramps are fitted")

@@ -411,7 +411,7 @@ def calibrate_rows(first, last, operations, record, seen, counts, tallies, unusa
         data = ramp[:size].reshape(shape)
         gdq = flags[:size].reshape(shape)
         fill_row(flags[:size], np.uint8(0))
-        call(ops, "decode_raw", (data, raw.samples, ng, raw.scale, top, west))
+        call(ops, "decode_raw", (data, raw.samples, raw.ngroups, raw.scale, top, west))
         tile = Tile(data, gdq, marks[:size].reshape(shape), np.zeros((h, w), np.uint32), top, west)
         area = Area(first - top, last - top, left - west, right - west)
         _calibrate_tile(ops, tile, area, chain, outputs, seen, counts, tallies, unusable)

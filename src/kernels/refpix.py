@@ -144,18 +144,20 @@ def subtract_corrections_zeroframe_tile(
                 row[x] = zero if row[x] == zero else step
 
 
-def gather_edges(read, shape, row0=0, column0=0, after_block=None, together=_ROWS_OF_COLUMNS):
+def gather_edges(read, shape, row0=0, column0=0, threads=None, after_block=None, together=_ROWS_OF_COLUMNS):
     """Collect the reference rows and columns of a ramp that is read a rectangle at a time.
 
     Parameters
     ----------
     read : callable
         ``read(first, last, left, right)`` gives the superbias-subtracted counts (nint, ngroup, rows, columns) float32
-        [DN] of a rectangle of the array and its pixel flags (rows, columns) uint32.
+        [DN] of a rectangle of the array and its pixel flags (rows, columns) uint32. Called by several threads.
     shape : (nint, ngroup, ny, nx)
         Shape of the array.
     row0, column0 : int
         Position of the array in the full frame, counted from 0.
+    threads : int or None
+        Number of threads; None for all cores.
     after_block : callable, optional
         Called with the first and last row of each block of rows whose columns have been read: every row of a mapped
         file has some, so that all of its pages come into memory.
@@ -184,12 +186,13 @@ def gather_edges(read, shape, row0=0, column0=0, after_block=None, together=_ROW
         left, right = max(start - column0, 0), min(start - column0 + BORDER, nx)
         if left < right:
             sides.append((left, right, slice(edge + left + column0 - start, edge + right + column0 - start)))
-    for first in range(0, ny if sides else 0, together):
-        last = min(first + together, ny)
+
+    def read_columns(first, last):
         for left, right, place in sides:
             edges.columns[:, :, first:last, place], edges.columns_dq[first:last, place] = read(first, last, left, right)
-        if after_block is not None:
-            after_block(first, last)
+
+    if sides:
+        run_rows(read_columns, ny, threads=threads, block=together, after_block=after_block)
     return edges
 
 

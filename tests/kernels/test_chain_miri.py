@@ -101,6 +101,7 @@ MODES = {
     "first group always": {"shape": (2, 7, 20, 30), "first_frame": False, "skips": None},
     "averaged frames": {"shape": (3, 6, 20, 30), "nframes": 4, "groupgap": 1, "n_dark": 2},
     "ipc": {"shape": (2, 7, 30, 40), "ipc": True},
+    "many groups": {"shape": (2, 12, 20, 30), "first_frame": True},
     "wide growth": {"shape": (2, 7, 30, 40), "grow": 3},
     "time series": {"shape": (12, 6, 20, 20), "parameters": JumpParameters(minimum_sigclip_groups=10)},
     "narrow": {"shape": (2, 7, 20, 13)},
@@ -149,9 +150,13 @@ def test_rules_about_whole_frames_are_left_to_the_stepwise_schedule():
     unusable[:, 4] = 0
     with pytest.raises(WholeFrameRule, match="unusable in every pixel"):
         calibrate(unusable, dataclasses.replace(chain, rscd=None))
-    # What the pass over the flags finds needs no other schedule.
+    # What the pass over the flags of the first groups finds needs no other schedule.
     _, fit, _ = run_stepwise(unusable, chain)
     assert_same_bits(calibrate(unusable, chain).fit, fit)
+    long, chain_of_long = make_miri((2, 9, 20, 30))
+    long[:, 7] = 0
+    with pytest.raises(WholeFrameRule, match="unusable in every pixel"):
+        calibrate(long, chain_of_long)
     lone = dataclasses.replace(chain, jump=None, rscd=None)
     raw[:, 1:] = 65535
     with pytest.raises(WholeFrameRule, match="hardly any pixel"):
