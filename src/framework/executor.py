@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 # Of rows whose pages are dropped together, unless a block of rows is more: of the exposure and its products, and of
 # references, whose pages go with the process anyway.
 RELEASED_BYTES, RELEASED_REFERENCES = 32_000_000, 200_000_000
+# A raw exposure that is no larger keeps its pages until the last pass: to drop them and to get them back takes as long
+# as what the passes before do with them.
+KEPT_BYTES = 200_000_000
 
 RATE_ARRAYS = {"slope": "data", "err": "err", "var_poisson": "var_poisson", "var_rnoise": "var_rnoise", "dq": "dq"}
 RAMP_ARRAYS = {"data": "data", "gdq": "groupdq", "pdq": "pixeldq"}
@@ -68,7 +71,7 @@ class Products:
     def __init__(self, stages, on_saved=None):
         self._stages, self._on_saved = stages, on_saved
         self._stack = contextlib.ExitStack()
-        self._files = {}
+        self._files, self._by_rows = {}, set()
 
     def __enter__(self):
         self._stack.__enter__()
@@ -105,16 +108,29 @@ class Products:
 
     @property
     def mapped(self):
-        """The mapped arrays of the files."""
-        return [self._files[name].bits(array) for name in self._files for array in self._stages[name].shapes]
+        """The mapped arrays of the files, by stage and name."""
+        return {
+            (name, array): file.bits(array) for name, file in self._files.items() for array in self._stages[name].shapes
+        }
+
+    @property
+    def row_bytes(self):
+        """Of one row in all arrays of the files."""
+        return sum(map(_row_bytes, self.mapped.values()))
 
     def writer_of(self, bits):
         """The function that writes rows of an array of a file, given its bits; None if it is none."""
-        for name, product in self._files.items():
-            for array in self._stages[name].shapes:
-                if product.bits(array).bits.ctypes.data == bits.ctypes.data:
-                    return partial(product.write_rows, array)
+        for (name, array), mapped in self.mapped.items():
+            if mapped.bits.ctypes.data == bits.ctypes.data:
+                self._by_rows.add((name, array))
+                return partial(self._files[name].write_rows, array)
         return None
+
+    def release(self, first, last):
+        """Drop the pages of rows that were filled in place."""
+        for which, mapped in self.mapped.items():
+            if which not in self._by_rows:
+                mapped.release(first, last)
 
 
 class _Release:
@@ -146,9 +162,15 @@ class _Rows:
 
     def __init__(self, array, places):
         self._array, self._places = array, places
+        self.row_bytes = _row_bytes(array)
 
     def release(self, first, last):
         self._array.release(int(self._places[first]), int(self._places[last - 1]) + 1)
+
+
+def _row_bytes(array):
+    """Of one row in all planes of a mapped array."""
+    return array.bits.nbytes // array.bits.shape[-2]
 
 
 def _references(chain):
@@ -162,13 +184,13 @@ def _references(chain):
     return list(found.values())
 
 
-def _releases(arrays, n_rows, limit):
-    """A `_Release` of arrays, each given with the places of the rows of the exposure in it."""
+def _releases(things, n_rows, limit):
+    """A `_Release` of things with a method ``release`` and ``row_bytes``."""
     from upramp.kernels.chain import BLOCK_ROWS
 
-    row_bytes = sum(array.bits.nbytes // array.bits.shape[-2] for array, _ in arrays)
+    row_bytes = sum(thing.row_bytes for thing in things)
     blocks = max(1, limit // (BLOCK_ROWS * max(1, row_bytes)))
-    return _Release([_Rows(*one) for one in arrays], n_rows, blocks * BLOCK_ROWS)
+    return _Release(things, n_rows, blocks * BLOCK_ROWS)
 
 
 def run_fused(chain, raw, products, threads=None):
@@ -218,11 +240,22 @@ def run_fused(chain, raw, products, threads=None):
     if isinstance(chain.refpix, InterleavedReference):
         frames, of_readout = temporary_array(shape, "f4", products.folder), science_rows(chain.refpix.detector)
     scratch = [array for array in (flags, frames) if hasattr(array, "release")]
-    streamed = [(raw, of_readout), *((array, rows) for array in (*products.mapped, *scratch))]
+    samples = _Rows(raw, of_readout)
+    seen_again = [_Rows(array, rows) for array in scratch]
+    seen_once = [products]
+    (seen_once if raw.bits.nbytes <= KEPT_BYTES else seen_again).append(samples)
     references = [
-        (array, of_readout if array.bits.shape[-2] == raw.bits.shape[-2] else first_row + rows)
+        _Rows(array, of_readout if array.bits.shape[-2] == raw.bits.shape[-2] else first_row + rows)
         for array, first_row in _references(chain)
     ]
+    calibrated = [
+        _releases(seen_once, shape[-2], RELEASED_BYTES),
+        _releases(references, shape[-2], RELEASED_REFERENCES),
+    ]
+
+    def release_rows(first, last):
+        for release in calibrated:
+            release(first, last)
 
     def release_integration(i):
         if hasattr(flags, "release"):
@@ -244,8 +277,8 @@ def run_fused(chain, raw, products, threads=None):
         flags_out=flags,
         frames_out=frames,
         threads=threads,
-        after_block=_releases(streamed, shape[-2], RELEASED_BYTES),
-        after_rows=_releases(references, shape[-2], RELEASED_REFERENCES),
+        after_block=_releases(seen_again, shape[-2], RELEASED_BYTES),
+        after_rows=release_rows,
         after_integration=release_integration,
         after_group=release_group,
         before_compiling=compile_ahead,

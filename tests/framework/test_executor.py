@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from upramp.framework.executor import _references, _Release, _releases
+from upramp.framework.executor import Products, Stage, _references, _Release, _releases, _Rows
 from upramp.kernels import corrections as c
 from upramp.kernels._bits import as_bits
 from upramp.kernels.chain import Chain
-from upramp.models import temporary_array
+from upramp.models import ImageModel, MappedArray, temporary_array
 
 
 class Recorder:
@@ -53,8 +53,29 @@ def test_references_in_files_are_released_by_rows_of_the_exposure(tmp_path):
     recorder = Recorder()
     recorder.bits = gain.bits
     rows = np.arange(3, 67)
-    release = _releases([(array, rows) for array, _ in found] + [(recorder, rows)], 64, 16 * 2 * 4 * 4096)
+    arrays = [*(array for array, _ in found), recorder]
+    release = _releases([_Rows(array, rows) for array in arrays], 64, 16 * 2 * 4 * 4096)
     for first in range(0, 64, 16):
         release(first, first + 16)
     assert recorder.released == [(3, 35), (35, 67)]
     assert (gain.bits == 7).all() and (threshold.bits == 7).all()
+
+
+def test_only_what_is_filled_in_place_is_released(tmp_path, monkeypatch):
+    path = tmp_path / "some_rate.fits"
+    arrays = {"data": (64, 1024), "err": (64, 1024)}
+    with Products({"rate": Stage(ImageModel(), arrays, str(path))}) as products:
+        assert products.row_bytes == 2 * 4096
+        mapped = products.mapped
+        write = products.writer_of(mapped["rate", "data"].bits)
+        assert products.writer_of(np.zeros((1, 64, 1024), np.uint32)) is None
+        write(0, np.full((1, 64, 1024), 7, np.uint32).byteswap())
+        mapped["rate", "err"].bits[...] = np.uint32(8).byteswap()
+        released = []
+        with monkeypatch.context() as patched:
+            patched.setattr(MappedArray, "release", lambda array, *rows: released.append((array.start, *rows)))
+            products.release(0, 32)
+        assert released == [(mapped["rate", "err"].start, 0, 32)]
+        products.release(0, 64)
+    with ImageModel(str(path)) as rate:
+        assert (rate.data.view(np.uint32) == 7).all() and (rate.err.view(np.uint32) == 8).all()
