@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 # Of rows whose pages are dropped together, unless a block of rows is more: of the exposure and its products, and of
 # references, whose pages go with the process anyway.
 RELEASED_BYTES, RELEASED_REFERENCES = 32_000_000, 200_000_000
-# A raw exposure that is no larger keeps its pages until the last pass: to drop them and to get them back takes as long
-# as what the passes before do with them.
+# A raw exposure that is no larger keeps its pages until they are calibrated. To get them back after the passes over the
+# reference pixels took 3 to 8 % of the time (353 to 344 ms of 168 MB for NIRCam, 318 to 294 of 127 MB for MIRI).
 KEPT_BYTES = 200_000_000
 
 RATE_ARRAYS = {"slope": "data", "err": "err", "var_poisson": "var_poisson", "var_rnoise": "var_rnoise", "dq": "dq"}
@@ -193,6 +193,29 @@ def _releases(things, n_rows, limit):
     return _Release(things, n_rows, blocks * BLOCK_ROWS)
 
 
+def _releases_of_passes(chain, raw, products, scratch, of_readout, n_rows):
+    """What drops pages after rows of any pass, and what does after rows that have been calibrated.
+
+    ``scratch`` are arrays besides the products, which every pass may fill or read; ``of_readout`` are the places of the
+    rows of the exposure in the raw samples.
+    """
+    rows = np.arange(n_rows)
+    every_pass, calibrated = [_Rows(array, rows) for array in scratch], [products]
+    (calibrated if raw.bits.nbytes <= KEPT_BYTES else every_pass).append(_Rows(raw, of_readout))
+    references = [
+        _Rows(array, of_readout if array.bits.shape[-2] == raw.bits.shape[-2] else first_row + rows)
+        for array, first_row in _references(chain)
+    ]
+    of_exposure = _releases(calibrated, n_rows, RELEASED_BYTES)
+    of_references = _releases(references, n_rows, RELEASED_REFERENCES)
+
+    def after_rows(first, last):
+        of_exposure(first, last)
+        of_references(first, last)
+
+    return _releases(every_pass, n_rows, RELEASED_BYTES), after_rows
+
+
 def run_fused(chain, raw, products, threads=None):
     """Run a chain in one pass.
 
@@ -236,26 +259,11 @@ def run_fused(chain, raw, products, threads=None):
     shape = (*raw.bits.shape[:2], *next(iter(stages.values())).shapes["data"][-2:])
     if chain.jump is not None and chain.jump.snowballs is not None:
         flags = ramp.gdq if ramp is not None else _room_for_flags(shape, products.folder)
-    rows = of_readout = np.arange(shape[-2])
+    of_readout = np.arange(shape[-2])
     if isinstance(chain.refpix, InterleavedReference):
         frames, of_readout = temporary_array(shape, "f4", products.folder), science_rows(chain.refpix.detector)
     scratch = [array for array in (flags, frames) if hasattr(array, "release")]
-    samples = _Rows(raw, of_readout)
-    seen_again = [_Rows(array, rows) for array in scratch]
-    seen_once = [products]
-    (seen_once if raw.bits.nbytes <= KEPT_BYTES else seen_again).append(samples)
-    references = [
-        _Rows(array, of_readout if array.bits.shape[-2] == raw.bits.shape[-2] else first_row + rows)
-        for array, first_row in _references(chain)
-    ]
-    calibrated = [
-        _releases(seen_once, shape[-2], RELEASED_BYTES),
-        _releases(references, shape[-2], RELEASED_REFERENCES),
-    ]
-
-    def release_rows(first, last):
-        for release in calibrated:
-            release(first, last)
+    after_block, after_rows = _releases_of_passes(chain, raw, products, scratch, of_readout, shape[-2])
 
     def release_integration(i):
         if hasattr(flags, "release"):
@@ -277,8 +285,8 @@ def run_fused(chain, raw, products, threads=None):
         flags_out=flags,
         frames_out=frames,
         threads=threads,
-        after_block=_releases(seen_again, shape[-2], RELEASED_BYTES),
-        after_rows=release_rows,
+        after_block=after_block,
+        after_rows=after_rows,
         after_integration=release_integration,
         after_group=release_group,
         before_compiling=compile_ahead,

@@ -48,8 +48,9 @@ TILE_BYTES = 12_000_000
 BLOCK_ROWS = 16  # rows of a tile without its margin
 _SAMPLE_BYTES = 6  # float32, group flags, marks
 _FLAGGING = ("mask", "saturation", "first_group", "rscd")  # what decides which groups can be used, but for the last
-# Groups whose saturation decides about leaving out the first one; the same for RSCD, beyond those it leaves out.
-_DECIDING_FIRST_GROUP, _DECIDING_SKIP = 3, 2
+# Saturation in so many groups decides about leaving out the first one (`upramp.kernels.edge_groups`), and in so many
+# after those that RSCD leaves out about these (`upramp.kernels.rscd`).
+_DECISIVE_FIRST, _DECISIVE_AFTER_SKIPPED = 3, 2
 
 
 def _tile_width(shape, halo, block, tile_bytes):
@@ -135,10 +136,10 @@ def measure_groups(samples, chain, shape, threads, after_block):
     unused = unused_beforehand(chain, shape)
     if chain.first_group is None and chain.rscd is None:
         return Groups(unused, unused, None)
-    decisive = [_DECIDING_FIRST_GROUP] if chain.first_group is not None else []
-    decisive += [max(chain.rscd.skips) + _DECIDING_SKIP] if chain.rscd is not None else []
+    decisive = [_DECISIVE_FIRST] if chain.first_group is not None else []
+    decisive += [max(chain.rscd.skips) + _DECISIVE_AFTER_SKIPPED] if chain.rscd is not None else []
     ng = shape[1]
-    looked_at = (shape[0], min(max(decisive) + 1, ng), *shape[2:])
+    looked_at = (shape[0], min(max(decisive) + 1, ng), *shape[2:])  # one more, which stands for those after it
     flags = Chain(**{name: getattr(chain, name) for name in _FLAGGING})
     work = Work(samples, compiled_chain(flags, looked_at, unused), outputs_for(flags, None, None, looked_at)[0])
     options = {"threads": threads, "after_block": after_block, "tallied": True, "counted": True}

@@ -33,7 +33,7 @@ from upramp.kernels._prepass import (
     unused_beforehand,
 )
 from upramp.kernels._work import FitRules, JumpRules, KnownFlags, RampPlanes, RawSamples, Work
-from upramp.kernels.fused import JUMP_MISSING, PAIR_FOUND, SATURATED_MISSING, UNUSED_MISSING
+from upramp.kernels.fused import JUMP_MISSING, PAIR_FOUND, SATURATED_MISSING
 from upramp.kernels.jump import SIGMA_CLIP, SIGMA_CLIP_ALL
 from upramp.kernels.ramp_fit import RampFit
 from upramp.kernels.rscd import RscdCounts
@@ -222,7 +222,7 @@ def calibrate(
     else:
         first = work
     found = one_pass(first, shape, halo_of(chain), **tiling, counted=miri)
-    _judge_whole_frames(found.seen, work.chain, groups.unused, miri)
+    _judge_whole_frames(found, work.chain, groups.unused, miri)
     if len(found.unusable) and not np.array_equal(found.mostly_unused(shape[3]), groups.mostly_unused):
         raise WholeFrameRule("most pixels cannot use a group, which changes how ramps are fitted")
     n_events = 0
@@ -235,9 +235,10 @@ def calibrate(
     return Calibrated(fit, n_primary, n_events, int(groups.unused.sum()), groups.rscd, n_saturated, n_jumps)
 
 
-def _judge_whole_frames(seen, compiled, unused, miri):
+def _judge_whole_frames(found, compiled, unused, miri):
     """Raise if one of the rules about whole frames would have changed the result."""
-    if (compiled.jump.active or miri) and not np.array_equal((seen & UNUSED_MISSING) == 0, unused != 0):
+    seen = found.seen
+    if (compiled.jump.active or miri) and not np.array_equal(found.unused, unused):
         raise WholeFrameRule("a group is unusable in every pixel, which changes how jumps are looked for")
     clips = compiled.jump.active and compiled.jump.mode in (SIGMA_CLIP, SIGMA_CLIP_ALL)
     if clips and not ((seen & JUMP_MISSING) | (unused != 0)).all():

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from upramp.framework.executor import Products, Stage, _references, _Release, _releases, _Rows
+from upramp.framework import executor
+from upramp.framework.executor import Products, Stage, _references, _Release, _releases, _releases_of_passes, _Rows
 from upramp.kernels import corrections as c
 from upramp.kernels._bits import as_bits
 from upramp.kernels.chain import Chain
@@ -79,3 +80,17 @@ def test_only_what_is_filled_in_place_is_released(tmp_path, monkeypatch):
         products.release(0, 64)
     with ImageModel(str(path)) as rate:
         assert (rate.data.view(np.uint32) == 7).all() and (rate.err.view(np.uint32) == 8).all()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_small_raw_exposure_keeps_its_pages_until_it_is_calibrated(tmp_path, monkeypatch, kept):
+    raw, scratch = temporary_array((2, 3, 64, 1024), "u2", tmp_path), temporary_array((2, 3, 64, 1024), "u1", tmp_path)
+    monkeypatch.setattr(executor, "KEPT_BYTES", raw.bits.nbytes - (not kept))
+    after_block, after_rows = _releases_of_passes(Chain(), raw, Products({}), [scratch], np.arange(64), 64)
+    released = []
+    monkeypatch.setattr(MappedArray, "release", lambda array, *rows: released.append((array.source, *rows)))
+    after_block(0, 64)
+    assert released == [(scratch.source, 0, 64)] + [(raw.source, 0, 64)] * (not kept)
+    released.clear()
+    after_rows(0, 64)
+    assert released == [(raw.source, 0, 64)] * kept

@@ -213,3 +213,21 @@ def test_refusals():
 def test_sums_have_the_roundings_of_numpy(n):
     values = np.random.default_rng(n).normal(8000, 300, n + 3).astype(np.float32)
     assert pairwise_sum(values, n) == values[:n].sum()
+
+
+def test_edges_are_the_same_for_any_number_of_threads_and_rows():
+    rng = np.random.default_rng(3)
+    data = rng.normal(0, 10, (1, 2, 2048, 2048)).astype(np.float32)
+    pixeldq = rng.integers(0, 4, (2048, 2048)).astype(np.uint32)
+    expected = refpix.cut_edges(data, pixeldq)
+
+    def read(first, last, left, right):
+        return data[:, :, first:last, left:right], pixeldq[first:last, left:right]
+
+    for threads, together in ((1, 64), (2, 64), (2, 100)):
+        ends = []
+        options = {"threads": threads, "together": together}
+        edges = refpix.gather_edges(read, data.shape, after_block=lambda *rows, ends=ends: ends.append(rows), **options)
+        assert sorted(ends) == [(first, min(first + together, 2048)) for first in range(0, 2048, together)]
+        for one, other in zip(edges, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
