@@ -37,17 +37,14 @@ def replacing(path):
         raise OutputError(f"{path} cannot be written: the folder {folder} does not exist. Create it first.")
     if path.is_dir():
         raise OutputError(f"{path} cannot be written: a folder has that name")
-    temporary = folder / f".{path.name}.{uuid.uuid4().hex[:12]}.part"
+    temporary, handle = _made_for(path)
     try:
-        handle = os.fdopen(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666), "r+b")
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: no file can be made in {folder} ({error.strerror})") from error
-    try:
-        with handle:
-            _lock(handle)
-            _remove_abandoned(path, temporary)
-            yield handle
-        temporary.replace(path)
+        # Closing may still fail to write (on a network), so it comes before the name; the lock stays until after it.
+        with os.fdopen(os.dup(handle.fileno())):
+            with handle:
+                _remove_abandoned(path, temporary)
+                yield handle
+            temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -55,10 +52,27 @@ def replacing(path):
         raise
 
 
-def _lock(handle):
-    """Show that somebody is writing this file, for as long as the process lives; returns whether nobody else is."""
+def _made_for(path):
+    """A new hidden file for ``path``, locked to show that somebody is writing it: its name and handle."""
+    while True:
+        temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.part"
+        try:
+            handle = os.fdopen(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666), "r+b")
+        except OSError as error:
+            raise OutputError(
+                f"{path} cannot be written: no file can be made in {path.parent} ({error.strerror})"
+            ) from error
+        _lock(handle)
+        if temporary.exists():
+            return temporary, handle
+        # Another process has taken it for abandoned between the two lines that make and lock it.
+        handle.close()
+
+
+def _lock(handle, wait=True):
+    """Lock a file until it is closed, or its process ends; returns whether that could be done."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (AttributeError, OSError):  # also a file system that cannot lock: nothing is removed there
         return False
     return True
@@ -70,7 +84,7 @@ def _remove_abandoned(path, own):
         if left == own:
             continue
         with contextlib.suppress(OSError), left.open("r+b") as handle:
-            if _lock(handle):
+            if _lock(handle, wait=False):
                 left.unlink()
 
 
