@@ -199,8 +199,6 @@ class Detector1Pipeline(Pipeline):
             return "the input is not a raw exposure on disk"
         if self.ramp_fit.firstgroup is not None or self.ramp_fit.lastgroup is not None:
             return "ramp_fit uses part of the groups"
-        if ramp.has_array("zeroframe") and (self.save_calibrated_ramp or not self.ramp_fit.suppress_one_group):
-            return "the ZEROFRAME is needed"
         if self.save_calibrated_ramp and ramp.extra_hdus:
             return "the ramp keeps HDUs of the exposure that are not known here"
         if self.ramp_fit.skip:
@@ -209,12 +207,20 @@ class Detector1Pipeline(Pipeline):
             return "jump looks for showers"
         if self.ramp_fit.save_opt:
             return "details of the fit are to be saved"
-        if ramp.has_array("zeroframe") and ramp.meta.exposure.nframes != 1 and self.ramp_fit.read_times(ramp):
+        if ramp.has_array("zeroframe") and self._needs_zeroframe(ramp):
             return "the ZEROFRAME is needed"
         for key, field in self._chain_of(ramp).items():
             if field is None and not getattr(self, key).skip:
                 return f"{key} looks at whole frames"
         return executor.intermediates_wanted(self.sub_steps)
+
+    def _needs_zeroframe(self, ramp):
+        """Whether the ZEROFRAME is saved with the ramp, or fitted: in place of saturated groups, or by likelihood."""
+        fit = self.ramp_fit
+        # Ramps with a single good group are not suppressed where a ramp has no other groups.
+        if self.save_calibrated_ramp or not fit.suppress_one_group or ramp.shape[1] == 1:
+            return True
+        return ramp.meta.exposure.nframes != 1 and bool(fit.read_times(ramp))
 
     def _describe(self, ramp):
         """Chain of all corrections; what is done and what is skipped is recorded on the ramp."""

@@ -116,6 +116,22 @@ def test_zeroframe_is_needed(small_zeroframe, caplog, steps, pars):
     assert "Schedule: stepwise (the ZEROFRAME is needed)" in caplog.text
 
 
+def test_zeroframe_is_needed_where_a_ramp_is_one_group(tmp_path, caplog):
+    """Nothing is suppressed then: pixels that saturate in the only group have the slope of the ZEROFRAME."""
+    caplog.set_level(logging.INFO, logger="upramp")
+    changes = {"readpatt": "MEDIUM8", "ngroups": 1, "star_flux": (1e8, 1e9), "zero_frame": True}
+    exposure = make_small_exposure(tmp_path, **changes)
+    rate = Detector1Pipeline.call(str(exposure.path), steps=exposure.steps(), configure_log=False)
+    assert "Schedule: stepwise (the ZEROFRAME is needed)" in caplog.text
+    with RampModel(exposure.path) as ramp:
+        del ramp.zeroframe
+        without = Detector1Pipeline.call(ramp, steps=exposure.steps(), configure_log=False)
+    rescued = np.isnan(without.data) & ~np.isnan(rate.data)
+    assert rescued.any()
+    assert np.all(rate.data[rescued] > 0)
+    np.testing.assert_array_equal(rate.data[~rescued], without.data[~rescued])
+
+
 def test_zeroframe_is_needed_by_the_likelihood_of_averaged_groups(small_zeroframe, tmp_path, caplog):
     """A first group of a single read is not split."""
     caplog.set_level(logging.INFO, logger="upramp")
