@@ -12,7 +12,7 @@ from upramp.kernels._work import CompiledChain, FitRules, JumpRules, Outputs, Ra
 from upramp.kernels.jump import DECLINED, _after_jump_limits, choose_mode
 from upramp.kernels.likelihood import ONE_OMISSION, TWO_OMISSIONS
 from upramp.kernels.likelihood_model import readout_table
-from upramp.kernels.ramp_fit import RampFit, RatePlanes, segment_weights
+from upramp.kernels.ramp_fit import RampFit, RatePlanes, segment_weights, suppresses_one_group
 from upramp.kernels.stepwise import native_plane
 
 __all__ = [
@@ -115,7 +115,7 @@ def _fit_rules(op, gain_factor, unused, mostly_unused):
         op.read_noise,
         op.average_dark,
         segment_weights(stop - start, op.group_time),
-        int(op.suppress_one_group and unused.shape[1] > 1),
+        int(suppresses_one_group(op.suppress_one_group, unused.shape[1])),
         math.sqrt(2.0 * op.nframes),
         float(np.float32(op.group_time)),
         frame_time,

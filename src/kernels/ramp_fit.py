@@ -52,6 +52,7 @@ __all__ = [
     "segment_weights",
     "select_groups",
     "select_groups_tile",
+    "suppresses_one_group",
 ]
 
 log = logging.getLogger(__name__)
@@ -197,6 +198,23 @@ def fit_ramps_tile(
         fit_queue(rate, integrations, queue, waiting, gdq, start, weights, ranges, times)
 
 
+def suppresses_one_group(asked, n_groups):
+    """Whether ramps with a single good group get no slope.
+
+    Parameters
+    ----------
+    asked : bool
+        The parameter ``suppress_one_group``.
+    n_groups : int
+        Groups of an integration: where there is only one, it is used whatever was asked (reference behaviour).
+
+    Returns
+    -------
+    bool
+    """
+    return bool(asked) and n_groups > 1
+
+
 def choose_groups(gdq, *, suppress_one_group=True, miri=False):
     """Choose the groups to fit, as a half-open range; None if there is nothing to fit.
 
@@ -335,7 +353,7 @@ def fit_ramps_into(
     if n_groups < 1:
         raise ShapeError(f"data has shape {data.shape}; fitting needs at least one group")
 
-    suppress_one_group = bool(suppress_one_group) and n_groups > 1
+    suppress_one_group = suppresses_one_group(suppress_one_group, n_groups)
     select_groups(gdq, firstgroup, lastgroup, threads)
     groups = choose_groups(gdq, suppress_one_group=suppress_one_group, miri=miri)
     if groups is None:

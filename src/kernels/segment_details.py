@@ -32,7 +32,7 @@ from upramp.kernels._segments import (
     survey_flags,
 )
 from upramp.kernels._tiles import run_tile
-from upramp.kernels.ramp_fit import choose_groups, segment_weights
+from upramp.kernels.ramp_fit import choose_groups, segment_weights, suppresses_one_group
 
 __all__ = ["SegmentDetails", "fit_segments"]
 
@@ -316,7 +316,7 @@ def fit_segments(
         data, groupdq, gain, read_noise, slopes, zeroframe, average_dark_current
     )
     ni, n_groups, *frame = data.shape
-    suppress = int(suppress_one_group and n_groups > 1)
+    suppress = int(suppresses_one_group(suppress_one_group, n_groups))
     groups = choose_groups(gdq, suppress_one_group=bool(suppress), miri=miri)
     if groups is None:
         return None

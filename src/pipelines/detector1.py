@@ -216,9 +216,10 @@ class Detector1Pipeline(Pipeline):
 
     def _needs_zeroframe(self, ramp):
         """Whether the ZEROFRAME is saved with the ramp, or fitted: in place of saturated groups, or by likelihood."""
+        from upramp.kernels.ramp_fit import suppresses_one_group
+
         fit = self.ramp_fit
-        # Ramps with a single good group are not suppressed where a ramp has no other groups.
-        if self.save_calibrated_ramp or not fit.suppress_one_group or ramp.shape[1] == 1:
+        if self.save_calibrated_ramp or not suppresses_one_group(fit.suppress_one_group, ramp.shape[1]):
             return True
         return ramp.meta.exposure.nframes != 1 and bool(fit.read_times(ramp))
 

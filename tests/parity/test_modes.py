@@ -73,7 +73,7 @@ NIRCAM = {
     f"NIRCam {pattern} {detector}": configuration(detector, "SUB64P", pattern, zero_frame=pattern == "DEEP8")
     for detector, pattern in zip(DETECTORS, PATTERNS, strict=True)
 }
-# Groups that are saturated, of which the ZEROFRAME is not.
+# Bright enough that the only group saturates where the first frame, the ZEROFRAME, does not.
 NIRCAM["NIRCam one averaged group"] = configuration(
     "NRCA4", "SUB160", "MEDIUM8", ngroups=1, zero_frame=True, star_count=60, star_flux=(1e5, 2e6)
 )
@@ -145,8 +145,7 @@ FROM_FULL_FRAMES = {
 }
 MODES = NIRISS | FGS | NIRCAM | READS | SUBSTRIPES | SUPERSTRIPES | FROM_FULL_FRAMES
 ALWAYS = (
-    "NIRISS AMI", "NIRISS WFSS rows", "FGS guider 2 stripe", "NIRCam DEEP8 NRCB4",
-    "NIRCam one averaged group",
+    "NIRISS AMI", "NIRISS WFSS rows", "FGS guider 2 stripe", "NIRCam DEEP8 NRCB4", "NIRCam one averaged group",
     "read-level linearity, 5 frames divided by 8", "DHS 4 stripes", "superstripes of SOSS", "superstripes with repeats",
 )  # fmt: skip
 # The peer indexes a group that is not there.
