@@ -29,6 +29,8 @@ __all__ = [
     "encode_bytes_tile",
     "encode_flags_tile",
     "encode_float_tile",
+    "source_row",
+    "swap32",
 ]
 
 _UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32}
@@ -88,7 +90,7 @@ def array_at(address, shape, dtype):
 
 
 @helper
-def _source_row(source, row):
+def source_row(source, row):
     """Row of an array that holds a row of the exposure."""
     if source.interleaved == 0:
         return source.first_row + row
@@ -137,7 +139,7 @@ def _swap16(value):
 
 
 @helper
-def _swap32(value):
+def swap32(value):
     return np.uint32(
         (value >> np.uint32(24))
         | ((value >> np.uint32(8)) & np.uint32(0xFF00))
@@ -160,7 +162,7 @@ def decode_raw_tile(out, source, ngroups, scale, row, column):
         for g in range(ng):
             for r in range(ny):
                 start = source.first_column + column
-                raw = bits[i * ngroups + g, _source_row(source, row + r), start : start + nx]
+                raw = bits[i * ngroups + g, source_row(source, row + r), start : start + nx]
                 line = out[i, g, r]
                 if source.swapped:
                     for x in range(nx):
@@ -179,11 +181,11 @@ def decode_float_tile(out, source, plane, row, column):
     for p in range(k):
         for r in range(ny):
             start = source.first_column + column
-            raw = bits[plane + p, _source_row(source, row + r), start : start + nx]
+            raw = bits[plane + p, source_row(source, row + r), start : start + nx]
             line = words[p, r]
             if source.swapped:
                 for x in range(nx):
-                    line[x] = _swap32(raw[x])
+                    line[x] = swap32(raw[x])
             else:
                 for x in range(nx):
                     line[x] = raw[x]
@@ -197,11 +199,11 @@ def decode_flags_tile(out, source, row, column):
     flip = np.uint32(0x80000000) if source.flipped else np.uint32(0)
     for r in range(ny):
         start = source.first_column + column
-        raw = bits[0, _source_row(source, row + r), start : start + nx]
+        raw = bits[0, source_row(source, row + r), start : start + nx]
         line = out[r]
         if source.swapped:
             for x in range(nx):
-                line[x] = _swap32(raw[x]) ^ flip
+                line[x] = swap32(raw[x]) ^ flip
         else:
             for x in range(nx):
                 line[x] = raw[x] ^ flip
@@ -233,7 +235,7 @@ def encode_float_tile(target, values, plane, first, last, left, right, row, colu
             line = bits[plane + p, top + r, column + left : column + right]
             if target.swapped:
                 for x in range(source.size):
-                    line[x] = _swap32(source[x])
+                    line[x] = swap32(source[x])
             else:
                 for x in range(source.size):
                     line[x] = source[x]
@@ -251,7 +253,7 @@ def encode_flags_tile(target, flags, plane, first, last, left, right, row, colum
             line = bits[plane + p, top + r, column + left : column + right]
             if target.swapped:
                 for x in range(source.size):
-                    line[x] = _swap32(source[x] ^ flip)
+                    line[x] = swap32(source[x] ^ flip)
             else:
                 for x in range(source.size):
                     line[x] = source[x] ^ flip

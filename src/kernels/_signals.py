@@ -57,15 +57,33 @@ def _same_ramp(integrations, i, ni):
 @kernel
 def _subtract_reset(ops, tile, a, op):
     """The reset anomaly of each integration."""
+    call(ops, "merge_dq", (tile.pdq, flag_plane(ops, tile, op.flags), a.first, a.last, a.left, a.right))
+    _subtract_stored(ops, tile, a, op.frames, op.per_integration, op.groups, integers_of(op.integrations))
+
+
+@helper
+def _subtract_stored(ops, tile, a, frames, per_integration, groups, integrations):
+    """The first ``groups`` frames of the ramps of a reference, each from the integrations that it is for."""
     ni = tile.data.shape[0]
-    flags = flag_plane(ops, tile, op.flags)
-    frames = np.empty((op.groups, *tile.pdq.shape), np.float32)
-    integrations = integers_of(op.integrations)
     i = 0
     while i < ni:
         ramp, j = _same_ramp(integrations, i, ni)
-        call(ops, "decode_float", (frames, op.frames, ramp * op.per_integration, tile.row, tile.column))
-        call(ops, "subtract_dark", (tile.data[i:j], tile.pdq, frames, flags, a.first, a.last, a.left, a.right))
+        call(
+            ops,
+            "subtract_stored_dark",
+            (
+                tile.data[i:j],
+                frames,
+                ramp * per_integration,
+                groups,
+                tile.row,
+                tile.column,
+                a.first,
+                a.last,
+                a.left,
+                a.right,
+            ),
+        )
         i = j
 
 
@@ -73,22 +91,24 @@ def _subtract_reset(ops, tile, a, op):
 def _subtract_dark(ops, tile, a, op):
     """The dark of each integration."""
     ni, ng = tile.data.shape[:2]
-    flags = flag_plane(ops, tile, op.flags)
     count = op.per_integration if op.per_integration > 0 else op.frames.planes
-    every = np.empty((ng if op.direct else count, *tile.pdq.shape), np.float32)
     integrations = integers_of(op.integrations)
+    flags = flag_plane(ops, tile, op.flags)
+    if op.direct:
+        call(ops, "merge_dq", (tile.pdq, flags, a.first, a.last, a.left, a.right))
+        _subtract_stored(ops, tile, a, op.frames, count, ng, integrations)
+        return
+    every = np.empty((count, *tile.pdq.shape), np.float32)
+    frames = np.empty((ng, *tile.pdq.shape), np.float32)
     i = 0
     while i < ni:
         ramp, j = _same_ramp(integrations, i, ni)
         call(ops, "decode_float", (every, op.frames, ramp * count, tile.row, tile.column))
-        frames = every
-        if not op.direct:
-            frames = np.empty((ng, *tile.pdq.shape), np.float32)
-            call(
-                ops,
-                "average_frames",
-                (frames, every, integers_of(op.starts), integers_of(op.counts), a.first, a.last, a.left, a.right),
-            )
+        call(
+            ops,
+            "average_frames",
+            (frames, every, integers_of(op.starts), integers_of(op.counts), a.first, a.last, a.left, a.right),
+        )
         call(ops, "subtract_dark", (tile.data[i:j], tile.pdq, frames, flags, a.first, a.last, a.left, a.right))
         i = j
 
