@@ -29,6 +29,7 @@ __all__ = [
     "encode_bytes_tile",
     "encode_flags_tile",
     "encode_float_tile",
+    "records_of",
     "source_row",
     "swap32",
 ]
@@ -87,6 +88,17 @@ def _pointer(typing_context, address):
 def array_at(address, shape, dtype):
     """Array of a given shape and dtype that lies at an address."""
     return carray(_pointer(address), shape, dtype)
+
+
+@helper
+def records_of(planes, row, column):
+    """`PLANE` records (one of them) of native planes (k, ny, nx) of a tile that begins at a row and column."""
+    records = np.zeros(1, PLANE)
+    record = records[0]
+    record.address = planes.ctypes.data
+    record.planes, record.rows, record.columns = planes.shape
+    record.first_row, record.first_column = -row, -column
+    return records
 
 
 @helper

@@ -16,7 +16,7 @@ from upramp.kernels._calls import Table
 from upramp.kernels._fused_likelihood import LIKELIHOOD_TYPES
 from upramp.kernels._irs2_saturation import advance_first_saturated_tile
 from upramp.kernels.charge_migration import find_migration_tile, flag_migration_tile
-from upramp.kernels.dark import average_frames_tile, subtract_dark_tile, subtract_stored_dark_tile
+from upramp.kernels.dark import average_frames_tile, subtract_dark_tile
 from upramp.kernels.dq_init import init_dq_tile, merge_dq_tile
 from upramp.kernels.edge_groups import flag_first_group_tile, flag_last_group_tile
 from upramp.kernels.flag_counts import count_flags_tile
@@ -95,8 +95,7 @@ OPERATIONS = Table(
     linearize=(linearize_tile, (_DATA, _GDQ, _CUBE, _I, *_REGION)),
     linearize_reads=(linearize_reads_tile, (_DATA, _GDQ, _CUBE, _CUBE, _I, *_REGION)),
     average_frames=(average_frames_tile, (_CUBE, _CUBE, _COUNTS, _COUNTS, *_REGION)),
-    subtract_dark=(subtract_dark_tile, (_DATA, _FLAGS, _CUBE, _FLAGS, *_REGION)),
-    subtract_stored_dark=(subtract_stored_dark_tile, (_DATA, _BITS, _I, _I, _I, _I, *_REGION)),
+    subtract_dark=(subtract_dark_tile, (_DATA, _FLAGS, _BITS, _I, _I, _FLAGS, _I, _I, *_REGION)),
     find_migration=(find_migration_tile, (_GROUPS, _DATA, _GDQ, _N, *_REGION)),
     flag_migration=(flag_migration_tile, (_GDQ, _GROUPS, *_REGION)),
     flag_bad_gain=(flag_bad_gain_tile, (_FLAGS, _PLANE, *_REGION)),
@@ -172,13 +171,13 @@ def operations_needed(work):
         (chain.first_group.active, ["flag_first_group"]),
         (chain.last_group.active, ["flag_last_group"]),
         (chain.rscd.active, ["flag_rscd"]),
-        (chain.reset.active, ["subtract_stored_dark"]),
+        (chain.reset.active, ["subtract_dark"]),
         (chain.side_pixels.active, ["subtract_drifts", "encode_float", "encode_bytes", "encode_flags"]),
         (chain.superbias.active, ["subtract_bias"]),
         (chain.refpix.active, ["subtract_corrections"]),
         (chain.linearity.active, ["prepare_coefficients", "linearize_reads" if by_reads else "linearize"]),
-        (chain.dark.active and chain.dark.direct, ["subtract_stored_dark"]),
-        (chain.dark.active and not chain.dark.direct, ["average_frames", "subtract_dark"]),
+        (chain.dark.active, ["subtract_dark"]),
+        (chain.dark.active and not chain.dark.direct, ["average_frames"]),
         (chain.charge_migration.active, ["find_migration", "flag_migration"]),
         (chain.jump.active, ["flag_bad_gain", "detect_jumps", "count_jumps", "clear_bad_jumps"]),
         (chain.jump.active and chain.jump.flag_neighbors, ["spread_cores"]),

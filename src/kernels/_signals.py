@@ -1,12 +1,12 @@
 """The part of the fused schedule between saturation and jumps: what looks at single pixels only.
 
-References are decoded for the tile at hand, and a reference with a ramp for each of the first integrations (MIRI) once
-for every integration in a row that takes the same one.
+References are decoded for the tile at hand. Darks, which have a plane for every group or more, are subtracted as they
+lie, and a ramp for each of the first integrations (MIRI) once from all integrations in a row that take the same one.
 """
 
 import numpy as np
 
-from upramp.kernels._bits import array_at
+from upramp.kernels._bits import array_at, records_of
 from upramp.kernels._calls import call
 from upramp.kernels._jit import helper, kernel
 
@@ -57,59 +57,52 @@ def _same_ramp(integrations, i, ni):
 @kernel
 def _subtract_reset(ops, tile, a, op):
     """The reset anomaly of each integration."""
-    call(ops, "merge_dq", (tile.pdq, flag_plane(ops, tile, op.flags), a.first, a.last, a.left, a.right))
-    _subtract_stored(ops, tile, a, op.frames, op.per_integration, op.groups, integers_of(op.integrations))
-
-
-@helper
-def _subtract_stored(ops, tile, a, frames, per_integration, groups, integrations):
-    """The first ``groups`` frames of the ramps of a reference, each from the integrations that it is for."""
     ni = tile.data.shape[0]
+    flags = flag_plane(ops, tile, op.flags)
+    integrations = integers_of(op.integrations)
     i = 0
     while i < ni:
         ramp, j = _same_ramp(integrations, i, ni)
-        call(
-            ops,
-            "subtract_stored_dark",
-            (
-                tile.data[i:j],
-                frames,
-                ramp * per_integration,
-                groups,
-                tile.row,
-                tile.column,
-                a.first,
-                a.last,
-                a.left,
-                a.right,
-            ),
-        )
+        _subtract_frames(ops, tile, a, (i, j), op.frames, ramp * op.per_integration, op.groups, flags)
         i = j
+
+
+@helper
+def _subtract_frames(ops, tile, a, integrations, source, plane, count, flags):
+    """Frames of a reference as they lie, from some integrations (the first and the one after the last)."""
+    i, j = integrations
+    row, column = tile.row, tile.column
+    data = tile.data[i:j]
+    call(
+        ops,
+        "subtract_dark",
+        (data, tile.pdq, source, plane, count, flags, row, column, a.first, a.last, a.left, a.right),
+    )
 
 
 @kernel
 def _subtract_dark(ops, tile, a, op):
     """The dark of each integration."""
     ni, ng = tile.data.shape[:2]
+    flags = flag_plane(ops, tile, op.flags)
     count = op.per_integration if op.per_integration > 0 else op.frames.planes
     integrations = integers_of(op.integrations)
-    flags = flag_plane(ops, tile, op.flags)
-    if op.direct:
-        call(ops, "merge_dq", (tile.pdq, flags, a.first, a.last, a.left, a.right))
-        _subtract_stored(ops, tile, a, op.frames, count, ng, integrations)
-        return
-    every = np.empty((count, *tile.pdq.shape), np.float32)
-    frames = np.empty((ng, *tile.pdq.shape), np.float32)
+    every = np.empty((0 if op.direct else count, *tile.pdq.shape), np.float32)
+    averages = np.empty((0 if op.direct else ng, *tile.pdq.shape), np.float32)
+    averaged = records_of(averages, tile.row, tile.column)
     i = 0
     while i < ni:
         ramp, j = _same_ramp(integrations, i, ni)
-        call(ops, "decode_float", (every, op.frames, ramp * count, tile.row, tile.column))
-        call(
-            ops,
-            "average_frames",
-            (frames, every, integers_of(op.starts), integers_of(op.counts), a.first, a.last, a.left, a.right),
-        )
-        call(ops, "subtract_dark", (tile.data[i:j], tile.pdq, frames, flags, a.first, a.last, a.left, a.right))
+        if op.direct:
+            _subtract_frames(ops, tile, a, (i, j), op.frames, ramp * count, ng, flags)
+        else:
+            call(ops, "decode_float", (every, op.frames, ramp * count, tile.row, tile.column))
+            call(
+                ops,
+                "average_frames",
+                (averages, every, integers_of(op.starts), integers_of(op.counts), a.first, a.last, a.left, a.right),
+            )
+            _subtract_frames(ops, tile, a, (i, j), averaged[0], 0, ng, flags)
         i = j
 
 

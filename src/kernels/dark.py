@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from upramp.kernels._bits import array_at, source_row, swap32
+from upramp.kernels._bits import array_at, as_bits, source_row, swap32
 from upramp.kernels._jit import helper, kernel
 from upramp.kernels._layout import ShapeError, as_canonical, check_shape, writable_copy
 from upramp.kernels._rows import fill_row
@@ -33,7 +33,6 @@ __all__ = [
     "subtract_dark",
     "subtract_dark_in_place",
     "subtract_dark_tile",
-    "subtract_stored_dark_tile",
 ]
 
 
@@ -151,19 +150,6 @@ def average_frames_tile(out, frames, starts, counts, first, last, left, right):
                         row[x] /= count
 
 
-@kernel
-def subtract_dark_tile(data, pdq, dark, dark_dq, first, last, left, right):
-    """Subtract dark[g] (k, ny, nx; NaN counts as 0) from group g, as far as both go, and add its flags."""
-    merge_dq_tile(pdq, dark_dq, first, last, left, right)
-    for i in range(data.shape[0]):
-        for g in range(min(data.shape[1], dark.shape[0])):
-            for r in range(first, last):
-                row = data[i, g, r, left:right]
-                d = dark[g, r, left:right]
-                for x in range(row.size):
-                    row[x] -= np.float32(0) if np.isnan(d[x]) else d[x]
-
-
 @helper(counted=False)
 def _without_nan(word):
     """The float32 of a word, 0 for NaN."""
@@ -172,11 +158,14 @@ def _without_nan(word):
 
 
 @kernel
-def subtract_stored_dark_tile(data, source, plane, count, row, column, first, last, left, right):
-    """`subtract_dark_tile` of ``count`` frames as they lie in a reference from ``plane`` on, without flags.
+def subtract_dark_tile(data, pdq, source, plane, count, dark_dq, row, column, first, last, left, right):
+    """Subtract ``count`` frames of a reference from the groups, as far as both go, and add its flags.
 
-    To decode them first into a native tile took 8 % of the chain of MIRI, whose integrations have darks of their own.
+    ``source`` is a `PLANE` record of float32, and ``plane`` the first of the frames; NaN counts as 0. ``row``,
+    ``column``: place of the tile in the exposure. Decoding the frames into a native tile first took a tenth of the
+    chain: there are as many of them as groups.
     """
+    merge_dq_tile(pdq, dark_dq, first, last, left, right)
     bits = array_at(source.address, (source.planes, source.rows, source.columns), np.uint32)
     start = source.first_column + column
     for g in range(min(data.shape[1], count)):
@@ -231,7 +220,8 @@ def subtract_dark_in_place(data, pdq, dark, dark_dq, threads=None):
     check_shape(dark, "dark", (len(dark), *pdq.shape))
     if len(dark) < data.shape[1]:
         raise ShapeError(f"dark has {len(dark)} groups; expected {data.shape[1]} or more: see resample_dark")
-    run_tile(subtract_dark_tile, data, pdq, dark, dark_dq, threads=threads)
+    source = as_bits(dark, np.float32)
+    run_tile(subtract_dark_tile, data, pdq, source.record(), 0, len(dark), dark_dq, 0, 0, threads=threads)
 
 
 def subtract_dark(
@@ -285,6 +275,8 @@ def subtract_dark(
     data = writable_copy(data, "data", np.float32, 4)
     pixeldq = writable_copy(pixeldq, "pixeldq", np.uint32, 2)
     dark = as_canonical(np.expand_dims(dark, 0) if np.ndim(dark) == 3 else dark, "dark", np.float32, 4)
+    if not len(dark):
+        raise ShapeError(f"dark has no ramp (shape {dark.shape}); expected one for each of the first integrations")
     plan = dark_plan(data.shape[1], nframes, groupgap, dark.shape[1], dark_nframes, dark_groupgap)
     if plan is None:
         return DarkSubtracted(data, pixeldq, False)

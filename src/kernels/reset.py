@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from upramp.kernels._layout import as_canonical, check_shape, writable_copy
+from upramp.kernels._bits import as_bits
+from upramp.kernels._layout import ShapeError, as_canonical, check_shape, writable_copy
 from upramp.kernels._tiles import require_in_place, run_tile
 from upramp.kernels.dark import subtract_dark_tile
 
@@ -51,7 +52,8 @@ def subtract_reset_in_place(data, pdq, reset, reset_dq, threads=None):
     check_shape(pdq, "pixeldq", data.shape[-2:])
     check_shape(reset_dq, "reset_dq", pdq.shape)
     check_shape(reset, "reset", (len(reset), *pdq.shape))
-    run_tile(subtract_dark_tile, data, pdq, reset, reset_dq, threads=threads)
+    source = as_bits(reset, np.float32)
+    run_tile(subtract_dark_tile, data, pdq, source.record(), 0, len(reset), reset_dq, 0, 0, threads=threads)
 
 
 def subtract_reset(data, pixeldq, reset, reset_dq, first_integration=1, threads=None):
@@ -89,6 +91,8 @@ def subtract_reset(data, pixeldq, reset, reset_dq, first_integration=1, threads=
     data = writable_copy(data, "data", np.float32, 4)
     pixeldq = writable_copy(pixeldq, "pixeldq", np.uint32, 2)
     reset = as_canonical(reset, "reset", np.float32, 4)
+    if not len(reset):
+        raise ShapeError(f"reset has no ramp (shape {reset.shape}); expected one for each of the first integrations")
     for i, n in enumerate(reset_integrations(len(data), len(reset), first_integration)):
         subtract_reset_in_place(data[i : i + 1], pixeldq, reset[n], reset_dq, threads)
     return ResetSubtracted(data, pixeldq)

@@ -8,6 +8,7 @@ from tests.reference.dark import resample as by_slices
 from tests.reference.tiling import run_in_tiles
 
 from upramp.errors import ShapeError
+from upramp.kernels._bits import as_bits
 from upramp.kernels.dark import (
     average_frames_tile,
     dark_integrations,
@@ -95,7 +96,8 @@ def test_subtraction_tiles_and_threads():
         assert result.data.tobytes() == expected.tobytes()
         np.testing.assert_array_equal(result.pixeldq, pdq | dark_dq)
     tiled, tiled_pdq = data.copy(), pdq.copy()
-    run_in_tiles(subtract_dark_tile, tiled, tiled_pdq, dark.copy(), dark_dq.copy())
+    source = as_bits(dark, np.float32)
+    run_in_tiles(subtract_dark_tile, tiled, tiled_pdq, source.record(), 0, 3, dark_dq.copy(), 0, 0)
     assert tiled.tobytes() == expected.tobytes()
     np.testing.assert_array_equal(tiled_pdq, pdq | dark_dq)
     assert len(subtract_dark_tile.signatures) == 1
