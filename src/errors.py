@@ -1,6 +1,6 @@
 """The errors of the project: one base, leaves that are also the builtin a caller would catch."""
 
-from upramp.kernels._layout import DTypeError, ShapeError, UprampError
+from upramp.kernels._layout import DTypeError, ParameterError, ShapeError, UprampError
 
 __all__ = [
     "ConfigError",
@@ -12,6 +12,7 @@ __all__ = [
     "MissingKeywordError",
     "MissingPackageError",
     "OutputError",
+    "ParameterError",
     "ReferenceFileError",
     "ReferenceNotFoundError",
     "SchemaError",

@@ -1,12 +1,24 @@
-"""Checks that every public kernel function makes before it touches anything: dtype, dimensions, agreement.
+"""Checks that every public kernel function makes before it touches anything: dtype, dimensions, agreement, numbers.
 
 Kernels are compiled for one layout: C order, native byte order, float32 data, uint8 group flags, uint32 pixel
 flags. What a caller has in another layout is converted here (a copy); what cannot be meant is refused.
 """
 
+from numbers import Real
+
 import numpy as np
 
-__all__ = ["DTypeError", "ShapeError", "UprampError", "as_canonical", "check_shape", "writable_copy"]
+__all__ = [
+    "DTypeError",
+    "ParameterError",
+    "ShapeError",
+    "UprampError",
+    "as_canonical",
+    "check_count",
+    "check_shape",
+    "check_time",
+    "writable_copy",
+]
 
 
 class UprampError(Exception):
@@ -19,6 +31,10 @@ class ShapeError(UprampError, ValueError):
 
 class DTypeError(UprampError, TypeError):
     """An array has a type that the function does not take."""
+
+
+class ParameterError(UprampError, ValueError):
+    """A number or a name that a function is called with is none that it takes."""
 
 
 def as_canonical(array, name, dtype, ndim, shape=None):
@@ -74,3 +90,15 @@ def check_shape(array, name, shape):
     """Raise ShapeError unless ``array.shape`` equals ``shape``."""
     if array.shape != tuple(shape):
         raise ShapeError(f"{name} has shape {array.shape}; expected {tuple(shape)}")
+
+
+def check_time(value, name):
+    """Raise ParameterError unless ``value`` is a positive number (of seconds)."""
+    if not (isinstance(value, Real) and value > 0):
+        raise ParameterError(f"{name} is {value!r}; expected a positive time in seconds")
+
+
+def check_count(value, name):
+    """Raise ParameterError unless ``value`` is a whole number from 1 on; floating-point ones may be."""
+    if not (isinstance(value, Real) and 1 <= value < 2**31 and value == int(value)):
+        raise ParameterError(f"{name} is {value!r}; expected a whole number, 1 or more")

@@ -13,6 +13,7 @@ import numpy as np
 
 from upramp.kernels._flags import DO_NOT_USE, JUMP_DET, SATURATED
 from upramp.kernels._jit import helper, kernel
+from upramp.kernels._layout import ParameterError
 from upramp.kernels._rows import copy_row, fill_row
 
 __all__ = ["mark_extended_tile", "ring_of_pixels"]
@@ -27,7 +28,7 @@ def ring_of_pixels(inner, width):
     """The ring of pixels whose centre is at least ``inner`` and at most ``inner + width`` away.
 
     Returns half-lengths of its columns (or rows), (2, radius + 1) int64 of the whole disc and of the one left out (-1:
-    nothing), and the number of its pixels. ValueError if there are more than `mark_extended_tile` can count.
+    nothing), and the number of its pixels. ParameterError if there are more than `mark_extended_tile` can count.
     """
     outer = inner + width
     radius = max(math.floor(outer), 0)
@@ -36,7 +37,9 @@ def ring_of_pixels(inner, width):
     halves = np.array([(squares <= outer**2).sum(axis=1) - 1, (squares < inner**2).sum(axis=1) - 1])
     disc, hole = ((2 * halves + 1) * (halves >= 0) @ np.where(columns > 0, 2, 1)).tolist()
     if disc - hole > _MOST_PIXELS:
-        raise ValueError(f"the ring from {inner} to {outer} pixels has {disc - hole} pixels; at most {_MOST_PIXELS}")
+        raise ParameterError(
+            f"the ring from {inner} to {outer} pixels has {disc - hole} pixels; at most {_MOST_PIXELS}"
+        )
     return halves, float(disc - hole)
 
 

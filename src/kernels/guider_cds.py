@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from upramp.kernels._jit import helper, kernel
-from upramp.kernels._layout import ShapeError, UprampError, as_canonical, check_shape
+from upramp.kernels._layout import ParameterError, ShapeError, as_canonical, check_shape, check_time
 from upramp.kernels._tiles import run_tile
 
 __all__ = ["FINE_GUIDING", "IDENTIFICATION", "TWO_GROUPS", "GuiderRates", "count_rates_tile", "guider_count_rates"]
@@ -104,20 +104,21 @@ def guider_count_rates(data, gain, read_noise, mode, group_time, threads=None):
     ------
     ShapeError, DTypeError
         The arrays disagree, or there are too few groups or integrations.
-    UprampError
-        There is no such mode.
+    ParameterError
+        There is no such mode, or the group time is not positive.
 
     Notes
     -----
     Source: reference behaviour; the formulas are in the docstring of this module.
     """
+    check_time(group_time, "group_time")
     data = as_canonical(data, "data", np.float32, 4)
     gain = as_canonical(gain, "gain", np.float32, 2)
     read_noise = as_canonical(read_noise, "read_noise", np.float32, 2)
     check_shape(gain, "gain", data.shape[-2:])
     check_shape(read_noise, "read_noise", gain.shape)
     if mode not in (TWO_GROUPS, FINE_GUIDING, IDENTIFICATION):
-        raise UprampError(f"mode is {mode!r}; expected TWO_GROUPS, FINE_GUIDING or IDENTIFICATION of {__name__}")
+        raise ParameterError(f"mode is {mode!r}; expected TWO_GROUPS, FINE_GUIDING or IDENTIFICATION of {__name__}")
     ni, ng, ny, nx = data.shape
     needed = 1 if mode == FINE_GUIDING else 2
     if ng < needed or (mode == IDENTIFICATION and ni < 2):

@@ -44,7 +44,7 @@ from upramp.kernels._irs2_layout import (
     sector_rows,
 )
 from upramp.kernels._jit import helper, kernel, run_rows
-from upramp.kernels._layout import ShapeError, as_canonical, check_shape
+from upramp.kernels._layout import ParameterError, ShapeError, as_canonical, check_shape
 from upramp.kernels._pages import own_pages
 from upramp.kernels._rows import copy_row, fill_row
 
@@ -479,7 +479,7 @@ def correct_interleaved(
 
     Raises
     ------
-    ShapeError, DTypeError, ValueError
+    ShapeError, DTypeError, ParameterError
         Arrays are not those of an IRS2 readout; unknown detector. Nothing has been written.
     """
     canonical = as_canonical(data, "data", np.float32, 4)
@@ -508,6 +508,6 @@ def correct_interleaved(
 
 
 def check_detector(detector):
-    """Raise ValueError unless the detector has an IRS2 readout."""
+    """Raise ParameterError unless the detector has an IRS2 readout."""
     if detector not in DETECTORS:
-        raise ValueError(f"detector is {detector!r}; IRS2 is a readout of {' and '.join(DETECTORS)}")
+        raise ParameterError(f"detector is {detector!r}; IRS2 is a readout of {' and '.join(DETECTORS)}")

@@ -11,7 +11,7 @@ import numpy as np
 
 from upramp.kernels._flags import DO_NOT_USE, PERSISTENCE, SATURATED
 from upramp.kernels._jit import helper, kernel
-from upramp.kernels._layout import as_canonical, writable_copy
+from upramp.kernels._layout import as_canonical, check_time, writable_copy
 from upramp.kernels._rows import any_above
 from upramp.kernels._tiles import require_in_place, run_tile
 
@@ -109,15 +109,14 @@ def flag_persistence_in_place(
     ------
     ShapeError, DTypeError
         The arrays disagree; nothing has been written.
-    ValueError
+    ParameterError
         The duration is not positive.
     """
     require_in_place(groupdq, "groupdq", np.uint8, 4)
     require_in_place(until, "until", np.float64, 2, groupdq.shape[-2:])
     data = as_canonical(data, "data", np.float32, 4, groupdq.shape)
     times = as_canonical(times, "times", np.float64, 2, groupdq.shape[:2])
-    if not duration > 0:
-        raise ValueError(f"duration is {duration}; expected a positive time in seconds")
+    check_time(duration, "duration")
     limit = np.nan if threshold is None else float(threshold)
     arguments = data, until, times, float(duration), limit, flags_of_persistence(do_not_use), 0, 0
     run_tile(flag_persistence_tile, groupdq, *arguments, threads=threads)
@@ -154,7 +153,7 @@ def flag_persistence(data, groupdq, times, duration, *, until=None, threshold=No
 
     Raises
     ------
-    ShapeError, DTypeError, ValueError
+    ShapeError, DTypeError, ParameterError
         The arrays disagree, or the duration is not positive.
 
     Notes

@@ -33,7 +33,7 @@ import numpy as np
 
 from upramp.kernels._flags import DO_NOT_USE, REFERENCE_PIXEL
 from upramp.kernels._jit import kernel, run_rows
-from upramp.kernels._layout import ShapeError, as_canonical, check_shape, writable_copy
+from upramp.kernels._layout import ParameterError, ShapeError, as_canonical, check_shape, writable_copy
 from upramp.kernels._refpix_statistics import AMPLIFIER, BORDER, SIZE, edge_vectors_block, pooled_means_block
 from upramp.kernels._tiles import require_in_place, run_tile
 
@@ -266,14 +266,14 @@ def edge_corrections(
 
     Raises
     ------
-    ShapeError, DTypeError, ValueError
+    ShapeError, DTypeError, ParameterError
         The edges disagree; a parameter is out of range.
     """
     rows, rows_dq, columns, columns_dq = _checked_edges(edges)
     ni, ng, ny, nx = (*rows.shape[:2], columns.shape[2], rows.shape[3])
     length = int(side_smoothing_length)
     if not 1 <= length < SIZE:
-        raise ValueError(f"side_smoothing_length is {side_smoothing_length}; expected 1 to {SIZE - 1}")
+        raise ParameterError(f"side_smoothing_length is {side_smoothing_length}; expected 1 to {SIZE - 1}")
     _check_place(row0, column0, ny, nx)
 
     columns_first = abs(fast_axis) == 1
@@ -501,7 +501,7 @@ def correct_reference_pixels_in_place(
         require_in_place(zeroframe, "zeroframe", np.float32, 3)
         check_shape(zeroframe, "zeroframe", (data.shape[0], *pixeldq.shape))
     if detector not in ORIENTATION:
-        raise ValueError(f"detector is {detector!r}; expected one of {', '.join(ORIENTATION)}")
+        raise ParameterError(f"detector is {detector!r}; expected one of {', '.join(ORIENTATION)}")
     row0, column0 = int(ystart) - 1, int(xstart) - 1
     if not striped:
         _check_place(row0, column0, *pixeldq.shape)
@@ -578,7 +578,7 @@ def correct_reference_pixels(
 
     Raises
     ------
-    ShapeError, DTypeError, ValueError
+    ShapeError, DTypeError, ParameterError
         The arrays disagree or do not lie on the detector; unknown detector; nothing has been written.
 
     Notes

@@ -24,7 +24,7 @@ import numpy as np
 
 from upramp.kernels._flags import AD_FLOOR, DO_NOT_USE, NO_SAT_CHECK, SATURATED
 from upramp.kernels._jit import helper, kernel
-from upramp.kernels._layout import ShapeError, as_canonical, check_shape, writable_copy
+from upramp.kernels._layout import ParameterError, ShapeError, as_canonical, check_shape, writable_copy
 from upramp.kernels._rows import copy_row
 from upramp.kernels._tiles import require_in_place, run_tile
 from upramp.kernels._vectors import LANES, any_of, load, select, splat, store
@@ -323,7 +323,7 @@ def flag_saturation_in_place(
         check_shape(zeroframe, "zeroframe", (data.shape[0], *frame))
     grow, nframes = int(n_pix_grow), int(nframes)
     if grow < 0 or nframes < 1:
-        raise ValueError(f"n_pix_grow is {grow} and nframes {nframes}; expected n_pix_grow >= 0 and nframes >= 1")
+        raise ParameterError(f"n_pix_grow is {grow} and nframes {nframes}; expected n_pix_grow >= 0 and nframes >= 1")
     if not data.shape[1]:
         raise ShapeError(f"data has no groups (shape {data.shape})")
 
@@ -405,7 +405,7 @@ def flag_saturation(
 
     Raises
     ------
-    ShapeError, DTypeError, ValueError
+    ShapeError, DTypeError, ParameterError
         The arrays disagree, or a parameter is out of range; nothing has been written.
 
     Notes

@@ -3,9 +3,20 @@
 import numpy as np
 import pytest
 
-from upramp.kernels import detect_jumps, fit_ramps, subtract_dark
+from upramp.errors import ParameterError, ShapeError
+from upramp.kernels import (
+    detect_jumps,
+    fit_ramps,
+    fit_ramps_casertano,
+    fit_segments,
+    flag_persistence,
+    flag_showers,
+    flag_snowballs,
+    subtract_dark,
+    subtract_reset,
+)
 from upramp.kernels._layout import DTypeError, UprampError, as_canonical
-from upramp.kernels.guider_cds import guider_count_rates
+from upramp.kernels.guider_cds import FINE_GUIDING, guider_count_rates
 
 NY, NX, NGROUPS = 3, 20, 6
 PLANE = np.full((NY, NX), 2.0, np.float32)
@@ -104,3 +115,43 @@ def test_masked_data(ramp):
 def test_guider_mode_that_is_none(ramp):
     with pytest.raises(UprampError, match="mode is 'ID'; expected TWO_GROUPS"):
         guider_count_rates(ramp[0], PLANE, PLANE, "ID", 1.0)
+
+
+def _calls(ramp):
+    """Kernels that take numbers, as functions of these."""
+    data, groupdq, pixeldq = ramp
+    arrays, slopes, times = (data, groupdq, pixeldq, PLANE, PLANE), data[:, 0], np.zeros((2, NGROUPS))
+    resultants, patterns = np.moveaxis(data, 1, 0), [[1 + group] for group in range(NGROUPS)]
+    groups = {"group_time": 10.0, "nframes": 1}
+    fits = groups | {"frame_time": 10.0}
+    return [
+        (lambda **pars: detect_jumps(*arrays, **pars), groups),
+        (lambda **pars: flag_showers(*arrays, **pars), groups),
+        (lambda **pars: fit_ramps(*arrays, **pars), fits),
+        (lambda **pars: fit_segments(data, groupdq, PLANE, PLANE, slopes, **pars), fits),
+        (lambda **pars: flag_snowballs(groupdq, **pars), {"group_time": 10.0}),
+        (lambda **pars: flag_persistence(data, groupdq, times, **pars), {"duration": 60.0}),
+        (lambda **pars: guider_count_rates(data, PLANE, PLANE, FINE_GUIDING, **pars), {"group_time": 10.0}),
+        (
+            lambda **pars: fit_ramps_casertano(resultants, np.zeros(resultants.shape, np.uint32), 5.0, **pars),
+            {"read_time": 10.0, "read_pattern": patterns},
+        ),
+    ]
+
+
+@pytest.mark.parametrize("which", range(8))
+def test_numbers_that_are_none(ramp, which):
+    call, pars = _calls(ramp)[which]
+    for name in pars.keys() - {"read_pattern"}:
+        for wrong in (0, -1.0, np.nan, None, "10", [10.0], *([1.5, np.inf] if name == "nframes" else [])):
+            with pytest.raises(ParameterError, match=f"{name} is .*; expected a "):
+                call(**pars | {name: wrong})
+        call(**pars | {name: np.float32(2)})
+
+
+def test_references_without_a_ramp(ramp):
+    data, _, pixeldq = ramp
+    nothing = np.zeros((0, 3, NY, NX), np.float32)
+    for subtract, name in ((subtract_dark, "dark"), (subtract_reset, "reset")):
+        with pytest.raises(ShapeError, match=f"{name} has no ramp"):
+            subtract(data, pixeldq, nothing, pixeldq)
