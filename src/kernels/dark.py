@@ -33,6 +33,7 @@ __all__ = [
     "subtract_dark",
     "subtract_dark_in_place",
     "subtract_dark_tile",
+    "subtract_frames_in_place",
 ]
 
 
@@ -209,19 +210,26 @@ def resample_dark(dark, plan, threads=None):
     return out
 
 
+def subtract_frames_in_place(data, pdq, frames, flags, name, threads=None):
+    """Subtract frame g of a reference (``name``) from group g, as far as both go: data and pixel flags are changed."""
+    require_in_place(data, "data", np.float32, 4)
+    require_in_place(pdq, "pixeldq", np.uint32, 2)
+    frames = as_canonical(frames, name, np.float32, 3)
+    flags = as_canonical(flags, f"{name}_dq", np.uint32, 2)
+    check_shape(pdq, "pixeldq", data.shape[-2:])
+    check_shape(flags, f"{name}_dq", pdq.shape)
+    check_shape(frames, name, (len(frames), *pdq.shape))
+    source = as_bits(frames, np.float32)
+    run_tile(subtract_dark_tile, data, pdq, source.record(), 0, len(frames), flags, 0, 0, threads=threads)
+
+
 def subtract_dark_in_place(data, pdq, dark, dark_dq, threads=None):
     """Subtract a dark that already has the groups of the exposure: data and pixel flags are changed."""
     require_in_place(data, "data", np.float32, 4)
-    require_in_place(pdq, "pixeldq", np.uint32, 2)
     dark = as_canonical(dark, "dark", np.float32, 3)
-    dark_dq = as_canonical(dark_dq, "dark_dq", np.uint32, 2)
-    check_shape(pdq, "pixeldq", data.shape[-2:])
-    check_shape(dark_dq, "dark_dq", pdq.shape)
-    check_shape(dark, "dark", (len(dark), *pdq.shape))
     if len(dark) < data.shape[1]:
         raise ShapeError(f"dark has {len(dark)} groups; expected {data.shape[1]} or more: see resample_dark")
-    source = as_bits(dark, np.float32)
-    run_tile(subtract_dark_tile, data, pdq, source.record(), 0, len(dark), dark_dq, 0, 0, threads=threads)
+    subtract_frames_in_place(data, pdq, dark, dark_dq, "dark", threads)
 
 
 def subtract_dark(

@@ -9,10 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from upramp.kernels._bits import as_bits
-from upramp.kernels._layout import ShapeError, as_canonical, check_shape, writable_copy
-from upramp.kernels._tiles import require_in_place, run_tile
-from upramp.kernels.dark import subtract_dark_tile
+from upramp.kernels._layout import ShapeError, as_canonical, writable_copy
+from upramp.kernels.dark import subtract_frames_in_place
 
 __all__ = ["ResetSubtracted", "reset_integrations", "subtract_reset", "subtract_reset_in_place"]
 
@@ -45,15 +43,7 @@ def reset_integrations(n_integrations, n_reset, first_integration=1):
 
 def subtract_reset_in_place(data, pdq, reset, reset_dq, threads=None):
     """Subtract one reset ramp (k, ny, nx) from all integrations: data and pixel flags are changed."""
-    require_in_place(data, "data", np.float32, 4)
-    require_in_place(pdq, "pixeldq", np.uint32, 2)
-    reset = as_canonical(reset, "reset", np.float32, 3)
-    reset_dq = as_canonical(reset_dq, "reset_dq", np.uint32, 2)
-    check_shape(pdq, "pixeldq", data.shape[-2:])
-    check_shape(reset_dq, "reset_dq", pdq.shape)
-    check_shape(reset, "reset", (len(reset), *pdq.shape))
-    source = as_bits(reset, np.float32)
-    run_tile(subtract_dark_tile, data, pdq, source.record(), 0, len(reset), reset_dq, 0, 0, threads=threads)
+    subtract_frames_in_place(data, pdq, reset, reset_dq, "reset", threads)
 
 
 def subtract_reset(data, pixeldq, reset, reset_dq, first_integration=1, threads=None):
