@@ -14,9 +14,9 @@ __all__ = [
     "ShapeError",
     "UprampError",
     "as_canonical",
-    "check_count",
+    "as_count",
+    "as_time",
     "check_shape",
-    "check_time",
     "writable_copy",
 ]
 
@@ -92,13 +92,27 @@ def check_shape(array, name, shape):
         raise ShapeError(f"{name} has shape {array.shape}; expected {tuple(shape)}")
 
 
-def check_time(value, name):
-    """Raise ParameterError unless ``value`` is a positive number (of seconds)."""
+def as_time(value, name):
+    """Return a positive number (of seconds) as a plain float: kernels are compiled for one type.
+
+    Raises
+    ------
+    ParameterError
+        It is none.
+    """
     if not (isinstance(value, Real) and value > 0):
         raise ParameterError(f"{name} is {value!r}; expected a positive time in seconds")
+    return float(value)
 
 
-def check_count(value, name):
-    """Raise ParameterError unless ``value`` is a whole number from 1 on; floating-point ones may be."""
+def as_count(value, name):
+    """Return a whole number from 1 on, which may be a floating-point one, as a plain int.
+
+    Raises
+    ------
+    ParameterError
+        It is none.
+    """
     if not (isinstance(value, Real) and 1 <= value < 2**31 and value == int(value)):
         raise ParameterError(f"{name} is {value!r}; expected a whole number, 1 or more")
+    return int(value)

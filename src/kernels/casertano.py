@@ -29,7 +29,7 @@ import numpy as np
 
 from upramp.kernels._flags import JUMP_DET
 from upramp.kernels._jit import helper, kernel, run_rows
-from upramp.kernels._layout import ShapeError, as_canonical, check_shape, check_time
+from upramp.kernels._layout import ShapeError, as_canonical, as_time, check_shape
 from upramp.kernels._rows import copy_row, fill_row
 from upramp.kernels._segments import POWER_LIMITS
 from upramp.kernels.likelihood_model import resultant_times
@@ -338,7 +338,7 @@ def fit_ramps_casertano(
     -----
     Source, equations and NaN rule: see the module. Cost: O(n) per pixel; a table of 6 n^3 numbers per read pattern.
     """
-    check_time(read_time, "read_time")
+    read_time = as_time(read_time, "read_time")
     resultants = np.asarray(resultants)
     shape = resultants.shape
     if len(read_pattern) != (shape[0] if shape else 0):

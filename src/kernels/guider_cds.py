@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from upramp.kernels._jit import helper, kernel
-from upramp.kernels._layout import ParameterError, ShapeError, as_canonical, check_shape, check_time
+from upramp.kernels._layout import ParameterError, ShapeError, as_canonical, as_time, check_shape
 from upramp.kernels._tiles import run_tile
 
 __all__ = ["FINE_GUIDING", "IDENTIFICATION", "TWO_GROUPS", "GuiderRates", "count_rates_tile", "guider_count_rates"]
@@ -111,7 +111,7 @@ def guider_count_rates(data, gain, read_noise, mode, group_time, threads=None):
     -----
     Source: reference behaviour; the formulas are in the docstring of this module.
     """
-    check_time(group_time, "group_time")
+    group_time = as_time(group_time, "group_time")
     data = as_canonical(data, "data", np.float32, 4)
     gain = as_canonical(gain, "gain", np.float32, 2)
     read_noise = as_canonical(read_noise, "read_noise", np.float32, 2)

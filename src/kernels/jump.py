@@ -23,7 +23,7 @@ from upramp.kernels._jit import kernel
 from upramp.kernels._jump_lanes import UNUSABLE, columns_with_jumps, jump_lanes, next_jumps
 from upramp.kernels._jump_rules import ITERATIVE, SIGMA_CLIP, SIGMA_CLIP_ALL, SINGLE_PASS
 from upramp.kernels._jump_search import DECLINED, detect_jumps_tile
-from upramp.kernels._layout import ShapeError, as_canonical, check_count, check_shape, check_time, writable_copy
+from upramp.kernels._layout import ShapeError, as_canonical, as_count, as_time, check_shape, writable_copy
 from upramp.kernels._tiles import require_in_place, run_tile
 
 __all__ = [
@@ -403,8 +403,8 @@ def detect_jumps(data, groupdq, pixeldq, gain, read_noise, *, nframes, group_tim
     Source: see the module. NaN: a NaN sample has no differences; it is never flagged as a primary jump.
     Cost: linear in the samples, plus a sort of ramps with jumps, flags or NaN.
     """
-    check_time(group_time, "group_time")
-    check_count(nframes, "nframes")
+    group_time = as_time(group_time, "group_time")
+    nframes = as_count(nframes, "nframes")
     groupdq = writable_copy(groupdq, "groupdq", np.uint8, 4)
     pixeldq = writable_copy(pixeldq, "pixeldq", np.uint32, 2)
     count = detect_jumps_in_place(

@@ -11,7 +11,7 @@ import numpy as np
 
 from upramp.kernels._flags import DO_NOT_USE, PERSISTENCE, SATURATED
 from upramp.kernels._jit import helper, kernel
-from upramp.kernels._layout import as_canonical, check_time, writable_copy
+from upramp.kernels._layout import as_canonical, as_time, writable_copy
 from upramp.kernels._rows import any_above
 from upramp.kernels._tiles import require_in_place, run_tile
 
@@ -116,7 +116,7 @@ def flag_persistence_in_place(
     require_in_place(until, "until", np.float64, 2, groupdq.shape[-2:])
     data = as_canonical(data, "data", np.float32, 4, groupdq.shape)
     times = as_canonical(times, "times", np.float64, 2, groupdq.shape[:2])
-    check_time(duration, "duration")
+    duration = as_time(duration, "duration")
     limit = np.nan if threshold is None else float(threshold)
     arguments = data, until, times, float(duration), limit, flags_of_persistence(do_not_use), 0, 0
     run_tile(flag_persistence_tile, groupdq, *arguments, threads=threads)

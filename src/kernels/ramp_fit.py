@@ -37,7 +37,7 @@ from upramp.kernels._fit_strips import (
 )
 from upramp.kernels._flags import DO_NOT_USE, SATURATED
 from upramp.kernels._jit import kernel
-from upramp.kernels._layout import ShapeError, as_canonical, check_count, check_shape, check_time, writable_copy
+from upramp.kernels._layout import ShapeError, as_canonical, as_count, as_time, check_shape, writable_copy
 from upramp.kernels._segments import PERSISTENCE, good_groups
 from upramp.kernels._tiles import require_in_place, run_tile
 from upramp.kernels.jump import common_flags
@@ -454,9 +454,9 @@ def fit_ramps(
     segments, that of the exposure ``sqrt(var_poisson + var_rnoise)`` (reference behaviour).
     Cost: O(ngroup) per pixel, plus a sort of its differences.
     """
-    check_time(group_time, "group_time")
-    check_time(frame_time, "frame_time")
-    check_count(nframes, "nframes")
+    group_time = as_time(group_time, "group_time")
+    frame_time = as_time(frame_time, "frame_time")
+    nframes = as_count(nframes, "nframes")
     data = as_canonical(data, "data", np.float32, 4)
     n_integrations, _, *frame = data.shape
     fit = RampFit(_empty_planes(*frame), _empty_planes(n_integrations, *frame))

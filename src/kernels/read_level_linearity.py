@@ -16,7 +16,7 @@ import numpy as np
 
 from upramp.kernels._flags import SATURATED
 from upramp.kernels._jit import helper, kernel
-from upramp.kernels._layout import ShapeError, as_canonical, check_count, check_shape, writable_copy
+from upramp.kernels._layout import ShapeError, as_canonical, as_count, check_shape, writable_copy
 from upramp.kernels._rows import copy_row, fill_row
 from upramp.kernels._tiles import require_in_place, run_tile
 from upramp.kernels.linearity import Linearized, linearize_zeroframe_tile, prepare_coefficients_tile
@@ -189,7 +189,7 @@ def correct_linearity_of_reads(data, groupdq, pixeldq, coeffs, inverse, lin_dq, 
     Source: reference behaviour. A pixel whose coefficients (of either polynomial) are flagged NO_LIN_CORR, hold a NaN
     or have c1 = 0 gets the identity for that polynomial, and NO_LIN_CORR.
     """
-    check_count(nframes, "nframes")
+    nframes = as_count(nframes, "nframes")
     data = writable_copy(data, "data", np.float32, 4)
     pixeldq = writable_copy(pixeldq, "pixeldq", np.uint32, 2)
     if zeroframe is not None:

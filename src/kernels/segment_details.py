@@ -16,7 +16,7 @@ import numpy as np
 
 from upramp.kernels._flags import JUMP_DET, SATURATED
 from upramp.kernels._jit import helper, kernel
-from upramp.kernels._layout import as_canonical, check_count, check_shape, check_time
+from upramp.kernels._layout import as_canonical, as_count, as_time, check_shape
 from upramp.kernels._segments import (
     N_BAD,
     POWER_LIMITS,
@@ -314,9 +314,9 @@ def fit_segments(
     (nframes + groupgap)``: a slope per second times a number of groups (reference behaviour); 0 for unusable ramps.
     Cost: O(ngroup^2) per ramp; not made for speed.
     """
-    check_time(group_time, "group_time")
-    check_time(frame_time, "frame_time")
-    check_count(nframes, "nframes")
+    group_time = as_time(group_time, "group_time")
+    frame_time = as_time(frame_time, "frame_time")
+    nframes = as_count(nframes, "nframes")
     data, gdq, gain, read_noise, slopes, zeroframe, dark = _canonical_inputs(
         data, groupdq, gain, read_noise, slopes, zeroframe, average_dark_current
     )

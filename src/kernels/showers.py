@@ -21,7 +21,7 @@ import numpy as np
 from upramp.kernels._flags import DO_NOT_USE, JUMP_DET, REFERENCE_PIXEL, SATURATED
 from upramp.kernels._jit import helper, kernel, run_rows
 from upramp.kernels._jump_rules import clip_limits, median_of_rows
-from upramp.kernels._layout import as_canonical, check_count, check_shape, check_time, writable_copy
+from upramp.kernels._layout import as_canonical, as_count, as_time, check_shape, writable_copy
 from upramp.kernels._median import sort_lanes
 from upramp.kernels._ring_average import mark_extended_tile, ring_of_pixels
 from upramp.kernels._rows import copy_row, fill_row
@@ -454,8 +454,8 @@ def flag_showers(data, groupdq, pixeldq, gain, read_noise, *, nframes, group_tim
     Source and NaN rule: see the module. Cost: a sort of the differences of every pixel and some 40 operations per
     sample; memory is two planes of the frame, and one of bytes for each of 32 groups.
     """
-    check_time(group_time, "group_time")
-    check_count(nframes, "nframes")
+    group_time = as_time(group_time, "group_time")
+    nframes = as_count(nframes, "nframes")
     groupdq = writable_copy(groupdq, "groupdq", np.uint8, 4)
     count = flag_showers_in_place(
         data,

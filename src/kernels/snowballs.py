@@ -22,7 +22,7 @@ import numpy as np
 
 from upramp.kernels._flags import JUMP_DET, SATURATED
 from upramp.kernels._jit import helper, kernel, run_rows
-from upramp.kernels._layout import check_time, writable_copy
+from upramp.kernels._layout import as_time, writable_copy
 from upramp.kernels._tiles import require_in_place
 from upramp.kernels.regions import ANGLE, CENTRE_X, CENTRE_Y, MAJOR, MINOR, ellipse_pixels, find_regions
 
@@ -283,7 +283,7 @@ def flag_snowballs(groupdq, *, group_time, parameters=None, threads=None):
     -----
     Source: see the module. Cost: three passes over the flags; memory per thread is two bytes per pixel of the frame.
     """
-    check_time(group_time, "group_time")
+    group_time = as_time(group_time, "group_time")
     groupdq = writable_copy(groupdq, "groupdq", np.uint8, 4)
     count = flag_snowballs_in_place(groupdq, group_time=group_time, parameters=parameters, threads=threads)
     return SnowballResult(groupdq, count)
