@@ -203,8 +203,7 @@ def validate(values, spec):
     ConfigError
         Names every parameter that is unknown, missing or of a bad value.
     """
-    found = _no_sections(values, spec)
-    misplaced = [f"{where!r} is {value!r}; expected a section of parameters" for where, value in found]
+    misplaced = list(_misplaced(values, spec))
     if misplaced:
         raise ConfigError("\n".join(misplaced))
     config = ConfigObj(values, configspec=spec, interpolation=False)
@@ -224,14 +223,17 @@ def validate(values, spec):
     return config.dict()
 
 
-def _no_sections(values, spec, above=""):
-    """Where the spec has a section and the values have something else: (path, value)."""
+def _misplaced(values, spec, above=""):
+    """What is said of values where the spec has a section, and of sections where it has a value."""
     for name in spec.sections:
         value, where = values.get(name, {}), f"{above}{name}"
         if isinstance(value, dict):
-            yield from _no_sections(value, spec[name], f"{where}/")
+            yield from _misplaced(value, spec[name], f"{where}/")
         else:
-            yield where, value
+            yield f"{where!r} is {value!r}; expected a section of parameters"
+    for name in spec.scalars:
+        if isinstance(values.get(name), dict):
+            yield f"{above + name!r} is a section ({values[name]!r}); expected a value: {spec[name]}"
 
 
 def _is_hooks(key):

@@ -111,6 +111,13 @@ def test_a_section_that_is_none_is_named(tiny):
         tiny.TinyPipeline(steps={"one": None})
 
 
+def test_a_section_in_place_of_a_value_is_named(tiny):
+    with pytest.raises(ConfigError, match=r"'steps/one/n' is a section \(\{'a': 1\}\); expected a value: integer"):
+        tiny.TinyPipeline(steps={"one": {"n": {"a": 1}}})
+    with pytest.raises(ConfigError, match="'skip' is a section"):
+        tiny.AddStep(skip={})
+
+
 def test_all_problems_are_listed_with_their_path(tiny):
     with pytest.raises(ConfigError) as caught:
         tiny.TinyPipeline(steps={"one": {"n": 9, "zz": 1}, "two": {"val": "x"}})
