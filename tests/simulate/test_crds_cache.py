@@ -35,7 +35,8 @@ def ask_client(cache, questions):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "warning" not in done.stderr.lower()
+    warnings = [line for line in done.stderr.splitlines() if "warning" in line.lower()]
+    assert [line for line in warnings if "Calibration SW not found" not in line] == []  # where jwst is not installed
     return json.loads(done.stdout.splitlines()[-1])
 
 
