@@ -92,7 +92,10 @@ def array_at(address, shape, dtype):
 
 @helper
 def records_of(planes, row, column):
-    """`PLANE` records (one of them) of native planes (k, ny, nx) of a tile that begins at a row and column."""
+    """`PLANE` records (one of them) of native planes (k, ny, nx) of a tile that begins at a row and column.
+
+    They hold an address: valid as long as something else holds the planes.
+    """
     records = np.zeros(1, PLANE)
     record = records[0]
     record.address = planes.ctypes.data
@@ -152,6 +155,7 @@ def _swap16(value):
 
 @helper
 def swap32(value):
+    """The bytes of a uint32 in reverse."""
     return np.uint32(
         (value >> np.uint32(24))
         | ((value >> np.uint32(8)) & np.uint32(0xFF00))

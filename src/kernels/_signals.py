@@ -89,7 +89,7 @@ def _subtract_dark(ops, tile, a, op):
     integrations = integers_of(op.integrations)
     every = np.empty((0 if op.direct else count, *tile.pdq.shape), np.float32)
     averages = np.empty((0 if op.direct else ng, *tile.pdq.shape), np.float32)
-    averaged = records_of(averages, tile.row, tile.column)
+    averaged = records_of(averages, tile.row, tile.column)  # `averages` is used up to the end of the loop
     i = 0
     while i < ni:
         ramp, j = _same_ramp(integrations, i, ni)

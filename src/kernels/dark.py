@@ -211,7 +211,11 @@ def resample_dark(dark, plan, threads=None):
 
 
 def subtract_frames_in_place(data, pdq, frames, flags, name, threads=None):
-    """Subtract frame g of a reference (``name``) from group g, as far as both go: data and pixel flags are changed."""
+    """Subtract frame g of a reference from group g, as far as both go: data and pixel flags are changed.
+
+    ``data`` (nint, ngroup, ny, nx) float32 [DN], ``pdq`` (ny, nx) uint32; ``frames`` (k, ny, nx) float32 [DN], in which
+    NaN counts as 0, and their ``flags`` (ny, nx) uint32 are called ``name`` in errors (ShapeError, DTypeError).
+    """
     require_in_place(data, "data", np.float32, 4)
     require_in_place(pdq, "pixeldq", np.uint32, 2)
     frames = as_canonical(frames, name, np.float32, 3)

@@ -103,6 +103,21 @@ def test_subtraction_tiles_and_threads():
     assert len(subtract_dark_tile.signatures) == 1
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_dark_as_it_lies_in_a_larger_reference(order):
+    rng = np.random.default_rng(19)
+    data = rng.normal(100, 10, (2, 3, 5, 20)).astype(np.float32)
+    dark = rng.normal(1, 3, (7, 9, 30)).astype(np.float32)
+    dark[rng.random(dark.shape) < 0.05] = np.nan
+    expected = data.copy()
+    expected[:, :2] -= np.nan_to_num(dark[4:6, 3:8, 6:26], nan=0.0)  # two frames for three groups
+    source = as_bits(dark.astype(f"{order}f4"), np.float32, first_row=2, first_column=5)
+    pdq = np.zeros((5, 20), np.uint32)
+    run_in_tiles(subtract_dark_tile, data, pdq, source.record(), 4, 2, pdq + 4, 1, 1)
+    assert data.tobytes() == expected.tobytes()
+    assert (pdq == 4).all()
+
+
 @pytest.mark.parametrize("first", [1, 2, 5])
 @pytest.mark.parametrize("nframes", [1, 2])
 def test_a_dark_for_each_integration(first, nframes):

@@ -16,7 +16,11 @@ from upramp.kernels import (
     subtract_reset,
 )
 from upramp.kernels._layout import DTypeError, UprampError, as_canonical
-from upramp.kernels.guider_cds import FINE_GUIDING, guider_count_rates
+from upramp.kernels.guider_cds import FINE_GUIDING, count_rates_tile, guider_count_rates
+from upramp.kernels.jump import detect_jumps_tile
+from upramp.kernels.persistence import flag_persistence_tile
+from upramp.kernels.ramp_fit import fit_ramps_tile
+from upramp.kernels.segment_details import _fit_tile
 
 NY, NX, NGROUPS = 3, 20, 6
 PLANE = np.full((NY, NX), 2.0, np.float32)
@@ -147,6 +151,14 @@ def test_numbers_that_are_none(ramp, which):
             with pytest.raises(ParameterError, match=f"{name} is .*; expected a "):
                 call(**pars | {name: wrong})
         call(**pars | {name: np.float32(2)})
+
+
+def test_numbers_of_numpy_compile_nothing_anew(ramp):
+    for call, pars in _calls(ramp):
+        call(**pars)
+        call(**pars | {name: np.float32(value) for name, value in pars.items() if name != "read_pattern"})
+    tiles = (fit_ramps_tile, _fit_tile, detect_jumps_tile, count_rates_tile, flag_persistence_tile)
+    assert [len(tile.signatures) for tile in tiles] == [1] * len(tiles)
 
 
 def test_references_without_a_ramp(ramp):

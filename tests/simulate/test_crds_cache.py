@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,9 @@ def ask_client(cache, questions):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    warnings = [line for line in done.stderr.splitlines() if "warning" in line.lower()]
-    assert [line for line in warnings if "Calibration SW not found" not in line] == []  # where jwst is not installed
+    # The client misses the peer where that is not installed.
+    expected = 1 if find_spec("jwst") is None else 0
+    assert done.stderr.lower().count("warning") == done.stderr.count("Calibration SW not found") == expected
     return json.loads(done.stdout.splitlines()[-1])
 
 
