@@ -1,12 +1,12 @@
 """ASDF files of models: the same tree as in FITS, with the arrays in binary blocks."""
 
-import mmap
 from pathlib import Path
 
 from upramp.errors import FileFormatError
 from upramp.models._asdf_blocks import write_block
 from upramp.models._asdf_document import compose_document, parse_document
 from upramp.models._atomic import replacing
+from upramp.models._mapped import map_file
 from upramp.models._slots import ArraySlot, SourceArray, dq_table
 from upramp.models._tables import cast_table
 
@@ -36,7 +36,7 @@ class AsdfSource:
             begin = handle.read(len(_MAGIC))
             if begin != _MAGIC:
                 raise FileFormatError(f"{path} is not an ASDF file: it begins with {begin!r} instead of {_MAGIC!r}")
-            content = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+            content = map_file(handle)
         self.tree, self.history = parse_document(content, str(self.path))
         if not self.tree:
             raise FileFormatError(f"{path}: the ASDF document is empty or damaged. Get the file again.")

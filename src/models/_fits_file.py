@@ -13,7 +13,7 @@ from pathlib import Path
 
 from upramp.errors import FileFormatError
 from upramp.models._fits_cards import BLOCK, CARD, Header
-from upramp.models._mapped import BitsArray
+from upramp.models._mapped import BitsArray, map_file
 
 __all__ = ["FitsFile", "Hdu"]
 
@@ -155,8 +155,7 @@ class FitsFile:
                     raise FileFormatError(f"{self.path} is gzipped but does not unpack: {error}") from error
                 magic = content[:30]
             elif magic:
-                content = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
-                content.madvise(mmap.MADV_NOHUGEPAGE)
+                content = map_file(handle)
         if magic[:9] != b"SIMPLE  =":
             raise FileFormatError(
                 f"{self.path} is not a FITS file: it begins with {bytes(magic[:9])!r} instead of b'SIMPLE  ='"

@@ -1,6 +1,8 @@
 """Arrays as they lie in a file or in memory: raw bits for the kernels, native arrays for Python."""
 
+import ctypes
 import mmap
+import os
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -10,12 +12,16 @@ import numpy as np
 from upramp.errors import OutputError
 from upramp.models._atomic import reserve
 
-__all__ = ["BitsArray", "MappedArray", "decode", "encode", "in_file", "temporary_array"]
+__all__ = ["BitsArray", "MappedArray", "decode", "encode", "in_file", "map_file", "temporary_array"]
 
 _LITTLE = sys.byteorder == "little"
 _BZERO = {"u2": 2**15, "u4": 2**31}
 _PIECE = 1 << 16
 _FAULT_AROUND = 1 << 21
+_MAP_FIXED, _MAP_FAILED = 0x10, ctypes.c_void_p(-1).value
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
 
 
 @dataclass(frozen=True)
@@ -145,6 +151,33 @@ class BitsArray:
     def native(self, dtype):
         """A new native C-ordered array of the values, cast to ``dtype``."""
         return decode(self.stored, dtype)
+
+
+def map_file(handle):
+    """Map a whole file that is only read, so that no more of it comes into memory than is looked at.
+
+    Linux keeps files in pieces of up to 2 MiB, and from 6.18 on maps a whole piece as soon as one byte of it is
+    touched. A few rows of every plane of an exposure then are all of it: 0.5 GB more for 160 planes, 3 GB for 750.
+    It does not where a piece lies across two page tables, so the mapping begins at an address that is no multiple of
+    2 MiB: that of anonymous pages, which the file takes the place of.
+
+    Parameters
+    ----------
+    handle : file object
+
+    Returns
+    -------
+    mmap.mmap
+        Read-only, of the length of the file.
+    """
+    size = os.fstat(handle.fileno()).st_size
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ)
+    address = np.frombuffer(pages, np.uint8).ctypes.data
+    found = _libc.mmap(address, size, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, handle.fileno(), 0)
+    if found == _MAP_FAILED:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    return pages
 
 
 def in_file(bits):

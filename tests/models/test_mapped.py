@@ -3,6 +3,7 @@
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from astropy.io import fits
 from upramp import models
 from upramp.errors import OutputError
 from upramp.models._fits_file import FitsFile
-from upramp.models._mapped import decode, encode, in_file, temporary_array
+from upramp.models._mapped import decode, encode, in_file, map_file, temporary_array
 
 
 def values_of(mapped):
@@ -211,3 +212,33 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert int(out) < 50  # MiB
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="RssFile is of Linux")
+def test_no_more_of_a_file_comes_into_memory_than_is_looked_at(tmp_path):
+    path, piece, count = tmp_path / "planes.bin", 8 << 20, 20
+    with path.open("wb") as handle:
+        for value in range(count):
+            handle.write(bytes([value]) * piece)  # written at once, so that the system keeps large pieces
+        handle.write(b"the end")
+
+    def resident():
+        (line,) = (one for one in Path("/proc/self/status").read_text().splitlines() if one.startswith("RssFile"))
+        return int(line.split()[1]) * 1024
+
+    with path.open("rb") as handle:
+        content = map_file(handle)
+    before = resident()
+    assert [content[k * piece + piece // 2] for k in range(count)] == list(range(count))
+    assert resident() - before < count << 18  # 256 KiB for every byte, not the 2 MiB around it
+    assert len(content) == count * piece + 7
+    assert content[-7:] == b"the end"
+    with pytest.raises(TypeError):
+        content[0] = 1
+
+
+def test_a_mapped_file_ends_where_the_file_does(tmp_path):
+    path = tmp_path / "one.bin"
+    path.write_bytes(b"x")
+    with path.open("rb") as handle:
+        assert map_file(handle)[:] == b"x"
