@@ -100,7 +100,7 @@ def as_time(value, name):
     ParameterError
         It is none.
     """
-    if not (isinstance(value, Real) and value > 0):
+    if not (isinstance(value, Real) and 0 < value < np.inf):
         raise ParameterError(f"{name} is {value!r}; expected a positive time in seconds")
     return float(value)
 

@@ -292,6 +292,33 @@ def _set_results(results, i, x, shapes, spans, slopes, read, photons, usable):
 
 
 @helper(counted=False)
+def _judge_integration(flags, values, survey, zeroframe, kind, pixel_bits, segments, i, x):
+    """Flags of an integration that has flags or NaN, and its segments, whose groups go to ``segments``.
+
+    Returns its flags without SATURATED of some groups, those of any group, SATURATED if some group has it (else 0), and
+    the number of segments.
+    """
+    n = values.shape[1]
+    n_bad, n_saturated, found = survey[i, N_BAD, x], survey[i, N_SATURATED, x], survey[i, FOUND, x]
+    if kind == SUPPRESSED:
+        n_bad = n
+    if kind == ZEROFRAME:
+        # The first read stands in for the first group, whose flags are told all the same.
+        values[i, 0, x] = zeroframe[i]
+        flags[i, 0, x] = 0
+        n_bad -= 1
+        n_saturated -= n_saturated == n
+    result, count = pixel_bits | (found & (JUMP_DET | PERSISTENCE)), 0
+    if (flags[i, 0, x] & SATURATED) != 0:
+        result |= UNUSABLE
+    elif n_bad == n:
+        result |= UNUSABLE if n_saturated == n else DO_NOT_USE
+    else:
+        count, _ = find_segments(segments, flags, i, x)
+    return result, found, SATURATED if n_saturated > 0 else 0, count
+
+
+@helper(counted=False)
 def fit_flagged_pixel(
     results,
     bits,
@@ -328,7 +355,6 @@ def fit_flagged_pixel(
 
     Returns whether one of the integrations is suppressed.
     """
-    n = values.shape[1]
     ni = kinds.size
     if not gain > 0:
         pixel_bits |= NO_GAIN_VALUE | DO_NOT_USE
@@ -342,25 +368,11 @@ def fit_flagged_pixel(
     shapes_all, spans_all, slopes_all = 0.0, 0.0, 0.0
     n_unusable, n_full, all_bits = 0, 0, 0
     for i in range(ni):
-        count, n_bad, n_saturated, found = 0, 0, 0, 0
-        result = pixel_bits
+        result, found, partial = pixel_bits, 0, 0
         if broken[i, x] != 0:
-            n_bad, n_saturated, found = survey[i, N_BAD, x], survey[i, N_SATURATED, x], survey[i, FOUND, x]
-            if kinds[i] == SUPPRESSED:
-                n_bad = n
-            if kinds[i] == ZEROFRAME:
-                # The first read stands in for the first group, whose flags are told all the same.
-                values[i, 0, x] = zeroframe[i]
-                flags[i, 0, x] = 0
-                n_bad -= 1
-                n_saturated -= n_saturated == n
-            result |= found & (JUMP_DET | PERSISTENCE)
-            if (flags[i, 0, x] & SATURATED) != 0:
-                result |= UNUSABLE
-            elif n_bad == n:
-                result |= UNUSABLE if n_saturated == n else DO_NOT_USE
-            else:
-                count, _ = find_segments(segments, flags, i, x)
+            result, found, partial, count = _judge_integration(
+                flags, values, survey, zeroframe, kinds[i], pixel_bits, segments, i, x
+            )
             lone = lone_time(kinds[i], times)
             shapes, spans, slopes, by_both = _sum_segments(
                 segments, count, values, i, x, gain, rn, read, photons, weights, times, lone
@@ -379,7 +391,6 @@ def fit_flagged_pixel(
         results[i, ERR, x] = np.sqrt(both) if usable and not both > LARGEST_VARIANCE else 0.0
         n_unusable += (result & DO_NOT_USE) != 0
         n_full += (result & SATURATED) != 0
-        partial = SATURATED if n_saturated > 0 else 0
         all_bits |= (found & ~SATURATED) | partial
         bits[i, x] = result | partial
     result = pixel_bits | (all_bits & (JUMP_DET | PERSISTENCE))

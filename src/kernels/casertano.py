@@ -32,7 +32,7 @@ from upramp.kernels._jit import helper, kernel, run_rows
 from upramp.kernels._layout import ShapeError, as_canonical, as_time, check_shape
 from upramp.kernels._rows import copy_row, fill_row
 from upramp.kernels._segments import POWER_LIMITS
-from upramp.kernels.likelihood_model import resultant_times
+from upramp.kernels.likelihood_model import as_read_times, resultant_times
 
 __all__ = ["THRESHOLD_CONSTANT", "THRESHOLD_INTERCEPT", "CasertanoFit", "fit_ramps_casertano"]
 
@@ -341,6 +341,7 @@ def fit_ramps_casertano(
     read_time = as_time(read_time, "read_time")
     resultants = np.asarray(resultants)
     shape = resultants.shape
+    read_pattern = as_read_times(read_pattern, "read_pattern")
     if len(read_pattern) != (shape[0] if shape else 0):
         raise ShapeError(f"read_pattern has {len(read_pattern)} resultants; resultants have the shape {shape}")
     check_shape(np.asarray(dq), "dq", shape)
@@ -349,7 +350,7 @@ def fit_ramps_casertano(
     samples = as_canonical(resultants.reshape(shape[0], -1), "resultants", np.float32, 2)
     flags = as_canonical(np.asarray(dq).reshape(shape[0], -1), "dq", np.uint32, 2).copy()
     noise = as_canonical(np.asarray(noise).reshape(-1), "read_noise", np.float32, 1).copy()
-    plan = _plan(float(read_time), tuple(tuple(map(float, np.atleast_1d(one))) for one in read_pattern))
+    plan = _plan(float(read_time), tuple(tuple(one.tolist()) for one in read_pattern))
     out = np.empty((4, samples.shape[1]), np.float32)
     samples = samples if samples.flags.writeable else samples.copy()
     run_rows(

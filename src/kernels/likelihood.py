@@ -30,7 +30,7 @@ from upramp.kernels._likelihood_lanes import drop_worst, eliminate, mark_suspect
 from upramp.kernels._median import lane_median, sort_lanes
 from upramp.kernels._rows import copy_row, fill_row
 from upramp.kernels._tiles import require_in_place, run_tile
-from upramp.kernels.likelihood_model import LikelihoodFit, empty_planes, readout_table, split_first_group
+from upramp.kernels.likelihood_model import LikelihoodFit, as_read_times, empty_planes, readout_table, split_first_group
 
 __all__ = [
     "MINIMUM_GROUPS",
@@ -406,7 +406,7 @@ def fit_ramps_likelihood_into(
         check_shape(array, name, frame)
     if dark.size:
         check_shape(dark, "average_dark_current", frame)
-    read_times = list(read_times)
+    read_times = as_read_times(read_times)
     if len(read_times) != n_groups or n_groups < 2:
         raise ShapeError(f"read_times describes {len(read_times)} groups; data has {n_groups}, of at least 2 needed")
     n_reads = np.size(read_times[0])

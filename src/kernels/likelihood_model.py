@@ -21,6 +21,7 @@ from upramp.kernels.ramp_fit import RatePlanes
 __all__ = [
     "LikelihoodFit",
     "RatePlanes",
+    "as_read_times",
     "empty_planes",
     "even_read_times",
     "readout_table",
@@ -63,6 +64,30 @@ def even_read_times(n_groups, frame_time, nframes=1, groupgap=0):
     return (np.arange(1, nframes + 1) + np.arange(n_groups)[:, np.newaxis] * (nframes + groupgap)) * frame_time
 
 
+def as_read_times(read_times, name="read_times"):
+    """Times, or numbers, of the reads of every resultant as a list of float64 arrays.
+
+    Raises
+    ------
+    ShapeError
+        They are no sequence of numbers or sequences of them; a resultant without reads; times that are not finite, or
+        do not increase within a resultant, or from mean to mean.
+
+    Notes
+    -----
+    Reads of averaged resultants may overlap in time: those of the stripes of a superstripe readout do.
+    """
+    expected = "expected all reads of every group in order, such as [[1], [2, 3]]"
+    try:
+        times = [np.atleast_1d(np.asarray(one, np.float64)) for one in read_times]
+    except (TypeError, ValueError) as error:
+        raise ShapeError(f"{name} is {read_times!r}; {expected}") from error
+    inside = all(one.ndim == 1 and one.size > 0 and np.all(np.diff(one) > 0) for one in times)
+    if not inside or not np.all(np.diff([one.mean() for one in times]) > 0) or not np.isfinite(np.hstack(times)).all():
+        raise ShapeError(f"{name}: the reads are not increasing, or a group has none; {expected}")
+    return times
+
+
 def split_first_group(read_times):
     """Read times with the first read of the first group as a resultant of its own: that of the ZEROFRAME."""
     first = np.asarray(read_times[0])
@@ -75,20 +100,11 @@ def resultant_times(read_times):
     Raises
     ------
     ShapeError
-        A resultant without reads, or times that do not increase within a resultant, or from mean to mean.
-
-    Notes
-    -----
-    Reads of averaged resultants may overlap in time: those of the stripes of a superstripe readout do.
+        See `as_read_times`.
     """
-    times = [np.atleast_1d(np.asarray(one, np.float64)) for one in read_times]
-    message = "read_times are not increasing, or a group has none; expected the times of all reads in order"
-    if any(one.size == 0 or np.any(np.diff(one) <= 0) for one in times):
-        raise ShapeError(message)
+    times = as_read_times(read_times)
     reads = np.array([one.size for one in times], np.float64)
     mean = np.array([one.mean() for one in times])
-    if np.any(np.diff(mean) <= 0):
-        raise ShapeError(message)
     weighted = np.array([np.sum((2 * one.size - 1 - 2 * np.arange(one.size)) * one) / one.size**2 for one in times])
     return reads, mean, weighted
 
@@ -110,7 +126,7 @@ def readout_table(read_times):
     Raises
     ------
     ShapeError
-        A resultant without reads, or times that do not increase.
+        See `as_read_times`.
     """
     reads, mean, weighted = resultant_times(read_times)
     step = np.diff(mean)

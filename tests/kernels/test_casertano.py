@@ -134,3 +134,6 @@ def test_errors():
         fit_ramps_casertano(y, dq, noise[1:], read_time=3.0, read_pattern=pattern)
     with pytest.raises(ShapeError, match="not increasing"):
         fit_ramps_casertano(y, dq, noise, read_time=3.0, read_pattern=pattern[::-1])
+    for wrong in (None, 6, [*pattern[:-1], [None]], [*pattern[:-1], []]):
+        with pytest.raises(ShapeError, match="read_pattern.*expected all reads of every group"):
+            fit_ramps_casertano(y, dq, noise, read_time=3.0, read_pattern=wrong)

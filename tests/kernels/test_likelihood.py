@@ -231,6 +231,9 @@ def test_errors_come_before_anything_is_written():
         fit_ramps_likelihood(data, gdq, pdq, gain, noise, read_times=times[1:])
     with pytest.raises(ShapeError, match="not increasing"):
         fit_ramps_likelihood(data, gdq, pdq, gain, noise, read_times=times[::-1])
+    for wrong in (None, 8, [*times[:-1], [None]], [*times[:-1], [np.nan]], [*times[:-1], []], [*times[:-1], [[9.0]]]):
+        with pytest.raises(ShapeError, match="read_times.*expected all reads of every group"):
+            fit_ramps_likelihood(data, gdq, pdq, gain, noise, read_times=wrong)
     with pytest.raises(ShapeError, match="zeroframe has shape"):
         times = even_read_times(8, 2.0, 4)
         fit_ramps_likelihood(data, gdq, pdq, gain, noise, read_times=times, zeroframe=data[:1, 0])
