@@ -286,6 +286,8 @@ def _has_address(line):
 
 def _is_ipv6(text):
     # Not hours:minutes:seconds, which is no address: it has too few parts for one without "::".
+    if "::" not in text and text.count(":") != 7:
+        return False
     try:
         ipaddress.IPv6Address(text)
     except ValueError:

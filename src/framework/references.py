@@ -46,6 +46,9 @@ _VOLATILE = (
     "meta.filename",
     "meta.date",
     "meta.model_type",
+    "meta.bunit_",
+    "meta.exposure.primary_cosmic_rays",
+    "meta.exposure.extended_emission_events",
 )
 
 

@@ -1,7 +1,10 @@
 """The pipeline: which schedule it takes and why, what it saves, what it leaves alone."""
 
 import logging
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import asdf
@@ -13,7 +16,7 @@ from tests.reference.small_exposure import make_small_exposure
 from upramp.errors import ConfigError, UnsupportedModeError
 from upramp.models import RampModel
 from upramp.pipelines import Detector1Pipeline
-from upramp.simulate import Window
+from upramp.simulate import Window, build_crds_cache
 
 
 def arrays_of(path):
@@ -357,3 +360,25 @@ def test_parameter_files_may_name_every_step(run, tmp_path):
     path.write_text(PARAMETERS.format(skip=True).replace("persistence_time", "persistence_tim"))
     with pytest.raises(ConfigError, match="persistence_tim"):
         run(config_file=str(path))
+
+
+_COUNTED = """
+import sys
+import crds
+from upramp.pipelines import Detector1Pipeline
+questions, ask = [], crds.getrecommendations
+crds.getrecommendations = lambda *args, **keywords: questions.append(keywords["reftypes"]) or ask(*args, **keywords)
+Detector1Pipeline.call(sys.argv[1], schedule=sys.argv[2], steps={"ipc": {"skip": True}}, save_results=True)
+print([any(name.startswith("pars-") for name in types) for types in questions])
+"""
+
+
+@pytest.mark.parametrize("schedule", ["fused", "stepwise"])
+def test_crds_is_asked_for_parameters_and_for_references_and_no_more(small, workdir, schedule):
+    """What the steps write into the metadata does not make it another exposure."""
+    build_crds_cache(workdir / "crds", small.references.values())
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("CRDS_")}
+    command = [sys.executable, "-c", _COUNTED, str(small.path), schedule]
+    environment["CRDS_PATH"] = str(workdir / "crds")
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[True, False]"
