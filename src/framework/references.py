@@ -46,9 +46,14 @@ _VOLATILE = (
     "meta.filename",
     "meta.date",
     "meta.model_type",
+    "meta.asn.",
     "meta.bunit_",
-    "meta.exposure.primary_cosmic_rays",
     "meta.exposure.extended_emission_events",
+    "meta.exposure.gain_factor",
+    "meta.exposure.primary_cosmic_rays",
+    "meta.photometry.",
+    "meta.rscd.",
+    "meta.wcsinfo.s_region",
 )
 
 

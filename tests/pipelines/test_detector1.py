@@ -374,8 +374,10 @@ print([any(name.startswith("pars-") for name in types) for types in questions])
 
 
 @pytest.mark.parametrize("schedule", ["fused", "stepwise"])
-def test_crds_is_asked_for_parameters_and_for_references_and_no_more(small, workdir, schedule):
+@pytest.mark.parametrize("changes", [{}, {"detector": "MIRIMAGE"}], ids=["NIRCam", "MIRI"])
+def test_crds_is_asked_for_parameters_and_for_references_and_no_more(tmp_path, workdir, changes, schedule):
     """What the steps write into the metadata does not make it another exposure."""
+    small = make_small_exposure(tmp_path, **changes)
     build_crds_cache(workdir / "crds", small.references.values())
     environment = {key: value for key, value in os.environ.items() if not key.startswith("CRDS_")}
     command = [sys.executable, "-c", _COUNTED, str(small.path), schedule]
