@@ -84,9 +84,10 @@ class _Places:
 
     def __init__(self, work, buffers):
         self._work, self.buffers = work, buffers
-        self._record = np.zeros(1, c.record_dtype(Work))[0]
+        records = np.zeros(1, c.record_dtype(Work))
+        self.address = records.ctypes.data  # the array interface would describe all fields: 0.3 ms
+        self._record = records[0]
         c.fill_record(self._record, work)
-        self.address = self._record.__array_interface__["data"][0]
 
     def move_to(self, row):
         """Let the buffers hold the rows from ``row`` on."""

@@ -6,6 +6,7 @@ Compiled code gets a tuple as a record (`record_dtype`), so the types of its fie
 has ``active`` False and empty planes.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -47,6 +48,7 @@ _RECORD_TYPES = {bool: np.dtype(np.bool_), int: np.dtype(np.int64), float: np.dt
 _RECORD_TYPES |= {Bits: PLANE, np.ndarray: ARRAY}
 
 
+@cache
 def record_dtype(description):
     """Record dtype of a tuple class whose fields are numbers, `Bits`, arrays, or such tuples themselves."""
     fields = [
