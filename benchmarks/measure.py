@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from upramp._cores import available_cores
+
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLING_INTERVAL = 0.01  # s; reading the status of a process takes 30 us
 _RESET_PEAK = "5"  # what clear_refs takes to forget the peak of resident memory
@@ -115,7 +117,7 @@ def machine():
     total = int(Path("/proc/meminfo").read_text().split()[1])
     return {
         "processor": models[0] if models else platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": available_cores(),
         "memory_bytes": total * 1024,
         "system": platform.platform(),
         "python": platform.python_version(),

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from upramp.errors import ReferenceFileError
-from upramp.framework import config, specs
+from upramp.framework import config, logs, specs
 from upramp.framework.classes import full_name
 from upramp.framework.references import (
     NOT_APPLICABLE,
@@ -120,14 +120,29 @@ class Configurable:
             What to call the caller's values in `origins`.
         use_crds : bool
             Whether to look for parameter references.
+
+        Notes
+        -----
+        What is logged meanwhile belongs into the log of the runs of the step.
         """
-        layers = [config.Layer(config.Rank.CALLER, origin, pars or {})]
+        with logs.recording(cls.get_stpipe_loggers()) as recorder:
+            step = cls._configured(dataset, config_file, name, pars or {}, origin, use_crds)
+        step._earlier_lines = recorder.lines
+        return step
+
+    @classmethod
+    def _configured(cls, dataset, config_file, name, pars, origin, use_crds):
+        layers = [config.Layer(config.Rank.CALLER, origin, pars)]
         if config_file is not None:
             found = config.read_parameter_file(config_file)
             layers.append(found.layer)
             name = name or found.name or found.path.stem
         finder, metadata, crds_name = ReferenceFinder(), None, None
-        if use_crds and not steppars_disabled():
+        own_source = cls.get_config_from_reference
+        if use_crds and own_source.__func__ is not Configurable.get_config_from_reference.__func__:
+            origin = f"get_config_from_reference of {cls.__name__}"
+            layers.append(config.Layer(config.Rank.CRDS_PIPELINE, origin, own_source(dataset)))
+        elif use_crds and not steppars_disabled():
             metadata = _metadata_for_parameters(dataset)
             crds_layers, crds_name = cls._crds_layers(finder, metadata) if metadata else ([], None)
             layers.extend(crds_layers)

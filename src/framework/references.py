@@ -188,7 +188,16 @@ class ReferenceFinder:
 
     @property
     def context(self):
-        """(version of the client, name of the context), or None when this run has not asked CRDS."""
+        """(version of the client, name of the context); None where there is no CRDS to ask.
+
+        A run whose references are all overridden asks for nothing else.
+        """
+        if self._context is None and self.unavailable is None:
+            try:
+                crds = _client()
+                self._context = (crds.__version__, _ask(crds.get_context_name, OBSERVATORY))
+            except ReferenceFileError as error:
+                self.unavailable = error
         return self._context
 
     def find(self, parameters, reftypes):

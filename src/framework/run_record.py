@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import upramp
+from upramp._cores import available_cores
 
 __all__ = ["RunRecord", "StepEntry", "peak_memory"]
 
@@ -144,7 +145,7 @@ def _platform():
     return {
         "system": platform.system(),
         "machine": platform.machine(),
-        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cpus": available_cores(),
         "threads": os.environ.get("UPRAMP_THREADS"),
     }
 

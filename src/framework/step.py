@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import time
+import warnings
 from pathlib import Path
 
 import upramp
@@ -91,7 +92,7 @@ class Step(Configurable, Lookup, Saving):
         self.timings = {}
         self.log_records = []
         self.run_record = None
-        self._recorder = None
+        self._recorder, self._earlier_lines = None, []
         self.reference_files_used = []
         self._finder = ReferenceFinder()
         self._input_metadata = None
@@ -140,6 +141,9 @@ class Step(Configurable, Lookup, Saving):
         **pars
             Parameters; those of sub-steps as ``steps={"jump": {"rejection_threshold": 5}}``.
         """
+        if logcfg:
+            text = "The 'logcfg' configuration option is deprecated; set up the logging module, or use strun --log-*"
+            warnings.warn(text, DeprecationWarning, stacklevel=3)
         with contextlib.ExitStack() as stack:
             if configure_log:
                 options = logs.LogOptions.from_file(logcfg) if logcfg else logs.LogOptions()
@@ -174,6 +178,7 @@ class Step(Configurable, Lookup, Saving):
 
             return peer.theirs(self.run(*peer.ours(args)))
         with logs.recording(self.get_stpipe_loggers()) as recorder:
+            recorder.lines += root._earlier_lines
             root._recorder, root.log_records, root.run_record = recorder, recorder.lines, RunRecord(self, args)
             try:
                 return self._run(args)
@@ -347,7 +352,10 @@ class Step(Configurable, Lookup, Saving):
                 raise TypeError(f"Copy is not possible for input type {type(data).__name__}: {data!r} is not opened")
             return data
         if open_as is not None and not isinstance(data, open_as):
-            raise self._incompatible(data, open_as)
+            # A generic model may hold the arrays of any other.
+            if not issubclass(open_as, type(data)) or data.shape is None:
+                raise self._incompatible(data, open_as)
+            data = open_as(data)
         if open_as_type is not None and type(data) is not open_as_type:
             try:
                 data = open_as_type(data)
@@ -449,7 +457,7 @@ class Step(Configurable, Lookup, Saving):
                 getattr(meta.ref_file, reftype).name = name
             else:
                 log.debug("There is no keyword for the reference %s (%s)", reftype, name)
-        context = self.root._finder.context
+        context = self.root._finder.context if reference_files_used else None
         if context is not None:
             meta.ref_file.crds.sw_version, meta.ref_file.crds.context_used = context
             if self.parent is None:

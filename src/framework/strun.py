@@ -13,6 +13,7 @@ import os
 import sys
 import textwrap
 import traceback
+import warnings
 from pathlib import Path
 
 from upramp.errors import ConfigError, ReferenceNotFoundError, UprampError
@@ -157,6 +158,8 @@ def _log_options(options):
         found = (path for path in map(os.path.expanduser, _LOG_FILES) if Path(path).is_file())
         file = options.logcfg or next(found, None)
         if file:
+            text = f"A logcfg configuration file ({file}) is deprecated; use --log-level, --log-file and --log-stream"
+            warnings.warn(text, DeprecationWarning, stacklevel=2)
             return logs.LogOptions.from_file(file)
     folder = Path(options.log_file or "").parent
     if not folder.is_dir():

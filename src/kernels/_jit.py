@@ -34,6 +34,8 @@ from numba.core.registry import CPUDispatcher
 from numba.core.runtime import rtsys
 from numba.core.typed_passes import NativeLowering
 
+from upramp._cores import available_cores
+
 try:
     import fcntl
 except ImportError:  # not POSIX: the cache works without the lock, processes may compile twice
@@ -331,7 +333,7 @@ def resolve_threads(threads=None):
         Not a positive integer.
     """
     if threads is None:
-        threads = os.environ.get(THREADS_VARIABLE) or len(os.sched_getaffinity(0))
+        threads = os.environ.get(THREADS_VARIABLE) or available_cores()
     try:
         count = int(threads)
     except (TypeError, ValueError):

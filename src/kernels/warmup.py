@@ -6,10 +6,10 @@ from which this one loads them. It is started with the interpreter of this proce
 """
 
 import logging
-import os
 import subprocess
 import sys
 
+from upramp._cores import available_cores
 from upramp.kernels import fused
 from upramp.kernels._jit import cache_folder, is_cached
 from upramp.kernels._operations import OPERATIONS
@@ -60,7 +60,7 @@ def compile_kernels(names=None, processes=None):
         return 0
     missing = [name for name in (names or kernel_names()) if _is_missing(name)]
     missing.sort(key=lambda name: -_SECONDS.get(name, _OTHER))
-    processes = processes or len(os.sched_getaffinity(0))
+    processes = processes or available_cores()
     shares = [[], []]
     loads = [0, _START]
     for name in missing:

@@ -190,6 +190,8 @@ class DataModel(Metadata, Checking, Inspecting):
             self._extra_cards, self._extra_hdus = other._extra_cards, other._extra_hdus
             self._history = other._history
             return
+        if not self._schema.arrays:
+            self._schema = other._schema  # a generic model has no places for arrays: they keep those that they have
         self._values, self._nodes = dict(other._values), set(other._nodes)
         self._extra_cards, self._extra_hdus = dict(other._extra_cards), list(other._extra_hdus)
         self._history = History(other._history)

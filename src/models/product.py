@@ -38,7 +38,8 @@ class Product:
                 part.write(handle)
         handle.flush()
         self._map = mmap.mmap(handle.fileno(), size, access=mmap.ACCESS_WRITE)
-        self._map.madvise(mmap.MADV_NOHUGEPAGE)
+        if hasattr(mmap, "MADV_NOHUGEPAGE"):  # Linux
+            self._map.madvise(mmap.MADV_NOHUGEPAGE)
 
     def bits(self, name):
         """The array of that name, to be written to: bits as they must lie on disk.

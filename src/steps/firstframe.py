@@ -1,5 +1,7 @@
 """firstframe: leave out the first group (MIRI)."""
 
+import warnings
+
 from upramp.kernels.corrections import FirstGroup
 from upramp.kernels.edge_groups import MINIMUM_GROUPS_FIRST
 from upramp.steps.ramp_step import MiriStep
@@ -18,6 +20,7 @@ class FirstFrameStep(MiriStep):
 
     def miri_correction(self, ramp):
         """Ramps of up to three groups are left as they are."""
+        warnings.warn("FirstFrameStep is deprecated: rscd leaves out the first group", DeprecationWarning, stacklevel=2)
         if ramp.shape[1] < MINIMUM_GROUPS_FIRST:
             self.record_skip(ramp, f"the exposure has {ramp.shape[1]} groups; {MINIMUM_GROUPS_FIRST} are needed")
             return None

@@ -4,10 +4,10 @@ import numpy as np
 
 from upramp.errors import ReferenceFileError
 from upramp.kernels._bits import as_bits
-from upramp.kernels.corrections import ResetAnomaly
+from upramp.kernels.corrections import NO_PLANE, ResetAnomaly
 from upramp.kernels.reset import reset_integrations
 from upramp.models import ResetModel
-from upramp.steps.ramp_step import MiriStep, plane, require
+from upramp.steps.ramp_step import MiriStep, require
 
 __all__ = ["ResetStep"]
 
@@ -31,6 +31,12 @@ class ResetStep(MiriStep):
                 f"RESET reference {reference.meta.filename} has {found}; expected (integrations, groups, {ny}, {nx}) "
                 "like the exposure: it is not cut out of a larger one"
             )
+        flags = reference.mapped("dq")
+        if flags is not None and flags.bits.shape[-2:] != (ny, nx):
+            raise ReferenceFileError(
+                f"RESET reference {reference.meta.filename} has a DQ array of shape {flags.bits.shape}; expected "
+                f"({ny}, {nx}) like the exposure"
+            )
         stored = frames.bits.shape[:2]
         n_integrations = reference.meta.exposure.nints or stored[0]
         n_groups = reference.meta.exposure.ngroups or stored[1]
@@ -44,7 +50,7 @@ class ResetStep(MiriStep):
         return ResetAnomaly(
             True,
             frames=as_bits(frames, np.float32),
-            flags=plane(reference, "dq", ramp, np.uint32),
+            flags=NO_PLANE if flags is None else as_bits(flags, np.uint32),
             integrations=reset_integrations(ramp.shape[0], n_integrations, first),
             per_integration=stored[1],
             groups=min(n_groups, ngroups),

@@ -213,12 +213,17 @@ result = step.run({exposure!r})
 pipe = tiny_steps.OuterPipeline.configure({exposure!r}, pars={{"steps": {{"pp": {{"steps": {{"two": {{"n": 1}}}}}}}}}})
 needs = pipe.run({exposure!r})
 off = tiny_steps.GainStep.configure({exposure!r}, use_crds=False)
+over = tiny_steps.GainStep(override_gain="N/A").run({exposure!r})
+called = tiny_steps.GainStep.call({exposure!r})
 print(json.dumps({{
     "path": step.found["gain"], "recorded": result.meta.ref_file.gain.name, "name": step.name, "n": step.n,
     "context": result.meta.ref_file.crds.context_used, "version": result.meta.ref_file.crds.sw_version,
     "origin": step.origins["n"], "own": pipe.pp.own, "one": pipe.pp.one.n, "two": pipe.pp.two.n,
     "val": pipe.pp.one.val, "readnoise": needs.meta.ref_file.readnoise.name,
     "status": needs.meta.cal_step.linearity, "off": off.n,
+    "overridden": [over.meta.ref_file.gain.name, over.meta.ref_file.crds.context_used],
+    "before": [sum(words in line for line in called.cal_logs["tiny_gain"])
+               for words in ("PARS-GAINSTEP parameters found", "that do not exist here", "g instance created")],
 }}))
 """).splitlines()[-1]
     )
@@ -237,6 +242,8 @@ print(json.dumps({{
         "readnoise": "N/A",
         "status": "SKIPPED",
         "off": 1,
+        "overridden": ["N/A", "jwst_0001.pmap"],
+        "before": [1, 1, 1],
     }
 
 
@@ -293,3 +300,14 @@ def test_a_step_that_does_not_ask_needs_no_references(tiny, exposure):
     step.asks = True
     with pytest.raises(ReferenceNotFoundError, match=r"gain: .*\n  readnoise: "):
         step.run(exposure)
+
+
+def test_parameters_from_a_source_of_ones_own(tiny, image, monkeypatch):
+    class Mine(tiny.AddStep):
+        @classmethod
+        def get_config_from_reference(cls, dataset, disable=None, crds_observatory=None):
+            return {"n": 4}
+
+    assert (Mine.configure(image).n, Mine.configure(image, pars={"n": 2}).n) == (4, 2)
+    assert Mine.configure(image).origins["n"] == "get_config_from_reference of Mine"
+    assert Mine.configure(image, use_crds=False).n == tiny.AddStep().n

@@ -290,6 +290,17 @@ def test_prepare_output_as_another_class(tiny, exposure):
         step.prepare_output(models.Level1bModel((1, 2, 4, 5)), open_as_ramp=True)
 
 
+def test_a_generic_model_may_hold_a_ramp(tiny):
+    from upramp import models
+
+    step, ramp = tiny.AddStep(), models.RampModel(np.ones((1, 2, 4, 5), np.float32))
+    found = step.prepare_output(models.JwstDataModel(ramp), open_as=models.RampModel)
+    assert type(found) is models.RampModel and found.shape == (1, 2, 4, 5)
+    for wrong in (models.JwstDataModel(), models.ImageModel((4, 5))):
+        with pytest.raises(TypeError, match="not compatible"):
+            step.prepare_output(wrong, open_as=models.RampModel)
+
+
 def test_arguments_that_are_neither_files_nor_models(tiny):
     class Sum(Step):
         reference_file_types = ("flat",)

@@ -251,3 +251,14 @@ def test_context_manager(uncal):
 
 def test_repr(uncal):
     assert repr(models.open(uncal)) == "<Level1bModel(2, 3, 4, 5) from small_uncal.fits>"
+
+
+def test_a_generic_model_keeps_the_arrays_of_another(tmp_path):
+    ramp = models.RampModel(np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4))
+    ramp.groupdq[0, 1] = 4
+    generic = models.JwstDataModel(ramp)
+    assert generic.shape == ramp.shape and generic.groupdq is not None
+    generic.save(tmp_path / "generic.fits")
+    for found in (models.RampModel(generic), models.RampModel(tmp_path / "generic.fits")):
+        np.testing.assert_array_equal(found.data, ramp.data)
+        np.testing.assert_array_equal(found.groupdq, ramp.groupdq)

@@ -384,3 +384,22 @@ def test_crds_is_asked_for_parameters_and_for_references_and_no_more(tmp_path, w
     environment["CRDS_PATH"] = str(workdir / "crds")
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[True, False]"
+
+
+_WITHOUT_LINUX = """
+import mmap, os, sys
+del os.sched_getaffinity, os.posix_fallocate, mmap.MADV_HUGEPAGE, mmap.MADV_NOHUGEPAGE
+from upramp.framework.strun import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems are without these anyway")
+def test_without_what_only_linux_has(run, small, workdir):
+    run()
+    for name in ("rate", "rateints"):
+        Path(f"x_{name}.fits").rename(f"{name}.fits")
+    command = [sys.executable, "-c", _WITHOUT_LINUX, "calwebb_detector1", str(small.path), *small.options()]
+    subprocess.run(command, check=True, capture_output=True)
+    for name in ("rate", "rateints"):
+        assert_same_bits(f"{name}.fits", f"x_{name}.fits")

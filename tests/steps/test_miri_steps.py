@@ -148,6 +148,22 @@ def test_reset_follows_the_number_of_the_integration(miri, exposure):
             np.testing.assert_array_equal(result.data[i], exposure.data[i] - reset[ramp])
 
 
+def test_reset_of_the_shape_of_the_exposure_needs_no_subarray(miri, exposure):
+    reference = ResetModel(np.full((1, *exposure.shape[1:]), 0.5, np.float32))
+    reference.dq = np.full(exposure.shape[-2:], 1 << 5, np.uint32)
+    result = steps.ResetStep.call(exposure, override_reset=reference)
+    np.testing.assert_array_equal(result.data, exposure.data - np.float32(0.5))
+    assert (result.pixeldq & (1 << 5)).all()
+    reference.dq = np.zeros((3, 3), np.uint32)
+    with pytest.raises(ReferenceFileError, match=r"DQ array of shape \(3, 3\); expected"):
+        steps.ResetStep.call(exposure, override_reset=reference)
+
+
+def test_firstframe_is_deprecated(exposure):
+    with pytest.warns(DeprecationWarning, match="rscd leaves out the first group"):
+        steps.FirstFrameStep().process(exposure)
+
+
 def test_reset_keywords_count_not_the_array(miri, exposure, tmp_path):
     path = changed(ResetModel, miri.references["reset"], tmp_path, meta__exposure__ngroups=2, meta__exposure__nints=1)
     reset = np.nan_to_num(ResetModel(path).data)
