@@ -164,19 +164,25 @@ class Step(Configurable, Lookup, Saving):
         ----------
         *args
             Passed to `process`; the first one is the primary input (file name or model). Models of the reference
-            pipeline are taken too, and the results are such models then.
+            pipeline are taken too, and the results are such models then; `process` of a class from elsewhere gets them
+            as they are.
 
         Returns
         -------
         model, or whatever `process` returns
         """
-        root = self.root
-        if root._recorder is not None:
-            return self._run(args)
         if specs.any_is_peer(args):
             from upramp.models import peer
 
-            return peer.theirs(self.run(*peer.ours(args)))
+            is_ours = type(self).__module__.startswith("upramp.")
+            return peer.theirs(self._recorded(peer.ours(args) if is_ours else args))
+        return self._recorded(args)
+
+    def _recorded(self, args):
+        """Run, as the outermost step with a log and a record of the run."""
+        root = self.root
+        if root._recorder is not None:
+            return self._run(args)
         with logs.recording(self.get_stpipe_loggers()) as recorder:
             recorder.lines += root._earlier_lines
             root._recorder, root.log_records, root.run_record = recorder, recorder.lines, RunRecord(self, args)
@@ -200,6 +206,11 @@ class Step(Configurable, Lookup, Saving):
             skipped = self._must_skip()
             with progress.working_on(self.name):
                 result = self._skipped(args) if skipped else self._processed(args)
+            theirs = specs.any_is_peer(as_list(result))
+            if theirs:
+                from upramp.models import peer
+
+                result = peer.ours(result)
             (result,) = self._hooks["post_hook"].run(result)
             status = "SKIPPED" if skipped else None
             if self.parent is None:
@@ -211,7 +222,7 @@ class Step(Configurable, Lookup, Saving):
                 self._save_result(result)
         finally:
             self._account(time.perf_counter() - started, status)
-        return result
+        return peer.theirs(result) if theirs else result
 
     def process(self, *args):
         """Do the work of the step; subclasses implement it.
@@ -339,6 +350,10 @@ class Step(Configurable, Lookup, Saving):
         FileFormatError
             The file is not what it should be.
         """
+        if specs.any_is_peer([data]):
+            from upramp.models import peer
+
+            data = peer.ours(data)
         if isinstance(data, list | tuple):
             options = {"make_copy": make_copy, "open_models": open_models}
             options |= {"open_as_type": open_as_type, "open_as_ramp": open_as_ramp}

@@ -219,10 +219,12 @@ def median_rate(flags, values, medians, zeroframe, kinds, x, dark, times):
             first = float(values[i, 0, x])
         if kinds[i] == ZEROFRAME:
             first = float(zeroframe[i])
-        if values.shape[1] == 1 or kinds[i] == _FIRST_GROUP:
+        if values.shape[1] == 1:
             total += first / times[2]
-        elif kinds[i] == ZEROFRAME:
-            total += first / times[1]
+        elif kinds[i] == _FIRST_GROUP or kinds[i] == ZEROFRAME:
+            # Without a rate an integration counts as 0; that of a single group makes all of them NaN (the reference).
+            if first == first:
+                total += first / (times[2] if kinds[i] == _FIRST_GROUP else times[1])
         elif kinds[i] == _RAMP and medians[i, x] == medians[i, x]:
             total += medians[i, x]
         elif kinds[i] == _RAMP and (flags[i, 0, x] & DO_NOT_USE) == 0 and first == first:

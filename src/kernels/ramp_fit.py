@@ -281,16 +281,19 @@ def _mostly_unused(gdq):
 
 
 def _selection(firstgroup, lastgroup, n_groups):
-    """Inclusive range of groups from the user's choice; an empty or reversed choice is ignored."""
+    """Inclusive range of groups from the user's choice; a reversed choice, or one of a single group, is ignored.
+
+    A last group behind the end counts as it was given when the two are compared (reference behaviour): what begins in
+    the last group, or behind it, leaves one group, or none.
+    """
     first = 0 if firstgroup is None else max(firstgroup, 0)
     last = n_groups - 1 if lastgroup is None else lastgroup
     if last >= n_groups:
         log.warning("lastgroup is %d, but the last of %d groups is %d: using that", last, n_groups, n_groups - 1)
-        last = n_groups - 1
     if first >= last and (firstgroup is not None or lastgroup is not None):
         log.warning("firstgroup %s and lastgroup %s leave nothing to fit: all groups are used", firstgroup, lastgroup)
         return 0, n_groups - 1
-    return first, last
+    return first, min(last, n_groups - 1)
 
 
 def select_groups(gdq, firstgroup=None, lastgroup=None, threads=None):

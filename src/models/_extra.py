@@ -8,15 +8,15 @@ from upramp.models._fits_cards import Header, format_header
 from upramp.models._fits_header import append_card, readable_cards
 from upramp.models._tables import encode_table, native_rows, table_cards
 
-__all__ = ["ExtraFits", "ExtraHdu", "MadeHdu", "image_cards"]
+__all__ = ["ExtraFits", "ExtraHdu", "MadeHdu", "image_cards", "settle_extra"]
 
 _BITPIX = {"u1": 8, "i2": 16, "u2": 16, "i4": 32, "u4": 32, "i8": 64, "f4": -32, "f8": -64}
 _BZERO = {"u2": 2**15, "u4": 2**31}
 
 
-@dataclass(frozen=True)
+@dataclass
 class ExtraHdu:
-    """What the schema does not know of one HDU.
+    """What the schema does not know of one HDU; what is changed here is saved with the model.
 
     Attributes
     ----------
@@ -50,13 +50,13 @@ class ExtraFits:
         return [*self._model._extra_cards, *(hdu.name for hdu in self._model._extra_hdus)]
 
     def __getitem__(self, name):
-        cards = self._model._extra_cards.get(name)
-        if cards is not None:
-            return ExtraHdu([list(card) for card in cards])
-        for hdu in self._model._extra_hdus:
-            if hdu.name == name:
-                return ExtraHdu([list(card) for card in _cards_of(hdu)], _data_of(hdu))
-        raise KeyError(name)
+        opened = self._model._extra_opened
+        if name not in opened:
+            cards, place = self._model._extra_cards.get(name), _place_of(name, self._model)
+            if cards is None and place is None:
+                raise KeyError(name)
+            opened[name] = ExtraHdu(_lists(cards)) if cards is not None else _opened(self._model._extra_hdus[place])
+        return opened[name]
 
     def __getattr__(self, name):
         if name.startswith("_"):
@@ -97,11 +97,52 @@ class ExtraFits:
     def take(self, tree):
         """Add what an ASDF file holds."""
         for name, entry in (tree or {}).items():
-            cards = [tuple(card) for card in entry.get("header", ())]
+            cards = _tuples(entry.get("header", ()))
             if entry.get("data") is None:
                 self._model._extra_cards.setdefault(name, []).extend(cards)
             else:
                 self._model._extra_hdus.append(_made_hdu(name, cards, entry["data"]))
+
+
+def settle_extra(model):
+    """Bring the extra cards and HDUs of a model up to date with what was changed in its `ExtraFits`.
+
+    An HDU that is as it was stays the bytes of its file.
+    """
+    for name, changed in model._extra_opened.items():
+        if name in model._extra_cards:
+            model._extra_cards[name] = _tuples(changed.header)
+            continue
+        place = _place_of(name, model)
+        before = _opened(model._extra_hdus[place])
+        if changed.header != before.header or not _same_array(changed.data, before.data):
+            cards = _tuples(changed.header)
+            data = None if changed.data is None else np.asarray(changed.data)
+            model._extra_hdus[place] = _made_hdu(name, cards, data)
+
+
+def _place_of(name, model):
+    return next((place for place, hdu in enumerate(model._extra_hdus) if hdu.name == name), None)
+
+
+def _opened(hdu):
+    return ExtraHdu(_lists(_cards_of(hdu)), _data_of(hdu))
+
+
+def _lists(cards):
+    return [list(card) for card in cards]
+
+
+def _tuples(cards):
+    """Keyword, value and comment of every card, which may be given without a comment."""
+    return [(*card, None)[:3] for card in cards]
+
+
+def _same_array(one, other):
+    if one is None or other is None:
+        return one is other
+    one, other = np.asarray(one), np.asarray(other)
+    return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
 
 
 def _cards_of(hdu):
@@ -139,8 +180,11 @@ def image_cards(shape, kind):
 def _made_hdu(name, cards, array):
     from upramp.models._mapped import encode
 
-    array = np.array(array, dtype=array.dtype.newbyteorder("="))
-    if array.dtype.names:
+    if array is not None:
+        array = np.array(array, dtype=array.dtype.newbyteorder("="))
+    if array is None:
+        structure, data = image_cards((), "u1"), b""
+    elif array.dtype.names:
         structure, data = table_cards(array.dtype, len(array), {}), encode_table(array)
     else:
         kind = array.dtype.str[1:]

@@ -64,6 +64,8 @@ class Metadata:
     def _set(self, path, value):
         value = plain_value(value)
         if isinstance(value, dict):
+            if not all([self._accepts(one, item) for one, item in _leaves_of(path, value)]):
+                return  # the group as a whole is left as it was
             self._delete_below(path)
             self._add_node(path)
             for name, item in value.items():
@@ -172,6 +174,16 @@ def flattened(path, value):
             yield from flattened(f"{path}.{name}", item)
     else:
         yield path, value
+
+
+def _leaves_of(path, tree):
+    """Pairs of path and plain value of everything in nested dictionaries that is not None."""
+    for name, value in tree.items():
+        below, plain = f"{path}.{name}", plain_value(value)
+        if isinstance(plain, dict):
+            yield from _leaves_of(below, plain)
+        elif plain is not None:
+            yield below, plain
 
 
 def plain_value(value):

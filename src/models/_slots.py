@@ -139,6 +139,10 @@ def native_array(value, spec):
     """
     if spec.is_table:
         return cast_table(value, spec)
+    if np.ma.is_masked(value):
+        raise TypeError(
+            f"{spec.name} is a masked array, whose mask would be lost: give an array with masked.filled(...)"
+        )
     value = np.asarray(value)
     problem = spec.dimension_problem(value.ndim)
     if problem:

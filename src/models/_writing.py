@@ -10,7 +10,7 @@ import numpy as np
 from upramp.models._asdf_blocks import write_block
 from upramp.models._asdf_document import compose_document
 from upramp.models._atomic import replacing
-from upramp.models._extra import image_cards
+from upramp.models._extra import image_cards, settle_extra
 from upramp.models._fits_cards import BLOCK, format_card, format_header
 from upramp.models._fits_header import append_card, metadata_cards
 from upramp.models._mapped import encode
@@ -73,6 +73,7 @@ def compose_parts(model, shapes=None):
         The primary, HDUs in the order in which the schema first names one that exists (by a keyword with a value or
         by an array; ``meta`` comes first), and the HDUs that the schema does not know.
     """
+    settle_extra(model)
     contents = {part.hdu: part for part in _array_parts(model, shapes or {})}
     cards = metadata_cards(model._schema, model._values)
     order = [PRIMARY, *(hdu for hdu in _in_order(model) if hdu in cards or hdu in contents)]

@@ -15,7 +15,7 @@ from upramp.models._asdf_document import TaggedValue
 from upramp.models._asdf_file import AsdfSource, write_asdf_file
 from upramp.models._checking import Checking
 from upramp.models._dq_translation import DQTable
-from upramp.models._extra import ExtraFits
+from upramp.models._extra import ExtraFits, settle_extra
 from upramp.models._fits_file import FitsFile
 from upramp.models._history import History
 from upramp.models._inspecting import Inspecting
@@ -102,7 +102,7 @@ class DataModel(Metadata, Checking, Inspecting):
             validate_on_assignment=validate_on_assignment,
         )
         self._values, self._nodes, self._slots = {}, set(), {}
-        self._extra_cards, self._extra_hdus, self._history = {}, [], History()
+        self._extra_cards, self._extra_hdus, self._extra_opened, self._history = {}, [], {}, History()
         self._file, self._has_automatic = None, False
         if arrays and isinstance(init, (str, Path, FitsFile, AsdfSource, DataModel, dict)):
             raise TypeError(
@@ -188,11 +188,13 @@ class DataModel(Metadata, Checking, Inspecting):
         if type(other) is type(self):
             self._values, self._nodes, self._slots = other._values, other._nodes, other._slots
             self._extra_cards, self._extra_hdus = other._extra_cards, other._extra_hdus
+            self._extra_opened = other._extra_opened
             self._history = other._history
             return
         if not self._schema.arrays:
             self._schema = other._schema  # a generic model has no places for arrays: they keep those that they have
         self._values, self._nodes = dict(other._values), set(other._nodes)
+        settle_extra(other)
         self._extra_cards, self._extra_hdus = dict(other._extra_cards), list(other._extra_hdus)
         self._history = History(other._history)
         for name, slot in other._slots.items():
@@ -241,7 +243,9 @@ class DataModel(Metadata, Checking, Inspecting):
             self._slots[name] = ArraySlot(spec, native_array(value, spec))
 
     def __delattr__(self, name):
-        if name in self._slots:
+        if isinstance(getattr(type(self), name, None), property):
+            object.__delattr__(self, name)
+        elif name in self._slots:
             del self._slots[name]
         else:
             self._delete(name)
@@ -308,6 +312,15 @@ class DataModel(Metadata, Checking, Inspecting):
     def extra_fits(self):
         """Cards and HDUs that the schema does not know, by HDU: ``model.extra_fits.SCI.header``, ``.data``."""
         return ExtraFits(self)
+
+    @extra_fits.setter
+    def extra_fits(self, tree):
+        del self.extra_fits
+        ExtraFits(self).take(tree)
+
+    @extra_fits.deleter
+    def extra_fits(self):
+        self._extra_cards, self._extra_hdus, self._extra_opened = {}, [], {}
 
     @property
     def extra_hdus(self):
@@ -399,13 +412,14 @@ class DataModel(Metadata, Checking, Inspecting):
 
     def copy(self):
         """An independent model; arrays that still lie in a file are not copied, for files are not written to."""
+        settle_extra(self)
         new = type(self).__new__(type(self))
         new._schema, new._file, new._switches = self._schema, self._file, self._switches
         new._values = {path: _copied(value) for path, value in self._values.items()}
         new._nodes = set(self._nodes)
         new._slots = {name: slot.copy() for name, slot in self._slots.items()}
         new._extra_cards = {hdu: list(cards) for hdu, cards in self._extra_cards.items()}
-        new._extra_hdus, new._history = list(self._extra_hdus), History(self._history)
+        new._extra_hdus, new._extra_opened, new._history = list(self._extra_hdus), {}, History(self._history)
         new._has_automatic = self._has_automatic
         return new
 
@@ -446,9 +460,11 @@ class DataModel(Metadata, Checking, Inspecting):
             if self._has_place_for(path):
                 self._set(path, _copied(value))
         if extra_fits:
+            settle_extra(other)
             for hdu, cards in other._extra_cards.items():
                 if hdu in allowed:
                     self._extra_cards[hdu] = list(cards)
+                    self._extra_opened.pop(hdu, None)
         if cal_logs:
             for path, value in other._values.items():
                 if path.startswith("cal_logs."):

@@ -6,7 +6,6 @@ import time
 
 from upramp.errors import UnsupportedModeError
 from upramp.framework import Pipeline, executor
-from upramp.kernels._irs2_layout import is_interleaved
 from upramp.models import Level1bModel, RampModel, ramp_class
 from upramp.models.stripes import is_striped, is_superstripe, stripes_of
 from upramp.steps.charge_migration import ChargeMigrationStep
@@ -24,7 +23,7 @@ from upramp.steps.linearity import LinearityStep
 from upramp.steps.persistence import PersistenceStep
 from upramp.steps.picture_frame import PictureFrameStep
 from upramp.steps.ramp_fit import RampFitStep
-from upramp.steps.ramp_step import prepare_ramp, science_frame
+from upramp.steps.ramp_step import prepare_ramp, refuse_interleaved_zeroframe, science_frame
 from upramp.steps.refpix import RefPixStep
 from upramp.steps.reset import ResetStep
 from upramp.steps.rscd import RscdStep
@@ -166,8 +165,7 @@ class Detector1Pipeline(Pipeline):
             Names the instrument or mode.
         """
         name = ramp.meta.filename or "the exposure"
-        if is_interleaved(ramp.shape) and ramp.has_array("zeroframe"):
-            raise UnsupportedModeError(f"{name} is an IRS2 readout with a ZEROFRAME; that is not implemented")
+        refuse_interleaved_zeroframe(ramp)
         if is_striped(ramp):
             stripes_of(ramp)  # keywords that contradict each other are an error now
         if is_superstripe(ramp) and self.refpix.skip:

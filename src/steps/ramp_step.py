@@ -135,6 +135,13 @@ class MiriStep(RampStep):
         raise NotImplementedError(f"{type(self).__name__} does not define miri_correction()")
 
 
+def refuse_interleaved_zeroframe(ramp):
+    """Raise UnsupportedModeError for an IRS2 readout with a ZEROFRAME."""
+    if is_interleaved(ramp.shape) and ramp.has_array("zeroframe"):
+        name = ramp.meta.filename or "the exposure"
+        raise UnsupportedModeError(f"{name} is an IRS2 readout with a ZEROFRAME; that is not implemented")
+
+
 def is_miri(ramp):
     """Whether a ramp comes from MIRI."""
     return ramp.meta.instrument.name == "MIRI"

@@ -4,7 +4,7 @@ import numpy as np
 
 from upramp.kernels.corrections import NO_PLANE, Saturation
 from upramp.models import SaturationModel, SuperBiasModel
-from upramp.steps.ramp_step import RampStep, irs2_detector, plane, require
+from upramp.steps.ramp_step import RampStep, irs2_detector, plane, refuse_interleaved_zeroframe, require
 
 __all__ = ["SaturationStep"]
 
@@ -22,6 +22,7 @@ class SaturationStep(RampStep):
 
     def correction(self, ramp):
         """Thresholds in DN; the superbias serves the test for saturation in the second group."""
+        refuse_interleaved_zeroframe(ramp)
         reference = self.open_reference(ramp, "saturation", SaturationModel)
         if reference is None:
             return None

@@ -70,6 +70,31 @@ def test_selection_of_groups_vector():
         np.testing.assert_array_equal(gdq, np.broadcast_to(np.array(case["groupdq"])[:, None, None], gdq.shape))
 
 
+_CHOICES = [(3, 9, [3]), (4, 6, []), (4, None, [0, 1, 2, 3]), (1, 9, [1, 2, 3])]
+
+
+@pytest.mark.parametrize(("first", "last", "fitted"), _CHOICES)
+def test_a_last_group_behind_the_end_is_compared_as_it_was_given(first, last, fitted):
+    gdq = np.zeros((1, 4, 2, 3), np.uint8)
+    ramp_fit.select_groups(gdq, first, last)
+    expected = np.isin(np.arange(4), fitted, invert=True).astype(np.uint8)
+    np.testing.assert_array_equal(gdq, np.broadcast_to(expected[:, None, None], gdq.shape))
+
+
+def test_a_lone_first_group_without_a_value_counts_as_no_rate():
+    """The Poisson noise of all integrations comes from the mean of their rates, where a NaN is 0 (the reference)."""
+    ramp = np.arange(4, dtype=np.float32) * 1000
+    data = np.tile(ramp, (5, 1))[:, :, None, None]
+    gdq, one = np.zeros(data.shape, np.uint8), np.ones((1, 1), np.float32)
+    gdq[0, 1:] = SAT
+    data[0, 0] = np.nan
+    options = {"group_time": 10.0, "frame_time": 10.0, "suppress_one_group": False}
+    fit = fit_ramps(data, gdq, one.astype(np.uint32) * 0, one, one * 5, **options)
+    # 4 of 5 integrations have 100 DN/s: 80 in the mean, over three intervals of 10 s each.
+    np.testing.assert_allclose(fit.integrations.var_poisson[1:, 0, 0], 80 / 30, rtol=1e-6)
+    assert np.isnan(fit.integrations.slope[0, 0, 0])
+
+
 def exposure(seed, ni=2, ng=8, frame=(6, 300), flags=0.1, nans=0.005):
     rng = np.random.default_rng(seed)
     rate = rng.choice([0.0, 5.0, 100.0, 5000.0, -10.0], frame)

@@ -44,6 +44,24 @@ def test_invalid_values_are_kept(switched, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_group_is_taken_as_a_whole_or_not_at_all():
+    image = models.ImageModel((2, 2))
+    image.meta.exposure = {"nints": 2, "ngroups": 5}
+    with pytest.warns(models.ValidationWarning, match=r"meta\.exposure\.ngroups is left as it was"):
+        image.meta.exposure = {"nints": 3, "ngroups": "five"}
+    assert image.meta.exposure.instance == {"nints": 2, "ngroups": 5}
+    image.meta.exposure = {"nints": 3, "ngroups": None}
+    assert image.meta.exposure.instance == {"nints": 3}
+
+
+def test_a_mask_is_not_lost():
+    image = models.ImageModel((2, 2))
+    with pytest.raises(TypeError, match="data is a masked array, whose mask would be lost"):
+        image.data = np.ma.masked_array(np.ones((2, 2)), [[0, 1], [0, 0]])
+    image.data = np.ma.masked_array(np.ones((2, 2)))
+    assert type(image.data) is np.ndarray
+
+
 def test_strict(switched):
     image = switched("strict_validation", True)
     with pytest.raises(InvalidMetadataError, match="'many' of meta.exposure.nints"):

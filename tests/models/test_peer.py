@@ -173,6 +173,36 @@ def test_steps_take_their_models_and_return_such():
     assert (theirs.data == 1).all() and theirs.meta.cal_step.gain_scale is None
 
 
+def test_a_step_of_ones_own_may_work_on_their_models(tmp_path):
+    from upramp.framework import Step
+
+    class Mine(Step):
+        class_alias = "mine"
+
+        def process(self, data):
+            assert isinstance(data, str | peer.ImageModel), data
+            with peer.open(data) as image:
+                return image.copy()
+
+    theirs = peer.ImageModel(np.ones((3, 4), "f4"))
+    theirs.save(tmp_path / "x_rate.fits")
+    for data in (theirs, str(tmp_path / "x_rate.fits")):
+        result = Mine(save_results=True, output_dir=str(tmp_path)).run(data)
+        assert type(result) is peer.ImageModel and (result.data == 1).all()
+        assert any("Run of" in line for line in result.cal_logs.mine)
+        assert models.open(tmp_path / "x_mine.fits").cal_logs["mine"]
+        (tmp_path / "x_mine.fits").unlink()
+
+
+def test_process_of_our_steps_takes_their_models():
+    from upramp.steps.gain_scale import GainScaleStep
+
+    theirs = peer.ImageModel(np.ones((3, 4), "f4"))
+    theirs.err = np.ones((3, 4), "f4")
+    theirs.meta.exposure.gain_factor = 2.5
+    assert (GainScaleStep(override_gain="N/A").process(theirs).data == 2.5).all()
+
+
 def test_a_reference_may_be_one_of_their_models():
     gain = peer.GainModel(np.ones((3, 4), "f4"))
     assert models.GainModel(gain).data.shape == (3, 4)

@@ -57,6 +57,13 @@ def test_unknown_detector_and_rhythm():
         step.run(readout(nrs_normal=32, nrs_reference=8))
 
 
+def test_a_zeroframe_is_refused_before_its_saturation_is_missed():
+    ramp, threshold = readout(), SaturationModel(data=np.full(SCIENCE, 5e4, np.float32))
+    ramp.zeroframe = np.full((1, 3200, 2048), 6e4, np.float32)
+    with pytest.raises(UnsupportedModeError, match="IRS2 readout with a ZEROFRAME"):
+        SaturationStep(override_saturation=threshold, override_superbias="N/A").run(ramp)
+
+
 def test_references_that_do_not_fit():
     with pytest.raises(ReferenceFileError, match="100 rows of coefficients"):
         RefPixStep(override_refpix=reference(100)).run(readout())
