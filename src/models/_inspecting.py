@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from upramp.models._live_tree import LiveTree
 from upramp.models._metadata import nested
 from upramp.models._schema import load_schema
 
@@ -18,8 +19,9 @@ class Inspecting:
 
     @property
     def instance(self):
-        """Everything that is stored as nested dictionaries; a copy, but for the arrays."""
-        return {name: getattr(self, name) for name in self._slots} | nested(self._values, self._nodes)
+        """Everything that is stored as nested dictionaries, which can be written to (`LiveTree`)."""
+        arrays = {name: getattr(self, name) for name in self._slots}
+        return LiveTree(self, "", arrays | nested(self._values, self._nodes))
 
     def get_primary_array_name(self):
         """Name of the array whose shape is that of the model; empty when there is none."""

@@ -189,7 +189,7 @@ def _leaves_of(path, tree):
 def plain_value(value):
     """A value as plain Python: numpy scalars, times and nodes converted."""
     if isinstance(value, Node):
-        return value.instance
+        return value._stored()
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, tuple):

@@ -1,5 +1,7 @@
 """Attribute access to the metadata of a model: ``model.meta.exposure.nints``."""
 
+from upramp.models._live_tree import LiveTree
+
 __all__ = ["Node"]
 
 
@@ -39,20 +41,23 @@ class Node:
         return self.hasattr(name)
 
     def __iter__(self):
-        return iter(self.instance)
+        return iter(self._stored())
 
     def __len__(self):
-        return len(self.instance)
+        return len(self._stored())
 
     def __eq__(self, other):
         if isinstance(other, Node):
-            other = other.instance
-        return self.instance == other
+            other = other._stored()
+        return self._stored() == other
 
     __hash__ = None
 
     def __repr__(self):
-        return f"<{self._path} {self.instance!r}>"
+        return f"<{self._path} {self._stored()!r}>"
+
+    def _stored(self):
+        return self._model._subtree(self._path)
 
     def hasattr(self, name):
         """Whether a value of that name is stored (not only known to the schema)."""
@@ -71,13 +76,13 @@ class Node:
 
     @property
     def instance(self):
-        """The stored values as nested dictionaries."""
-        return self._model._subtree(self._path)
+        """The stored values as nested dictionaries, which can be written to (`LiveTree`)."""
+        return LiveTree(self._model, self._path, self._stored())
 
     def keys(self):
         """Names that are stored."""
-        return self.instance.keys()
+        return self._stored().keys()
 
     def items(self):
         """Pairs of name and value that are stored; inner nodes as dictionaries."""
-        return self.instance.items()
+        return self._stored().items()

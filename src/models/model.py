@@ -274,6 +274,12 @@ class DataModel(Metadata, Checking, Inspecting):
         else:
             setattr(self, path, value)
 
+    def __delitem__(self, path):
+        if "." in path:
+            self._delete(path)
+        else:
+            delattr(self, path)
+
     def __repr__(self):
         shape = "" if self.shape is None else str(self.shape)
         origin = f" from {self.meta.filename}" if self.meta.filename else ""
@@ -611,7 +617,7 @@ def _leaves(tree, prefix=""):
     for name, value in tree.items():
         path = f"{prefix}{name}"
         if isinstance(value, Node):
-            value = value.instance
+            value = value._stored()
         if isinstance(value, dict):
             yield from _leaves(value, path + ".")
         else:
