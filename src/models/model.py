@@ -111,7 +111,7 @@ class DataModel(Metadata, Checking, Inspecting):
             )
         self._initialise(init)
         for name, array in arrays.items():
-            if name not in self._schema.arrays:
+            if name not in self._schema.arrays and name not in self._schema.keywords:
                 # As with the reference's models; those of the ramp had an err once, which scripts still give.
                 known = ", ".join(self._schema.arrays)
                 log.warning(
