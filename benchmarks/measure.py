@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from upramp._cores import available_cores
+from upramp.kernels._cores import available_cores
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLING_INTERVAL = 0.01  # s; reading the status of a process takes 30 us

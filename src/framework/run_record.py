@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import upramp
-from upramp._cores import available_cores
+from upramp.kernels._cores import available_cores
 
 __all__ = ["RunRecord", "StepEntry", "peak_memory"]
 

@@ -170,6 +170,10 @@ def _strip_slopes(data, weights, gain, rn, i, first, length, r, x):
     for power in range(lowest + 1, highest + 1):
         other = _weighted(data, weights, base + power * half, i, first, length, r, x)
         slope = select(index >= float(power), other, slope)
+    if length > 2:
+        # Nothing is fitted to an infinite sample: the slope is NaN, see `segment_slope`.
+        odd = doubles(load(data[i, first + half, r], x)) if length % 2 else splat(0.0)
+        slope = slope + (slope + odd) * 0.0
     return slope
 
 

@@ -34,7 +34,7 @@ from numba.core.registry import CPUDispatcher
 from numba.core.runtime import rtsys
 from numba.core.typed_passes import NativeLowering
 
-from upramp._cores import available_cores
+from upramp.kernels._cores import available_cores
 
 try:
     import fcntl

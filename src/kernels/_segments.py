@@ -182,7 +182,9 @@ def segment_slope(values, x, first, n, gain, rn, weights, times, lone):
         a = float(values[head + j, column])
         b = float(values[tail - j, column])
         slope += weights[base + j] * ((b if b == b else 0.0) - (a if a == a else 0.0))
-    return slope
+    # An infinite sample makes the slope NaN (reference behaviour), the one in the middle too, which has no weight here.
+    odd = float(values[head + half, column]) if n % 2 else 0.0
+    return slope + (slope + (odd if odd == odd else 0.0)) * 0.0
 
 
 @helper(counted=False)

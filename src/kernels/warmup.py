@@ -9,8 +9,8 @@ import logging
 import subprocess
 import sys
 
-from upramp._cores import available_cores
 from upramp.kernels import fused
+from upramp.kernels._cores import available_cores
 from upramp.kernels._jit import cache_folder, is_cached
 from upramp.kernels._operations import OPERATIONS
 

@@ -1,5 +1,7 @@
 """ramp_fit: fit a slope to every ramp."""
 
+import dataclasses
+
 import numpy as np
 
 from upramp.kernels._bits import as_bits
@@ -102,15 +104,19 @@ class RampFitStep(RampStep):
             paths.append(self.make_output_path(self.opt_name or None, suffix=suffix))
         return paths
 
-    def _save_details(self, ramp, correction, fit):
-        """Save the optional product: chi-squared of the likelihood fit, or the fit of every segment."""
+    def _save_details(self, ramp, flags, correction, fit):
+        """Save the optional product: chi-squared of the likelihood fit, or the fit of every segment.
+
+        ``flags`` are those of the groups with which the fit began, and those that it has set.
+        """
         from upramp.kernels import stepwise
 
         if correction.read_times:
             product, suffix, arrays = ImageModel(), "likely_chisq", {"data": fit.chi2}
         else:
             drop_frames = ramp.meta.exposure.drop_frames1 or 0
-            details = stepwise.detail_segments(correction, stepwise.Ramp.of(ramp), fit.integrations.slope, drop_frames)
+            arrays = dataclasses.replace(stepwise.Ramp.of(ramp), groupdq=flags)
+            details = stepwise.detail_segments(correction, arrays, fit.integrations.slope, drop_frames)
             product, suffix, arrays = RampFitOutputModel(), "fitopt", details._asdict()
         product.update(ramp)
         for name, array in arrays.items():
@@ -126,13 +132,14 @@ class RampFitStep(RampStep):
         if correction is None:
             return ramp, None
         self.count_flags(ramp)
+        before = ramp.groupdq.copy() if self.save_opt else None
         fit_ramps = stepwise.fit_likelihood if correction.read_times else stepwise.fit_ramps
         fit = fit_ramps(correction, stepwise.Ramp.of(ramp), self.firstgroup, self.lastgroup)
         if fit is None:
             self.log.warning("No ramp can be fitted: every pixel is saturated in the first group of every integration")
             return None, None
         if self.save_opt:
-            self._save_details(ramp, correction, fit)
+            self._save_details(ramp, before | ramp.groupdq, correction, fit)
         products = self.products(ramp)
         for product, slopes in zip(products, (fit.rate, fit.integrations), strict=True):
             product.data, product.err = slopes.slope, slopes.err

@@ -24,9 +24,9 @@ class SaturationStep(RampStep):
         """Thresholds in DN; the superbias serves the test for saturation in the second group."""
         refuse_interleaved_zeroframe(ramp)
         reference = self.open_reference(ramp, "saturation", SaturationModel)
+        bias = self.find_reference(ramp, "superbias", SuperBiasModel)  # in the header of a skipped step, too
         if reference is None:
             return None
-        bias = self.find_reference(ramp, "superbias", SuperBiasModel)
         (nframes,) = require(ramp, NFRAMES="meta.exposure.nframes")
         return Saturation(
             True,

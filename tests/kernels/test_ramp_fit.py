@@ -95,6 +95,22 @@ def test_a_lone_first_group_without_a_value_counts_as_no_rate():
     assert np.isnan(fit.integrations.slope[0, 0, 0])
 
 
+@pytest.mark.parametrize("ngroups", [3, 4, 5, 8, 40])
+@pytest.mark.parametrize("careful", [False, True])
+def test_an_infinite_sample_leaves_no_slope(ngroups, careful):
+    """In any group of a segment, that of the middle too; quick and careful path alike. Two groups have a difference."""
+    n = ngroups + careful
+    data = np.tile(np.arange(n, dtype=np.float32)[:, None, None], (1, 1, 1, 2 * ngroups + 1))
+    gdq, one = np.zeros(data.shape, np.uint8), np.ones((1, data.shape[-1]), np.float32)
+    for k in range(ngroups):
+        data[0, k, 0, 2 * k : 2 * k + 2] = np.inf, -np.inf
+    gdq[0, ngroups:] = SAT
+    pdq = np.zeros(one.shape, np.uint32)
+    fit = fit_ramps(data, gdq, pdq, one, one * 5, group_time=10.0, frame_time=10.0)
+    assert np.isnan(fit.rate.slope[0, :-1]).all() and np.isnan(fit.integrations.slope[0, 0, :-1]).all()
+    np.testing.assert_allclose(fit.rate.slope[0, -1], 0.1, rtol=1e-6)
+
+
 def exposure(seed, ni=2, ng=8, frame=(6, 300), flags=0.1, nans=0.005):
     rng = np.random.default_rng(seed)
     rate = rng.choice([0.0, 5.0, 100.0, 5000.0, -10.0], frame)

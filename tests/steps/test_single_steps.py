@@ -10,7 +10,16 @@ from tests.reference.small_exposure import make_small_exposure
 from upramp import steps
 from upramp.errors import ReferenceFileError, UnsupportedModeError
 from upramp.kernels.snowballs import SnowballParameters, flag_snowballs
-from upramp.models import CubeModel, DarkModel, ImageModel, MaskModel, RampFitOutputModel, RampModel
+from upramp.models import (
+    CubeModel,
+    DarkModel,
+    GainModel,
+    ImageModel,
+    MaskModel,
+    RampFitOutputModel,
+    RampModel,
+    ReadnoiseModel,
+)
 from upramp.simulate import Window
 from upramp.steps.not_available import BackgroundStep, ResampleStep
 from upramp.steps.ramp_step import require
@@ -315,6 +324,20 @@ def test_fit_of_every_segment_is_saved(ramp, small, workdir):
     assert details.crmag[0, 0, 5, 5] == ramp.data[0, 3, 5, 5] - ramp.data[0, 2, 5, 5]
     assert (details.weights[1, :, 6, 6] == 0).all() and details.pedestal[1, 6, 6] == 0
     assert details.meta.cal_step.ramp_fit is None and rate.meta.cal_step.ramp_fit == "COMPLETE"
+
+
+def test_details_of_the_only_group_after_a_jump(workdir):
+    """The fit clears the jump of a first group that was not the first; its segment is saved all the same."""
+    ramp = RampModel(np.tile(1000 + 100 * np.arange(5, dtype=np.float32)[:, None, None], (1, 1, 1, 2)))
+    ramp.groupdq = np.array([[1, 1], [1, 1], [4, 0], [2, 0], [2, 0]], np.uint8)[None, :, None]
+    ramp.meta.filename, ramp.meta.instrument = "x_ramp.fits", {"name": "MIRI", "detector": "MIRIMAGE"}
+    ramp.meta.exposure = {"nframes": 1, "groupgap": 0, "group_time": 10.0, "frame_time": 10.0, "readpatt": "FASTR1"}
+    gain, noise = GainModel(np.full((1, 2), 2.0)), ReadnoiseModel(np.full((1, 2), 10.0))
+    for model in (ramp, gain, noise):
+        model.meta.subarray = {"name": "GENERIC", "xstart": 1, "ystart": 1, "xsize": 2, "ysize": 1}
+    _, rateints = steps.RampFitStep(override_gain=gain, override_readnoise=noise, save_opt=True).run(ramp)
+    assert rateints.data.ravel().tolist() == [120.0, 10.0]
+    np.testing.assert_array_equal(RampFitOutputModel("x_fitopt.fits").slope[0, 0], rateints.data[0])
 
 
 def test_flags_that_are_not_there_or_have_another_shape(caplog):
