@@ -138,10 +138,10 @@ class Configurable:
             layers.append(found.layer)
             name = name or found.name or found.path.stem
         finder, metadata, crds_name = ReferenceFinder(), None, None
-        own_source = cls.get_config_from_reference
-        if use_crds and own_source.__func__ is not Configurable.get_config_from_reference.__func__:
+        source = cls.get_config_from_reference
+        if use_crds and getattr(source, "__func__", source) is not Configurable.get_config_from_reference.__func__:
             origin = f"get_config_from_reference of {cls.__name__}"
-            layers.append(config.Layer(config.Rank.CRDS_PIPELINE, origin, own_source(dataset)))
+            layers.append(config.Layer(config.Rank.CRDS_PIPELINE, origin, source(dataset)))
         elif use_crds and not steppars_disabled():
             metadata = _metadata_for_parameters(dataset)
             crds_layers, crds_name = cls._crds_layers(finder, metadata) if metadata else ([], None)

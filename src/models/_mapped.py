@@ -159,7 +159,7 @@ def map_file(handle):
     Linux keeps files in pieces of up to 2 MiB, and from 6.18 on maps a whole piece as soon as one byte of it is
     touched. A few rows of every plane of an exposure then are all of it: 0.5 GB more for 160 planes, 3 GB for 750.
     It does not where a piece lies across two page tables, so the mapping begins at an address that is no multiple of
-    2 MiB: that of anonymous pages, which the file takes the place of.
+    2 MiB (but by chance, one in 512): that of anonymous pages, which the file takes the place of.
 
     Parameters
     ----------

@@ -64,8 +64,10 @@ class Metadata:
     def _set(self, path, value):
         value = plain_value(value)
         if isinstance(value, dict):
-            if not all([self._accepts(one, item) for one, item in _leaves_of(path, value)]):
-                return  # the group as a whole is left as it was
+            # What is not permitted is kept and told of below, or the group as a whole is left as it was.
+            kept = self._switches.pass_invalid_values
+            if not kept and not all([self._accepts(one, item) for one, item in _leaves_of(path, value)]):
+                return
             self._delete_below(path)
             self._add_node(path)
             for name, item in value.items():
