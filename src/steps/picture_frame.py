@@ -72,14 +72,14 @@ class PictureFrameStep(BackgroundStep):
         if scene is None:
             return self.record_skip(exposure, "no slopes can be fitted to find the background")
         mask = in_all_integrations(background_mask(scene.data, n_sigma=self.n_sigma))
+        if self.save_mask:
+            self.save_mask_of(scene, mask, "pctfrm_mask", exposure)
         middle, edge = regions(mask)
         if not middle.any() or not edge.any():
             return self.record_skip(exposure, "there is no pixel of the background in the middle or at the edges")
         original = set_aside(exposure.data) if self.save_correction else None
         images = exposure.data if exposure.data.ndim > 2 else exposure.data[np.newaxis]
         subtract_picture_frame_in_place(images, middle, edge, reference.data)
-        if self.save_mask:
-            self.save_mask_of(scene, mask, "pctfrm_mask", exposure)
         if self.save_correction:
             self.save_array(exposure, np.subtract(exposure.data, original, out=original), "pctfrm_correction", exposure)
         return self.record_complete(exposure)

@@ -11,7 +11,7 @@ from upramp import steps
 from upramp.errors import ConfigError, FileFormatError, ReferenceFileError
 from upramp.framework import Pipeline
 from upramp.kernels import flag_charge_migration
-from upramp.models import CubeModel, EmiModel, ImageModel, RampModel
+from upramp.models import CubeModel, EmiModel, ImageModel, PictureFrameModel, RampModel
 from upramp.simulate import SimulationConfig, make_references, simulate_exposure, write_exposure
 
 
@@ -264,3 +264,19 @@ def test_persistence_without_a_time_fails(ramp, seconds, caplog):
     result = steps.PersistenceStep.call(ramp, persistence_time=seconds, configure_log=False)
     assert result.meta.cal_step.persistence == "FAILED" and "expected a positive number of seconds" in caplog.text
     np.testing.assert_array_equal(result.groupdq, ramp.groupdq)
+
+
+def test_picture_frame_without_background_shows_its_mask(workdir, caplog):
+    """The mask says why nothing could be done."""
+    caplog.set_level(logging.WARNING, logger="upramp")
+    image = ImageModel(np.full((2048, 2048), np.nan, np.float32))
+    pattern = PictureFrameModel(np.ones((2048, 2048), np.float32))
+    for model in (image, pattern):
+        model.meta.instrument = {"name": "NIRSPEC", "detector": "NRS1"}
+    image.meta.filename, image.meta.exposure.type = "x_rate.fits", "NRS_FIXEDSLIT"
+    image.meta.subarray = {"name": "FULL", "xstart": 1, "ystart": 1, "xsize": 2048, "ysize": 2048}
+    options = {"override_pictureframe": pattern, "mask_science_regions": False, "configure_log": False}
+    result = steps.PictureFrameStep.call(image, save_mask=True, save_correction=True, **options)
+    assert result.meta.cal_step.picture_frame == "SKIPPED" and "no pixel of the background" in caplog.text
+    assert [path.name for path in workdir.iterdir()] == ["x_pctfrm_mask.fits"]
+    assert not ImageModel("x_pctfrm_mask.fits").data.any()
