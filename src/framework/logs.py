@@ -145,13 +145,14 @@ def configured(options, extra=()):
     previous = []
     for name in dict.fromkeys([*LOGGERS, *extra]):
         logger = logging.getLogger(name)
-        previous.append((logger, logger.level))
+        # CRDS brings a console handler of its own and does not propagate: what goes to the terminal is said here now.
+        consoles = [] if logger.propagate else [one for one in logger.handlers if _is_console(one)]
+        previous.append((logger, logger.level, consoles))
         logger.setLevel(options.level)
-        # CRDS brings a console handler of its own and does not propagate: ours would say everything twice.
-        has_console = not logger.propagate and logger.hasHandlers()
+        for handler in consoles:
+            logger.removeHandler(handler)
         for handler in handlers:
-            if not (has_console and isinstance(handler, _Terminal)):
-                logger.addHandler(handler)
+            logger.addHandler(handler)
     capturing = logging._warnings_showwarning is not None
     logging.captureWarnings(True)
     _depth += 1
@@ -161,12 +162,18 @@ def configured(options, extra=()):
         _depth -= 1
         if not capturing:
             logging.captureWarnings(False)
-        for logger, level in previous:
+        for logger, level, consoles in previous:
             logger.setLevel(level)
             for handler in handlers:
                 logger.removeHandler(handler)
+            for handler in consoles:
+                logger.addHandler(handler)
         for handler in handlers:
             handler.close()
+
+
+def _is_console(handler):
+    return isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler)
 
 
 _users = 0

@@ -31,15 +31,18 @@ def test_handlers_and_levels_are_removed(monkeypatch):
     assert stream.getvalue().endswith(" - upramp.x - WARNING - seen\n")
 
 
-def test_a_logger_with_a_console_of_its_own_is_not_doubled(monkeypatch):
+@pytest.mark.parametrize("stream", ["stderr", "null"])
+def test_the_console_of_a_logger_is_replaced_for_a_while(monkeypatch, stream):
     ours, theirs = io.StringIO(), io.StringIO()
     monkeypatch.setattr(sys, "stderr", ours)
     logger, handler = logging.getLogger("CRDS"), logging.StreamHandler(theirs)
     monkeypatch.setattr(logger, "propagate", False)
     monkeypatch.setattr(logger, "handlers", [handler])
-    with logs.configured(logs.LogOptions()):
-        logger.warning("once")
-    assert (ours.getvalue(), theirs.getvalue()) == ("", "once\n")
+    with logs.configured(logs.LogOptions(stream=stream)):
+        logger.warning("here")
+    logger.warning("there")
+    assert ours.getvalue().endswith("here\n") if stream == "stderr" else ours.getvalue() == ""
+    assert theirs.getvalue() == "there\n"
     assert logger.handlers == [handler]
 
 
