@@ -132,6 +132,7 @@ class Configurable:
 
     @classmethod
     def _configured(cls, dataset, config_file, name, pars, origin, use_crds):
+        """`configure` without the log of it."""
         layers = [config.Layer(config.Rank.CALLER, origin, pars)]
         if config_file is not None:
             found = config.read_parameter_file(config_file)

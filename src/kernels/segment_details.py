@@ -286,7 +286,7 @@ def fit_segments(
     Parameters
     ----------
     data, groupdq, gain, read_noise
-        As for `fit_ramps`; the group flags may have those added that it sets, but not less: it clears some jumps.
+        As for `fit_ramps`; the group flags may have those added that it sets, but none removed: it clears some jumps.
     slopes : (nint, ny, nx) float32
         Slopes of the integrations from `fit_ramps` [DN/s]; NaN where a ramp is unusable.
     group_time, frame_time : float

@@ -169,6 +169,11 @@ def map_file(handle):
     -------
     mmap.mmap
         Read-only, of the length of the file.
+
+    Raises
+    ------
+    OSError
+        The file cannot be mapped.
     """
     size = os.fstat(handle.fileno()).st_size
     pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ)

@@ -136,6 +136,8 @@ def native_array(value, spec):
     ------
     ShapeError
         Wrong number of dimensions, or columns of a table that are not those of the schema.
+    TypeError
+        A masked array, some of whose elements are masked.
     """
     if spec.is_table:
         return cast_table(value, spec)

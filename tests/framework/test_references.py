@@ -311,3 +311,5 @@ def test_parameters_from_a_source_of_ones_own(tiny, image, monkeypatch):
     assert (Mine.configure(image).n, Mine.configure(image, pars={"n": 2}).n) == (4, 2)
     assert Mine.configure(image).origins["n"] == "get_config_from_reference of Mine"
     assert Mine.configure(image, use_crds=False).n == tiny.AddStep().n
+    monkeypatch.setattr(Mine, "get_config_from_reference", staticmethod(lambda dataset: {"n": 3}))
+    assert Mine.configure(image).n == 3

@@ -367,6 +367,14 @@ def test_call_takes_parameters_and_a_file(tiny, exposure, workdir):
     assert _files() == ["a.cfg", "x_nrca1_filed.fits", exposure]
 
 
+def test_a_logcfg_is_deprecated_in_call_and_on_the_command_line(tiny, exposure, tmp_path):
+    (tmp_path / "log.cfg").write_text("[*]\nlevel = WARNING\nhandler = null\n")
+    with pytest.warns(DeprecationWarning, match="'logcfg' configuration option"):
+        tiny.AddStep.call(exposure, logcfg=str(tmp_path / "log.cfg"))
+    with pytest.warns(DeprecationWarning, match="logcfg configuration file"):
+        Step.from_cmdline(["tiny_steps.AddStep", exposure, f"--logcfg={tmp_path / 'log.cfg'}"])
+
+
 def test_call_of_a_pipeline(tiny, exposure):
     result = tiny.TinyPipeline.call(exposure, steps={"one": {"n": 0}, "two": {"val": 1}})
     assert (result.data == 1).all()

@@ -195,12 +195,15 @@ def test_a_step_of_ones_own_may_work_on_their_models(tmp_path):
 
 
 def test_process_of_our_steps_takes_their_models():
-    from upramp.steps.gain_scale import GainScaleStep
+    from upramp.steps import GroupScaleStep
 
-    theirs = peer.ImageModel(np.ones((3, 4), "f4"))
-    theirs.err = np.ones((3, 4), "f4")
-    theirs.meta.exposure.gain_factor = 2.5
-    assert (GainScaleStep(override_gain="N/A").process(theirs).data == 2.5).all()
+    theirs = peer.RampModel(np.ones((1, 2, 3, 4), "f4"))
+    theirs.meta.exposure.nframes, theirs.meta.exposure.frame_divisor = 3, 4
+    theirs.meta.instrument.name = "NIRCAM"
+    result = GroupScaleStep().process(theirs)
+    assert type(result) is models.RampModel
+    np.testing.assert_allclose(result.data, 4 / 3, rtol=1e-6)
+    assert (theirs.data == 1).all()
 
 
 def test_a_reference_may_be_one_of_their_models():

@@ -326,6 +326,13 @@ def test_fit_of_every_segment_is_saved(ramp, small, workdir):
     assert details.meta.cal_step.ramp_fit is None and rate.meta.cal_step.ramp_fit == "COMPLETE"
 
 
+def test_a_skipped_saturation_names_the_superbias_it_looked_up(ramp, small):
+    pars = small.of("saturation") | {"override_saturation": "N/A"}
+    result = steps.SaturationStep.call(ramp, **pars)
+    assert result.meta.cal_step.saturation == "SKIPPED"
+    assert result.meta.ref_file.superbias.name == small.of("saturation")["override_superbias"]
+
+
 def test_details_of_the_only_group_after_a_jump(workdir):
     """The fit clears the jump of a first group that was not the first; its segment is saved all the same."""
     ramp = RampModel(np.tile(1000 + 100 * np.arange(5, dtype=np.float32)[:, None, None], (1, 1, 1, 2)))
