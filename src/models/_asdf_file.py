@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from upramp.errors import FileFormatError
 from upramp.models._asdf_blocks import write_block
 from upramp.models._asdf_document import compose_document, parse_document
@@ -76,7 +78,8 @@ class AsdfSource:
         problem = spec.dimension_problem(value.ndim)
         if problem:
             raise FileFormatError(f"{self.path}: {spec.name} {problem}; its shape is {value.shape}")
-        return cast_table(value, spec) if spec.is_table else SourceArray(value)
+        # A table is read at once, into an array of its own: what lies in the file cannot be written to.
+        return cast_table(np.array(value), spec) if spec.is_table else SourceArray(value)
 
 
 def write_asdf_file(model, path):

@@ -157,11 +157,20 @@ def cast_table(rows, spec):
 
     Columns that are absent and have a default are filled with it. Others follow as they are, if the schema allows any.
 
+    Returns
+    -------
+    np.recarray
+        Its columns are attributes too, and what ``field`` gives, as of the tables of FITS files in Python.
+
     Raises
     ------
     ShapeError
         Columns are missing, or there are others.
     """
+    return _cast_rows(rows, spec).view(np.recarray)
+
+
+def _cast_rows(rows, spec):
     if isinstance(rows, list) and rows and isinstance(rows[0], tuple):
         rows = _of_tuples(rows, spec)
     rows = np.asarray(rows)

@@ -377,7 +377,7 @@ class DataModel(Metadata, Checking, Inspecting):
     def get_default(self, name):
         """A new array filled with the default of the schema, in the shape that goes with the primary array."""
         spec = self._array_spec(name)
-        return np.empty(0, spec.dtype) if spec.is_table else spec.filled(self._default_shape(spec))
+        return np.recarray(0, spec.dtype) if spec.is_table else spec.filled(self._default_shape(spec))
 
     def get_dtype(self, name):
         """The dtype of an array according to the schema."""

@@ -125,6 +125,16 @@ def test_tables_are_cast():
         model.int_times = rows[names[:3]]
 
 
+def test_columns_are_attributes_of_tables(uncal, tmp_path):
+    for model in (models.open(uncal), models.open(models.RampModel(uncal).save(tmp_path / "x_ramp.asdf"))):
+        rows = model.int_times
+        np.testing.assert_array_equal(rows.int_start_MJD_UTC, rows["int_start_MJD_UTC"])
+        np.testing.assert_array_equal(rows.field("int_end_MJD_UTC"), rows["int_end_MJD_UTC"])
+        assert rows[0].integration_number == rows["integration_number"][0]
+        rows.integration_number[:] = 7  # the model's own table
+        assert set(model.int_times["integration_number"]) == {7}
+
+
 def test_defaults():
     model = models.RampModel((2, 3, 4, 5))
     assert model.get_default("zeroframe").shape == (2, 4, 5)
