@@ -53,6 +53,24 @@ def intermediates_wanted(steps):
             return f"the result of {key} is to be saved"
         if step.pre_hooks or step.post_hooks:
             return f"{key} has hooks"
+        foreign = _foreign_method(step)
+        if foreign is not None:
+            return f"{foreign}() of {key} is not that of upramp"
+    return None
+
+
+# What the stepwise schedule calls and the fused one does not: it asks a step for its correction instead.
+_NOT_CALLED = ("__call__", "run", "process", "finalize_result", "prepare_output")
+
+
+def _foreign_method(step):
+    """Name of a method that somebody has written or put there, and that would be passed over; None if there is none."""
+    for name in _NOT_CALLED:
+        method = getattr(step, name)
+        # The module of the code itself: a wrapper that has taken over the name of what it wraps is told by it.
+        module = getattr(getattr(method, "__func__", method), "__globals__", {}).get("__name__", "")
+        if not module.startswith(("upramp.steps.", "upramp.framework.step")):
+            return name
     return None
 
 

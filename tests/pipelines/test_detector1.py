@@ -1,5 +1,6 @@
 """The pipeline: which schedule it takes and why, what it saves, what it leaves alone."""
 
+import functools
 import logging
 import os
 import shutil
@@ -17,6 +18,7 @@ from upramp.errors import ConfigError, UnsupportedModeError
 from upramp.models import RampModel
 from upramp.pipelines import Detector1Pipeline
 from upramp.simulate import Window, build_crds_cache
+from upramp.steps.jump import JumpStep
 
 
 def arrays_of(path):
@@ -49,6 +51,82 @@ def run(small, workdir, caplog):
         return Detector1Pipeline.call(str(small.path) if data is None else data, **pars)
 
     return run
+
+
+class SecondHalfBad(JumpStep):
+    """What a user may make of a step: its result is changed."""
+
+    def process(self, data):
+        ramp = super().process(data)
+        ramp.groupdq[:, 2:] |= 1
+        return ramp
+
+
+def _subclass(pipeline, monkeypatch):
+    pipeline.jump = SecondHalfBad(name="jump", parent=pipeline, **_given(pipeline.jump))
+
+
+def _replaced_process(pipeline, monkeypatch):
+    pipeline.jump.process = functools.partial(SecondHalfBad.process, SecondHalfBad(**_given(pipeline.jump)))
+
+
+def _replaced_run(pipeline, monkeypatch):
+    run = pipeline.jump.run
+
+    @functools.wraps(run)
+    def with_bad_groups(data):
+        ramp = run(data)
+        ramp.groupdq[:, 2:] |= 1
+        return ramp
+
+    pipeline.jump.run = with_bad_groups
+
+
+def _patched_class(pipeline, monkeypatch):
+    process = JumpStep.process
+
+    @functools.wraps(process)
+    def with_bad_groups(self, data):
+        ramp = process(self, data)
+        ramp.groupdq[:, 2:] |= 1
+        return ramp
+
+    monkeypatch.setattr(JumpStep, "process", with_bad_groups)
+
+
+def _given(step):
+    return {"override_gain": step.override_gain, "override_readnoise": step.override_readnoise}
+
+
+@pytest.mark.parametrize("change", [_subclass, _replaced_process, _replaced_run, _patched_class])
+def test_changed_steps_are_what_runs(small, workdir, monkeypatch, caplog, change):
+    caplog.set_level(logging.INFO, logger="upramp")
+    pipeline = Detector1Pipeline(steps=small.steps())
+    plain = pipeline.run(str(small.path))
+    change(pipeline, monkeypatch)
+    caplog.clear()
+    changed = pipeline.run(str(small.path))
+    assert "() of jump is not that of upramp)" in caplog.text
+    assert changed.meta.cal_step.jump == "COMPLETE"
+    hook = Detector1Pipeline(steps=small.steps(jump={"post_hooks": [_flag_second_half]}))
+    monkeypatch.undo()
+    expected = hook.run(str(small.path))
+    np.testing.assert_array_equal(changed.data, expected.data)
+    assert not np.array_equal(changed.data, plain.data, equal_nan=True)
+
+
+def _flag_second_half(ramp):
+    ramp.groupdq[:, 2:] |= 1
+
+
+def test_a_changed_step_that_is_skipped_changes_no_schedule(small, workdir, caplog):
+    caplog.set_level(logging.INFO, logger="upramp")
+
+    class Changed(Detector1Pipeline):
+        step_defs = Detector1Pipeline.step_defs | {"jump": SecondHalfBad}
+
+    Changed.call(str(small.path), steps=small.steps(jump={"skip": True}), configure_log=False)
+    assert "fused pass done" in caplog.text
 
 
 def test_a_file_takes_the_fused_schedule(run, workdir, caplog):
