@@ -137,6 +137,9 @@ class FitsFile:
             self.hdus.append(hdu)
             position = hdu.data_start + -(-hdu.data_size // BLOCK) * BLOCK
 
+    def __reduce__(self):
+        return FitsFile, (self.path, bytes(self.buffer))
+
     @classmethod
     def of_hdulist(cls, hdus):
         """The file that astropy would write for a list of HDUs."""

@@ -32,7 +32,6 @@ def read_into(model, file):
 
 def locate_arrays(model, file):
     """Give a model without arrays those of a file. Raises FileFormatError as `read_into`."""
-    model._file = file
     for hdu in _sorted_hdus(model._schema, file)[0]:
         _locate_array(model, hdu)
     if "dq" in model._slots and "dq_def" in model._schema.arrays:

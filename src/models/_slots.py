@@ -70,6 +70,10 @@ class ArraySlot:
         self._dq_table = dq_table
         self._value = source if isinstance(source, np.ndarray) else None
 
+    def __getstate__(self):
+        """What is pickled: the values, for what lies in a file cannot be handed to another process."""
+        return vars(ArraySlot(self.spec, self.native()))
+
     @property
     def shape(self):
         """Shape of the array; nothing is read."""

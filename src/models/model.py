@@ -103,7 +103,7 @@ class DataModel(Metadata, Checking, Inspecting):
         )
         self._values, self._nodes, self._slots = {}, set(), {}
         self._extra_cards, self._extra_hdus, self._extra_opened, self._history = {}, [], {}, History()
-        self._file, self._has_automatic = None, False
+        self._has_automatic = False
         if arrays and isinstance(init, (str, Path, FitsFile, AsdfSource, DataModel, dict)):
             raise TypeError(
                 f"Keyword arguments are not allowed when DataModel init is file-like: {', '.join(arrays)} cannot be "
@@ -184,7 +184,6 @@ class DataModel(Metadata, Checking, Inspecting):
         self._values["meta.filename"] = source.path.name
 
     def _adopt(self, other):
-        self._file = other._file
         if type(other) is type(self):
             self._values, self._nodes, self._slots = other._values, other._nodes, other._slots
             self._extra_cards, self._extra_hdus = other._extra_cards, other._extra_hdus
@@ -420,7 +419,7 @@ class DataModel(Metadata, Checking, Inspecting):
         """An independent model; arrays that still lie in a file are not copied, for files are not written to."""
         settle_extra(self)
         new = type(self).__new__(type(self))
-        new._schema, new._file, new._switches = self._schema, self._file, self._switches
+        new._schema, new._switches = self._schema, self._switches
         new._values = {path: _copied(value) for path, value in self._values.items()}
         new._nodes = set(self._nodes)
         new._slots = {name: slot.copy() for name, slot in self._slots.items()}
@@ -530,7 +529,8 @@ class DataModel(Metadata, Checking, Inspecting):
 
         Returns
         -------
-        Path
+        str
+            Name of the file.
 
         Raises
         ------
@@ -550,7 +550,7 @@ class DataModel(Metadata, Checking, Inspecting):
             raise FileExistsError(f"{path} exists; pass overwrite=True to replace it")
         self.prepare_to_save(path)
         _WRITERS[path.suffix](self, path)
-        return path
+        return str(path)
 
     def to_fits(self, path, overwrite=True):
         """The same as `save`, for FITS."""

@@ -63,4 +63,4 @@ def uncal(tmp_path):
     group["group_end_time"] = "2023-01-02T03:04:05.678"
     group["end_day"] = -7
     model.group = group
-    return model.save(tmp_path / "small_uncal.fits")
+    return Path(model.save(tmp_path / "small_uncal.fits"))

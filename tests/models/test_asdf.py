@@ -1,5 +1,7 @@
 """Models in ASDF files, objects in the metadata, and the same read and written by the peer."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -103,7 +105,7 @@ def test_what_is_no_asdf_file_is_refused(tmp_path):
 
 
 def test_damaged_blocks_are_refused(tmp_path):
-    path = models.ImageModel(np.ones((30, 40))).save(tmp_path / "x.asdf")
+    path = Path(models.ImageModel(np.ones((30, 40))).save(tmp_path / "x.asdf"))
     content = path.read_bytes()
     path.write_bytes(content[:-100])
     with pytest.raises(FileFormatError, match="truncated"):

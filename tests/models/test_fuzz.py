@@ -1,6 +1,7 @@
 """Damaged files: every one is opened and saved, or refused by an error of ours; nothing half-written is left."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -241,7 +242,7 @@ def asdf_file(tmp_path):
     mask.dq_def = np.array([(0, 1, "DO_NOT_USE", "bad"), (1, 2, "HOT", "")], mask.get_dtype("dq_def"))
     mask.meta.of_mine = {"list": [1, "two", {"three": 3.0}], "none": None}
     mask.history = ["made"]
-    path = mask.save(tmp_path / "mask.asdf")
+    path = Path(mask.save(tmp_path / "mask.asdf"))
     content = path.read_bytes()
     path.unlink()
     return content

@@ -191,7 +191,7 @@ def test_one_pixel_of_every_plane(uncal, tmp_path):
 
 
 def test_the_ramp_of_one_pixel_needs_no_memory_of_the_size_of_the_file(tmp_path):
-    header = models.RampModel(np.zeros((1, 1, 1, 1), "f4")).save(tmp_path / "small.fits").read_bytes()
+    header = Path(models.RampModel(np.zeros((1, 1, 1, 1), "f4")).save(tmp_path / "small.fits")).read_bytes()
     for axis, length in ((1, 1024), (2, 1024), (3, 100), (4, 1)):
         header = header.replace(
             f"NAXIS{axis}  =                    1".encode(), f"NAXIS{axis}  = {length:>20}".encode()

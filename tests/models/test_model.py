@@ -1,6 +1,7 @@
 """Attributes, arrays, copies, updates."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -123,6 +124,30 @@ def test_tables_are_cast():
     assert list(model.int_times["integration_number"]) == [1, 2]
     with pytest.raises(ShapeError, match="has the columns"):
         model.int_times = rows[names[:3]]
+
+
+@pytest.mark.parametrize("touch", [False, True])
+def test_models_of_files_are_pickled_with_their_contents(uncal, tmp_path, touch):
+    model = models.open(uncal)
+    with fits.open(model.save(tmp_path / "x_uncal.fits"), mode="append") as hdus:
+        hdus.append(fits.CompImageHDU(np.arange(600.0).reshape(20, 30), name="MORE"))
+        hdus[0].header["MYKEY"] = 5
+    model = models.open(tmp_path / "x_uncal.fits")
+    if touch:
+        model.data[0, 0, 0, 0] = 77
+    pickled = pickle.dumps(model)
+    model.save(tmp_path / "expected.fits")
+    (tmp_path / "x_uncal.fits").unlink()
+    again = pickle.loads(pickled)
+    assert type(again) is models.Level1bModel
+    assert (again.data[0, 0, 0, 0] == 77) == touch
+    again.save(tmp_path / "again.fits")
+    ignored = {"ignore_keywords": ["FILENAME", "DATE"], "ignore_hdus": ["ASDF"]}
+    assert fits.FITSDiff(tmp_path / "expected.fits", tmp_path / "again.fits", **ignored).identical
+
+
+def test_the_name_of_a_saved_file_is_text(tmp_path):
+    assert models.ImageModel((2, 2)).save(tmp_path / "x_rate.fits") == str(tmp_path / "x_rate.fits")
 
 
 def test_columns_are_attributes_of_tables(uncal, tmp_path):

@@ -1,6 +1,7 @@
 """Code that was written for the models of the reference pipeline: own classes, hooks, history, errors."""
 
 import io
+from pathlib import Path
 
 import asdf
 import numpy as np
@@ -198,7 +199,7 @@ def test_metadata_of_a_file(tmp_path, suffix):
     image.meta.instrument.name = "MIRI"
     image.meta.mine = [1, {"a": 2}]
     image.cal_logs = {"jump": ["one", "two"], "ramp_fit": ["three"]}
-    path = image.save(tmp_path / f"x.{suffix}")
+    path = Path(image.save(tmp_path / f"x.{suffix}"))
     flat = models.read_metadata(str(path))
     assert flat["meta.instrument.name"] == "MIRI"
     assert flat["meta.filename"] == path.name

@@ -1,6 +1,7 @@
 """Products that are laid out first and filled in place."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -150,7 +151,7 @@ def test_nothing_remains_after_an_error(uncal, tmp_path):
 def test_an_older_product_stays_until_the_new_one_is_complete(uncal, tmp_path):
     path = image(uncal)
     path.data = np.zeros((6, 5))
-    old = path.save(tmp_path / "x.fits").read_bytes()
+    old = Path(path.save(tmp_path / "x.fits")).read_bytes()
     with pytest.raises(RuntimeError), models.create_product(tmp_path / "x.fits", image(uncal), SHAPES):
         raise RuntimeError
     assert (tmp_path / "x.fits").read_bytes() == old
@@ -204,7 +205,7 @@ def test_file_system_without_reservation(uncal, tmp_path, monkeypatch):
 
 
 def test_permissions_follow_the_umask(uncal, tmp_path):
-    path = image(uncal).save(tmp_path / "x.fits")
+    path = Path(image(uncal).save(tmp_path / "x.fits"))
     (tmp_path / "plain").touch()
     assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
 

@@ -1,6 +1,7 @@
 """What is read is written again; the peer reads ours, and we read the peer's."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -196,7 +197,7 @@ def test_save_errors(tmp_path, monkeypatch):
         model.save(tmp_path / "nowhere" / "x.fits")
     with pytest.raises(ValueError, match=r"unknown filetype \.txt"):
         model.save(tmp_path / "x.txt")
-    path = model.save("y.fits", dir_path=tmp_path)
+    path = Path(model.save("y.fits", dir_path=tmp_path))
     assert path == tmp_path / "y.fits"
     with pytest.raises(FileExistsError, match="overwrite=True"):
         model.save(path, overwrite=False)
