@@ -192,16 +192,22 @@ class Configurable:
         Returns
         -------
         dict
-            Those of sub-steps below ``steps``; empty when there are none.
+            Those of sub-steps below ``steps``, where each has a dictionary, if an empty one.
         """
         if crds_observatory not in (None, OBSERVATORY):
             raise ValueError(f"Need a valid name for crds_observatory: {crds_observatory!r} is not {OBSERVATORY!r}")
         if steppars_disabled() if disable is None else disable:
-            return {}
+            return cls._empty_sections()
         metadata = dataset if isinstance(dataset, dict) else _metadata_for_parameters(dataset)
         layers, name = cls._crds_layers(ReferenceFinder(), metadata) if metadata else ([], None)
-        values, _ = config.resolve(layers, cls.load_spec_file())
+        sections = config.Layer(config.Rank.CRDS_STEP, "sections", cls._empty_sections())
+        values, _ = config.resolve([sections, *layers], cls.load_spec_file())
         return values | ({"name": name} if name else {})
+
+    @classmethod
+    def _empty_sections(cls):
+        """A dictionary for every sub-step below ``steps``: a script may set values in it."""
+        return {}
 
     @classmethod
     def build_config(cls, dataset, config_file=None, **pars):

@@ -157,6 +157,10 @@ class Lookup:
                 raise error
             self._missing = dict.fromkeys(missing, error)
 
+    def _precache_references(self, dataset):
+        """`prefetch`, by the name that programs around the reference pipeline call it by."""
+        self.prefetch(dataset)
+
     def needed_references(self, dataset):
         """Everything that a run needs, from overrides and CRDS, whether it can be had or not.
 

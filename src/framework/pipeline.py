@@ -57,6 +57,10 @@ class Pipeline(Step):
             types.extend(step_class.parameter_reftypes((*keys, key)))
         return sorted(types, key=lambda item: len(item[0]))
 
+    @classmethod
+    def _empty_sections(cls):
+        return {"steps": {key: step_class._empty_sections() for key, step_class in cls.step_defs.items()}}
+
     @property
     def sub_steps(self):
         """Key -> sub-step, in the order of ``step_defs``."""

@@ -143,11 +143,15 @@ class Metadata:
         below = path + "."
         return path in self._values or path in self._nodes or any(key.startswith(below) for key in self._values)
 
+    def _below(self, path):
+        """The values below a path, by the rest of their paths."""
+        below = path + "."
+        return {key[len(below) :]: value for key, value in self._values.items() if key.startswith(below)}
+
     def _subtree(self, path):
         below = path + "."
-        found = {key[len(below) :]: value for key, value in self._values.items() if key.startswith(below)}
         empty = [node[len(below) :] for node in self._nodes if node.startswith(below)]
-        return nested(found, empty)
+        return nested(self._below(path), empty)
 
 
 def nested(flat, empty_nodes=()):

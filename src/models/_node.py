@@ -10,6 +10,8 @@ class Node:
 
     Names may be used as attributes or as keys. A name of the schema that was never set is None; any other
     unset name is an AttributeError. New names may be set freely: they are kept in the ASDF extension.
+
+    As a mapping a node has the values below it by their dotted paths, ``instrument.name``; `instance` has them nested.
     """
 
     __slots__ = ("_model", "_path")
@@ -41,10 +43,10 @@ class Node:
         return self.hasattr(name)
 
     def __iter__(self):
-        return iter(self._stored())
+        return iter(self._leaves())
 
     def __len__(self):
-        return len(self._stored())
+        return len(self._leaves())
 
     def __eq__(self, other):
         if isinstance(other, Node):
@@ -80,9 +82,16 @@ class Node:
         return LiveTree(self._model, self._path, self._stored())
 
     def keys(self):
-        """Names that are stored."""
-        return self._stored().keys()
+        """Paths of the values that are stored, below this node: ``instrument.name``."""
+        return self._leaves().keys()
+
+    def values(self):
+        """The values that are stored, inner nodes left out."""
+        return self._leaves().values()
 
     def items(self):
-        """Pairs of name and value that are stored; inner nodes as dictionaries."""
-        return self._stored().items()
+        """Pairs of path and value."""
+        return self._leaves().items()
+
+    def _leaves(self):
+        return self._model._below(self._path)

@@ -90,6 +90,10 @@ class RampStep(ReferenceStep):
 
 def prepare_ramp(step, data):
     """`prepare_output` of a step or pipeline for a ramp, which is of another class for a superstripe readout."""
+    if isinstance(data, list | tuple):
+        raise TypeError(
+            f"Input must be a file path or a model; {step.name} got a {type(data).__name__}: give them one by one"
+        )
     source = step.make_input_path(data) if isinstance(data, str | Path) else data
     ramp = step.prepare_output(data, open_as=ramp_class(source))
     set_missing_flags(step, ramp, pixeldq="pixel DQ", groupdq="group DQ")

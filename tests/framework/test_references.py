@@ -313,3 +313,11 @@ def test_parameters_from_a_source_of_ones_own(tiny, image, monkeypatch):
     assert Mine.configure(image, use_crds=False).n == tiny.AddStep().n
     monkeypatch.setattr(Mine, "get_config_from_reference", staticmethod(lambda dataset: {"n": 3}))
     assert Mine.configure(image).n == 3
+
+
+def test_parameters_of_the_observatory_have_a_section_for_every_step(tiny, image):
+    found = tiny.TinyPipeline.get_config_from_reference(image, disable=True)
+    assert found == {"steps": {"one": {}, "two": {}}}
+    found["steps"]["two"]["n"] = 4
+    assert tiny.TinyPipeline.from_config_section(found).two.n == 4
+    assert tiny.AddStep.get_config_from_reference(image) == {}

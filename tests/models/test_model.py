@@ -126,6 +126,20 @@ def test_tables_are_cast():
         model.int_times = rows[names[:3]]
 
 
+def test_metadata_are_a_mapping_of_paths():
+    peer = pytest.importorskip("stdatamodels.jwst.datamodels")
+    ours, theirs = models.ImageModel((2, 2)), peer.ImageModel((2, 2))
+    for model in (ours, theirs):
+        model.meta.date = "2026-01-01T00:00:00.000"
+        model.meta.instrument.name = "MIRI"
+        model.meta.exposure.read_times = [[1, 2], [3]]
+    assert dict(ours.meta.items()) == dict(theirs.meta.items())
+    assert sorted(ours.meta) == sorted(theirs.meta) == sorted(ours.meta.keys())
+    assert dict(ours.meta)["exposure.read_times"] == [[1, 2], [3]]
+    assert len(ours.meta) == 4 and "MIRI" in ours.meta.values()
+    assert ours.meta["instrument.name"] == "MIRI"
+
+
 @pytest.mark.parametrize("touch", [False, True])
 def test_models_of_files_are_pickled_with_their_contents(uncal, tmp_path, touch):
     model = models.open(uncal)

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -481,3 +482,15 @@ def test_without_what_only_linux_has(run, small, workdir):
     subprocess.run(command, check=True, capture_output=True)
     for name in ("rate", "rateints"):
         assert_same_bits(f"{name}.fits", f"x_{name}.fits")
+
+
+def test_several_exposures_at_once_are_refused(run, small):
+    with pytest.raises(TypeError, match=r"Input must be a file path or a model; Detector1Pipeline got a list"):
+        run([str(small.path)])
+
+
+def test_results_of_processes_come_back(small, workdir):
+    pars = {"steps": small.steps(), "save_results": True, "configure_log": False}
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        result = pool.apply(Detector1Pipeline.call, (str(small.path),), pars)
+    np.testing.assert_array_equal(result.data, fits.getdata("x_rate.fits", "SCI"))
