@@ -83,16 +83,15 @@ class Metadata:
             self._add_node(path.rpartition(".")[0])
             self._values[path] = value
 
-    def _take(self, path, value, *, without_cards=False):
-        """Store what an ASDF document holds; `without_cards`: only what has no card, for then the headers count."""
+    def _take(self, path, value, *, absent=False):
+        """Store what an ASDF document holds; `absent`: only what is not there, from the cards of the headers."""
         if isinstance(value, dict):
             if path not in self._schema.objects:
                 self._add_node(path)
             for name, item in value.items():
-                self._take(f"{path}.{name}", item, without_cards=without_cards)
+                self._take(f"{path}.{name}", item, absent=absent)
             return
-        spec = self._schema.keywords.get(path)
-        if path not in self._schema.arrays and not (without_cards and spec is not None and spec.card is not None):
+        if path not in self._schema.arrays and not (absent and path in self._values):
             self._set(path, value)
 
     def _tree(self):

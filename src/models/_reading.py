@@ -87,7 +87,10 @@ def _locate_array(model, hdu):
 
 
 def _read_asdf(model, hdu):
-    """Take from the ASDF extension what the headers cannot hold; for everything else the headers count."""
+    """Take from the ASDF extension what the headers do not say: what they cannot hold, and cards that were deleted.
+
+    With the reference's models, too, a keyword that was deleted from a header comes back.
+    """
     tree, history = parse_document(bytes(hdu.data_bytes), str(hdu.file.path))
     if not model._history:
         model._history += history
@@ -96,4 +99,4 @@ def _read_asdf(model, hdu):
         if spec is not None and spec.hdu is None and value is not None:
             model._slots[name] = ArraySlot(spec, native_array(value, spec))
         elif name != "extra_fits":
-            model._take(name, value, without_cards=True)
+            model._take(name, value, absent=True)

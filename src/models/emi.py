@@ -43,11 +43,11 @@ class EmiModel(ReferenceModel):
         if isinstance(other, EmiModel):
             self._trees = other._trees
 
-    def _take(self, path, value, *, without_cards=False):
+    def _take(self, path, value, *, absent=False):
         if path in _TREES:
             self._trees[path] = value
         else:
-            super()._take(path, value, without_cards=without_cards)
+            super()._take(path, value, absent=absent)
 
     def _tree(self):
         return super()._tree() | self._trees

@@ -29,11 +29,11 @@ class SIRSKernelModel(ReferenceModel):
         if isinstance(other, SIRSKernelModel):
             self._coefficients = other._coefficients
 
-    def _take(self, path, value, *, without_cards=False):
+    def _take(self, path, value, *, absent=False):
         if isinstance(value, dict) and {"gamma", "zeta"} <= value.keys():
             self._coefficients[path.lower()] = value
         else:
-            super()._take(path, value, without_cards=without_cards)
+            super()._take(path, value, absent=absent)
 
     def _tree(self):
         return super()._tree() | self._coefficients
