@@ -19,7 +19,8 @@ class FlatFieldStep(ImageStep):
     """Divide by the flat field; its error goes into the variance VAR_FLAT, its flags into those of the pixels."""
 
     class_alias = "flat_field"
-    reference_file_types = ("flat",)
+    # Those of NIRSpec's spectra have no use here; parameter files for the reference pipeline name them.
+    reference_file_types = ("flat", "fflat", "sflat", "dflat")
     spec = """
     save_interpolated_flat = boolean(default=False)  # Save the flat that was used, suffix interpolatedflat
     user_supplied_flat     = string(default=None)    # Flat field of the user's own, a FITS file
@@ -27,8 +28,8 @@ class FlatFieldStep(ImageStep):
     """
 
     def wanted_reference_types(self):
-        """None if the user gives the flat field."""
-        return [] if self.user_supplied_flat is not None else super().wanted_reference_types()
+        """The flat field, unless the user gives it."""
+        return [name for name in super().wanted_reference_types() if name == "flat" and self.user_supplied_flat is None]
 
     def process(self, data):
         """Divide rates; flags of the flat are added to those of the pixels."""

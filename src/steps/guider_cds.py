@@ -46,7 +46,7 @@ class GuiderCdsStep(ReferenceStep):
         for table in TABLES:
             if raw.has_array(table):
                 setattr(result, table, getattr(raw, table))
-        result.update(raw, extra_fits=True)
+        result.update(raw)
         result.meta.bunit_data = "DN/s"
         return self.record_complete(result)
 

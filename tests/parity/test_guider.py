@@ -97,6 +97,7 @@ def test_count_rates(guider, name):
                 own = ("DATE", "CAL_VER", "CAL_VCS", "R_DFLAT", "R_FFLAT", "R_SFLAT")
                 wrong = {k: (v, our_hdu.header.get(k)) for k, v in expected.items() if k not in own}
                 assert not {k: v for k, v in wrong.items() if v[0] != v[1]}, their_hdu.name
+                assert set(our_hdu.header) <= set(their_hdu.header), their_hdu.name
         assert ours[0].header["S_GUICDS"] == ours[0].header["S_FLAT"] == "COMPLETE"
 
 

@@ -95,6 +95,14 @@ def test_without_reference_the_step_says_so(steps, caplog, step, key, reason):
     assert result.meta.cal_step[step] == "SKIPPED" and reason in caplog.text
 
 
+def test_flats_of_spectra_may_be_named_in_parameters(references, steps):
+    rates = GuiderCdsStep(**steps["guider_cds"]).run(str(EXPOSURE))
+    named = dict.fromkeys(("override_fflat", "override_sflat", "override_dflat"), "N/A")
+    result = FlatFieldStep(**steps["flat_field"], **named).run(rates)
+    assert result.meta.cal_step.flat_field == "COMPLETE"
+    np.testing.assert_array_equal(result.data, FlatFieldStep(**steps["flat_field"]).run(rates).data)
+
+
 def test_flat_of_the_user(references, steps, caplog):
     rates = GuiderCdsStep(**steps["guider_cds"]).run(str(EXPOSURE))
     same = FlatFieldStep(user_supplied_flat=references["flat"]).run(rates)
