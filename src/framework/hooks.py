@@ -14,7 +14,7 @@ from pathlib import Path
 from upramp.errors import ConfigError, HookError
 from upramp.framework.classes import import_dotted
 from upramp.framework.config import folder_of
-from upramp.framework.specs import is_model
+from upramp.framework.specs import any_is_peer, is_model
 
 __all__ = ["HookList", "make_hooks"]
 
@@ -61,8 +61,17 @@ class HookList:
             except Exception as error:
                 error.add_note(f"This came from {self._kind}{number} of the step {self._step.qualified_name}")
                 raise
-            arguments = arguments if replaced is None else (replaced,)
+            arguments = arguments if replaced is None else (_ours(replaced),)
         return arguments
+
+
+def _ours(result):
+    """What a hook has returned, with models of the reference pipeline as ours."""
+    if not any_is_peer([result]):
+        return result
+    from upramp.models import peer
+
+    return peer.ours(result)
 
 
 def make_hooks(step, kind, entries):
@@ -75,9 +84,9 @@ def make_hooks(step, kind, entries):
     kind : str
         ``pre_hook`` or ``post_hook``; names those that have no name of their own.
     entries : list
-        Step class or instance, function or other callable, dotted name of one, ``package.Class(name=literal)`` or
-        the same with a function, or a shell command. An instance without a name of its own gets the alias of its
-        class or the name of the hook.
+        Step class or instance (of the reference pipeline too), function or other callable, dotted name of one,
+        ``package.Class(name=literal)`` or the same with a function, or a shell command. An instance without a name of
+        its own gets the alias of its class or the name of the hook.
 
     Returns
     -------
@@ -110,17 +119,21 @@ def _is_open_call(text):
 
 
 def _make_hook(step, name, entry):
+    from upramp.framework.guest_steps import is_guest, run_guest, step_class_of
     from upramp.framework.step import Step
 
     given = entry
     if isinstance(entry, str):
         entry = _named(step, name, entry)
-    if isinstance(entry, type) and issubclass(entry, Step):
-        entry = entry(name=entry.class_alias or name, parent=step, output_ext=step.output_ext)
+    step_class = step_class_of(entry)
+    if step_class is not None:
+        entry = step_class(name=step_class.class_alias or name, parent=step, output_ext=step.output_ext)
     if isinstance(entry, Step):
         if entry is given and entry.parent is None and entry.name == type(entry).__name__:
             entry.name = entry.class_alias or name
         return entry.run
+    if is_guest(entry):
+        return functools.partial(run_guest, entry)
     if inspect.isclass(entry) or not callable(entry):
         raise ConfigError(
             f"{name} of {step.name}: {entry!r} is not a hook; expected a function, a Step, the dotted name of "

@@ -1,6 +1,7 @@
 """A pipeline: a step made of named sub-steps, whose order is the Python code of ``process``."""
 
 from upramp.framework import specs
+from upramp.framework.guest_steps import step_class_of
 from upramp.framework.step import Step
 
 __all__ = ["Pipeline"]
@@ -10,16 +11,19 @@ class Pipeline(Step):
     """A step that runs other steps.
 
     A subclass defines ``step_defs`` (key -> Step class) and ``process``, which calls
-    ``self.<key>.run(model)``. Pipelines nest.
+    ``self.<key>.run(model)``. Pipelines nest. A class of stpipe, of the reference pipeline, is taken too.
     """
 
     step_defs = {}  # noqa: RUF012 - the name and form that users know
 
     def __init_subclass__(cls, **keywords):
         super().__init_subclass__(**keywords)
-        for key, step_class in cls.step_defs.items():
-            if not (isinstance(step_class, type) and issubclass(step_class, Step)):
+        found = {key: step_class_of(step_class) for key, step_class in cls.step_defs.items()}
+        for key, step_class in found.items():
+            if step_class is None:
                 raise TypeError(f"Entry {key!r} in step_defs is not a Step subclass")
+        if found != cls.step_defs:
+            cls.step_defs = found
 
     def _set_parameters(self, values):
         sections = values.pop("steps", {})

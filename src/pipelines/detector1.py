@@ -195,6 +195,9 @@ class Detector1Pipeline(Pipeline):
         raw = ramp.mapped("data")
         if raw is None or raw.kind != "u2":
             return "the input is not a raw exposure on disk"
+        wanted = executor.intermediates_wanted(self.sub_steps)
+        if wanted is not None:  # looked at first: a step of somebody else need not have the parameters of ours
+            return wanted
         if self.ramp_fit.firstgroup is not None or self.ramp_fit.lastgroup is not None:
             return "ramp_fit uses part of the groups"
         if self.save_calibrated_ramp and ramp.extra_hdus:
@@ -210,7 +213,7 @@ class Detector1Pipeline(Pipeline):
         for key, field in self._chain_of(ramp).items():
             if field is None and not getattr(self, key).skip:
                 return f"{key} looks at whole frames"
-        return executor.intermediates_wanted(self.sub_steps)
+        return None
 
     def _needs_zeroframe(self, ramp):
         """Whether the ZEROFRAME is saved with the ramp, or fitted: in place of saturated groups, or by likelihood."""

@@ -494,3 +494,18 @@ def test_results_of_processes_come_back(small, workdir):
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         result = pool.apply(Detector1Pipeline.call, (str(small.path),), pars)
     np.testing.assert_array_equal(result.data, fits.getdata("x_rate.fits", "SCI"))
+
+
+def test_steps_of_the_reference_pipeline_may_be_members(small, workdir, caplog):
+    caplog.set_level(logging.INFO)
+    theirs = pytest.importorskip("jwst.refpix", reason="the peer is not installed").RefPixStep
+
+    class Mixed(Detector1Pipeline):
+        step_defs = Detector1Pipeline.step_defs | {"refpix": theirs}
+
+    mixed = Mixed.call(str(small.path), steps=small.steps(), configure_log=False)
+    ours = Detector1Pipeline.call(str(small.path), steps=small.steps(), schedule="stepwise", configure_log=False)
+    assert "process() of refpix is not that of upramp" in caplog.text
+    assert mixed.meta.cal_step.refpix == "COMPLETE"
+    np.testing.assert_allclose(mixed.data, ours.data, rtol=1e-6)
+    np.testing.assert_array_equal(mixed.dq, ours.dq)
