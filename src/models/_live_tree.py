@@ -3,6 +3,8 @@
 from collections.abc import MutableMapping
 from copy import deepcopy
 
+import yaml
+
 __all__ = ["LiveTree"]
 
 
@@ -66,3 +68,8 @@ class LiveTree(dict):
 
     def __reduce__(self):
         return dict, (self.copy(),)
+
+
+for _representer in (yaml.representer.SafeRepresenter, yaml.representer.Representer):
+    # yaml knows dictionaries by their very class
+    _representer.add_representer(LiveTree, yaml.representer.SafeRepresenter.represent_dict)

@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+import yaml
 
 from upramp import models
 
@@ -64,3 +65,9 @@ def test_a_tree_makes_the_same_model_again():
         warnings.simplefilter("error")
         again = models.ImageModel(model.instance)
     assert again.meta.exposure == model.meta.exposure and (again.data == 1).all()
+
+
+@pytest.mark.parametrize("dump", [yaml.dump, yaml.safe_dump])
+def test_as_yaml(dump):
+    text = dump(image().meta.exposure.instance)
+    assert yaml.safe_load(text) == {"nints": 2, "ngroups": 5}
