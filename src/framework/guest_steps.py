@@ -34,7 +34,10 @@ class GuestStep(Step):
 
     def process(self, *args):
         """Run the guest on models of its own kind."""
+        from upramp.models import peer
+
         given = {name: getattr(self, name) for name in own_spec(type(self))} | self.get_overrides()
+        given = {name: peer.theirs(value) for name, value in given.items()}  # an override may be a model
         for name in ("output_dir", "input_dir"):  # what it saves besides its result goes there
             given[name] = self.search_attr(name)
         return run_guest(self.guest(name=self.name, **given), *args)

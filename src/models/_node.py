@@ -48,6 +48,9 @@ class Node:
     def __len__(self):
         return len(self._leaves())
 
+    def __bool__(self):
+        return True  # a group of the schema is there, with nothing in it too
+
     def __eq__(self, other):
         if isinstance(other, Node):
             other = other._stored()

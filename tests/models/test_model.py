@@ -136,6 +136,7 @@ def test_metadata_are_a_mapping_of_paths():
     assert dict(ours.meta.items()) == dict(theirs.meta.items())
     assert sorted(ours.meta) == sorted(theirs.meta) == sorted(ours.meta.keys())
     assert dict(ours.meta)["exposure.read_times"] == [[1, 2], [3]]
+    assert ours.meta.wcsinfo and theirs.meta.wcsinfo  # groups are there, if empty
     assert len(ours.meta) == 4 and "MIRI" in ours.meta.values()
     assert ours.meta["instrument.name"] == "MIRI"
 
