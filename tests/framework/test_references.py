@@ -321,3 +321,8 @@ def test_parameters_of_the_observatory_have_a_section_for_every_step(tiny, image
     found["steps"]["two"]["n"] = 4
     assert tiny.TinyPipeline.from_config_section(found).two.n == 4
     assert tiny.AddStep.get_config_from_reference(image) == {}
+
+
+def test_references_can_be_looked_for_before_the_run(tiny, exposure):
+    with pytest.raises(ReferenceNotFoundError, match=r"gain: .*\n  readnoise: "):
+        tiny.OuterPipeline()._precache_references(exposure)
