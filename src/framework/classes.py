@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from upramp import registry
 from upramp.errors import ConfigError
 
-__all__ = ["PeerStepError", "find_class", "full_name", "import_dotted", "registered_steps"]
+__all__ = ["PeerStepError", "find_class", "full_name", "import_dotted", "is_step_of_stpipe", "registered_steps"]
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ def find_class(text, folder=None):
     found = import_dotted(name, folder) if name else None
     if not isinstance(found, type):
         raise ConfigError(f"{text!r} is not a path to a config file or a Python Step class{_hint(text)}")
-    if _is_step_of_stpipe(found):
+    if is_step_of_stpipe(found):
         raise PeerStepError(f"{text!r} is a step of stpipe ({full_name_of(found)}); strun runs it, this does not")
     if not issubclass(found, Step):
         raise ConfigError(
@@ -135,7 +135,8 @@ def find_class(text, folder=None):
     return found
 
 
-def _is_step_of_stpipe(cls):
+def is_step_of_stpipe(cls):
+    """Whether a class is one of the steps of stpipe. Does not import it."""
     stpipe = sys.modules.get("stpipe")  # whoever defines such a class has imported it
     return stpipe is not None and issubclass(cls, stpipe.Step)
 

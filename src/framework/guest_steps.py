@@ -5,8 +5,8 @@ those of ours are converted and back. stpipe is imported only by whoever has suc
 """
 
 import functools
-import sys
 
+from upramp.framework.classes import is_step_of_stpipe
 from upramp.framework.specs import format_spec, own_spec
 from upramp.framework.step import Step
 
@@ -45,9 +45,7 @@ class GuestStep(Step):
 
 def is_guest(thing):
     """Whether something is a step of stpipe, or a class of such steps."""
-    stpipe = sys.modules.get("stpipe")
-    cls = thing if isinstance(thing, type) else type(thing)
-    return stpipe is not None and issubclass(cls, stpipe.Step)
+    return is_step_of_stpipe(thing if isinstance(thing, type) else type(thing))
 
 
 def run_guest(step, *args):
