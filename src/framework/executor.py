@@ -40,7 +40,7 @@ class Stage(NamedTuple):
 
 
 def intermediates_wanted(steps):
-    """Why a chain of steps cannot be fused, as far as its configuration says; None if it can.
+    """Why a chain of steps cannot be fused, as far as its configuration and code say; None if it can.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ those of ours are converted and back. stpipe is imported only by whoever has suc
 import functools
 
 from upramp.framework.classes import is_step_of_stpipe
-from upramp.framework.specs import format_spec, own_spec
+from upramp.framework.specs import as_ours, format_spec, own_spec
 from upramp.framework.step import Step
 
 __all__ = ["GuestStep", "is_guest", "run_guest", "step_class_of"]
@@ -52,7 +52,7 @@ def run_guest(step, *args):
     """Run a step of stpipe on models of ours (or what else it takes); models that it returns are ours again."""
     from upramp.models import peer
 
-    return peer.ours(step.run(*peer.theirs(args)))
+    return as_ours(step.run(*peer.theirs(args)))
 
 
 def step_class_of(thing):

@@ -14,7 +14,7 @@ from pathlib import Path
 from upramp.errors import ConfigError, HookError
 from upramp.framework.classes import import_dotted
 from upramp.framework.config import folder_of
-from upramp.framework.specs import any_is_peer, is_model
+from upramp.framework.specs import as_ours, is_model
 
 __all__ = ["HookList", "make_hooks"]
 
@@ -61,17 +61,8 @@ class HookList:
             except Exception as error:
                 error.add_note(f"This came from {self._kind}{number} of the step {self._step.qualified_name}")
                 raise
-            arguments = arguments if replaced is None else (_ours(replaced),)
+            arguments = arguments if replaced is None else (as_ours(replaced),)
         return arguments
-
-
-def _ours(result):
-    """What a hook has returned, with models of the reference pipeline as ours."""
-    if not any_is_peer([result]):
-        return result
-    from upramp.models import peer
-
-    return peer.ours(result)
 
 
 def make_hooks(step, kind, entries):

@@ -16,7 +16,17 @@ from configobj.validate import ValidateError, Validator, VdtTypeError
 
 from upramp.errors import ConfigError
 
-__all__ = ["add_section", "any_is_peer", "format_spec", "is_model", "located", "merged_spec", "parse_value", "validate"]
+__all__ = [
+    "add_section",
+    "any_is_peer",
+    "as_ours",
+    "format_spec",
+    "is_model",
+    "located",
+    "merged_spec",
+    "parse_value",
+    "validate",
+]
 
 _PEER = "stdatamodels"
 
@@ -33,6 +43,15 @@ def any_is_peer(things):
     from upramp.models.peer import is_peer
 
     return any(any_is_peer(thing) if isinstance(thing, list | tuple) else is_peer(thing) for thing in things)
+
+
+def as_ours(thing):
+    """Something, or a list of things, with models of the reference pipeline replaced by ours."""
+    if not any_is_peer([thing]):
+        return thing
+    from upramp.models import peer
+
+    return peer.ours(thing)
 
 
 def merged_spec(cls):

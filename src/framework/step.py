@@ -350,10 +350,7 @@ class Step(Configurable, Lookup, Saving):
         FileFormatError
             The file is not what it should be.
         """
-        if specs.any_is_peer([data]):
-            from upramp.models import peer
-
-            data = peer.ours(data)
+        data = specs.as_ours(data)
         if isinstance(data, list | tuple):
             options = {"make_copy": make_copy, "open_models": open_models}
             options |= {"open_as_type": open_as_type, "open_as_ramp": open_as_ramp}

@@ -138,6 +138,7 @@ class FitsFile:
             position = hdu.data_start + -(-hdu.data_size // BLOCK) * BLOCK
 
     def __reduce__(self):
+        # Only HDUs that no schema knows come here. The contents go along: the file may be gone by then.
         return FitsFile, (self.path, bytes(self.buffer))
 
     @classmethod

@@ -71,7 +71,7 @@ class ArraySlot:
         self._value = source if isinstance(source, np.ndarray) else None
 
     def __getstate__(self):
-        """What is pickled: the values, for what lies in a file cannot be handed to another process."""
+        """What is pickled: the values as a whole; a mapped file cannot be handed to another process."""
         return vars(ArraySlot(self.spec, self.native()))
 
     @property
