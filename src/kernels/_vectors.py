@@ -6,7 +6,7 @@ vectors itself: a `load` takes the numbers of 16 neighbours, operators work on e
 pixels needs stays in registers through all groups of all integrations. Against loops over rows of scratch the same
 numbers take a third of the time; processors with shorter registers take several for each vector.
 
-Vectors have a type of elements: float32, float64, uint8, uint32, int32 or truth values (what comparisons give). Scalars
+Vectors have a type of elements: float32, float64, uint8, uint16, uint32, int32 or truth values (what comparisons give). Scalars
 join in if they are of that type; nothing is converted silently but plain integers. Without compilation
 (NUMBA_DISABLE_JIT) the same functions work on numpy arrays of 16.
 """
@@ -34,12 +34,16 @@ __all__ = [
     "floats",
     "larger",
     "load",
+    "load_some",
     "middle_rows",
+    "numbers_of",
     "select",
     "smaller",
     "splat",
     "sqrt",
     "store",
+    "store_some",
+    "swapped",
 ]
 
 LANES = 16
@@ -54,7 +58,15 @@ class Vector(types.Type):
         super().__init__(name=f"{LANES} x {element}")
 
 
-_ELEMENTS = (types.float32, types.float64, types.uint8, types.uint32, types.int32, types.boolean)
+_ELEMENTS = (
+    types.float32,
+    types.float64,
+    types.uint8,
+    types.uint16,
+    types.uint32,
+    types.int32,
+    types.boolean,
+)
 
 
 @register_model(Vector)
@@ -77,6 +89,18 @@ def load(row, x):
 def store(row, x, vector):
     """Put a vector, or truth values as 0 and 1, into the elements x ... x + 15 of a row."""
     row[x : x + LANES] = vector
+
+
+def load_some(row, x, n):
+    """The first ``n`` of the elements that `load` takes, the others 0; only those have to be there."""
+    vector = np.zeros(LANES, row.dtype)
+    vector[:n] = row[x : x + n]
+    return vector
+
+
+def store_some(row, x, n, vector):
+    """Put the first ``n`` elements of a vector (not of truth values) into a row."""
+    row[x : x + n] = vector[:n]
 
 
 def splat(value):
@@ -128,6 +152,16 @@ def floats(vector):
     return vector.astype(np.float32)
 
 
+def swapped(vector):
+    """Unsigned integers with their bytes in reverse."""
+    return vector.byteswap()
+
+
+def numbers_of(words):
+    """The float32 numbers that lie in uint32 words."""
+    return words.view(np.float32)
+
+
 def any_of(mask):
     """Whether some element is true."""
     return bool(mask.any())
@@ -166,6 +200,33 @@ def _type_store(context):
         return None
 
     return typed
+
+
+@type_callable(load_some)
+def _type_load_some(context):
+    return lambda row, x, n: Vector(row.dtype) if _is_row(row) and _are_integers(x, n) else None
+
+
+@type_callable(store_some)
+def _type_store_some(context):
+    def typed(row, x, n, vector):
+        return types.none if _is_row(row) and _are_integers(x, n) and vector == Vector(row.dtype) else None
+
+    return typed
+
+
+def _are_integers(*kinds):
+    return all(isinstance(kind, types.Integer) for kind in kinds)
+
+
+@type_callable(swapped)
+def _type_swapped(context):
+    return lambda vector: vector if vector in (Vector(types.uint16), Vector(types.uint32)) else None
+
+
+@type_callable(numbers_of)
+def _type_numbers(context):
+    return lambda words: Vector(types.float32) if words == Vector(types.uint32) else None
 
 
 @type_callable(splat)
@@ -281,6 +342,43 @@ def _lower_store(context, builder, sig, args):
     return context.get_dummy_value()
 
 
+def _first_lanes(context, builder, kind, n):
+    """Which lanes are below n, in which ``kind`` is the type of n."""
+    shape = ir.VectorType(ir.IntType(32), LANES)
+    n = context.cast(builder, n, kind, types.int32)
+    one = builder.insert_element(ir.Constant(shape, ir.Undefined), n, ir.Constant(ir.IntType(32), 0))
+    limits = builder.shuffle_vector(one, ir.Constant(shape, ir.Undefined), ir.Constant(shape, None))
+    return builder.icmp_signed("<", ir.Constant(shape, list(range(LANES))), limits)
+
+
+def _masked(builder, name, result, args, element):
+    """Call one of LLVM's loads or stores of some lanes."""
+    letter = f"f{32 if isinstance(element, ir.FloatType) else 64}" if not hasattr(element, "width") else ""
+    suffix = letter or f"i{element.width}"
+    function = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(result, [arg.type for arg in args]), f"llvm.masked.{name}.v{LANES}{suffix}.p0"
+    )
+    return builder.call(function, args)
+
+
+@lower_builtin(load_some, types.Array, types.Integer, types.Integer)
+def _lower_load_some(context, builder, sig, args):
+    pointer, size = _place(context, builder, sig.args[0], args[0], sig.args[1], args[1])
+    kind = context.get_value_type(sig.return_type)
+    mask = _first_lanes(context, builder, sig.args[2], args[2])
+    operands = [pointer, ir.Constant(ir.IntType(32), size), mask, ir.Constant(kind, None)]
+    return _masked(builder, "load", kind, operands, kind.element)
+
+
+@lower_builtin(store_some, types.Array, types.Integer, types.Integer, Vector)
+def _lower_store_some(context, builder, sig, args):
+    pointer, size = _place(context, builder, sig.args[0], args[0], sig.args[1], args[1])
+    mask = _first_lanes(context, builder, sig.args[2], args[2])
+    operands = [args[3], pointer, ir.Constant(ir.IntType(32), size), mask]
+    _masked(builder, "store", ir.VoidType(), operands, args[3].type.element)
+    return context.get_dummy_value()
+
+
 @lower_builtin(splat, types.Any)
 def _lower_splat(context, builder, sig, args):
     return _lift(context, builder, args[0], sig.args[0], sig.return_type)
@@ -363,6 +461,20 @@ def _lower_conversion(context, builder, sig, args):
     if not isinstance(source, types.Float):
         return (builder.sitofp if source == types.int32 else builder.uitofp)(args[0], kind)
     return builder.fpext(args[0], kind) if target == types.float64 else builder.fptrunc(args[0], kind)
+
+
+@lower_builtin(swapped, Vector)
+def _lower_swapped(context, builder, sig, args):
+    kind = context.get_value_type(sig.return_type)
+    function = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(kind, [kind]), f"llvm.bswap.v{LANES}i{kind.element.width}"
+    )
+    return builder.call(function, args)
+
+
+@lower_builtin(numbers_of, Vector)
+def _lower_numbers(context, builder, sig, args):
+    return builder.bitcast(args[0], context.get_value_type(sig.return_type))
 
 
 @lower_builtin(any_of, Vector)

@@ -15,6 +15,7 @@ from upramp.kernels._jit import helper, kernel
 from upramp.kernels._layout import ShapeError, as_canonical, check_shape, writable_copy
 from upramp.kernels._rows import fill_row
 from upramp.kernels._tiles import require_in_place, run_tile
+from upramp.kernels._vectors import LANES, load_some, select, store_some
 
 __all__ = [
     "Linearized",
@@ -101,25 +102,38 @@ def _evaluate_row(value, row, coeffs, r, left, right):
         k -= 4
 
 
+@helper(counted=False, inlined=True)
+def _linearize_strip(row, flags, coeffs, r, column, x, n):
+    """Correct ``n`` samples (up to 16) of a row from ``x`` on; ``column`` is where its first one has its coefficients."""
+    y = load_some(row, x, n)
+    k = np.uint64(coeffs.shape[0] - 1)
+    value = load_some(coeffs[k, r], column + x, n)
+    while k > 0:
+        k -= np.uint64(1)
+        value = value * y + load_some(coeffs[k, r], column + x, n)
+    saturated = (load_some(flags, x, n) & SATURATED) != 0
+    store_some(row, x, n, select(saturated, y, value))
+
+
 @kernel
 def linearize_tile(data, gdq, coeffs, coeffs_row, first, last, left, right):
     """Correct all samples of the region but the SATURATED ones.
 
     ``coeffs`` are prepared; their first row is the row ``coeffs_row`` of the data.
     """
-    value = np.empty(_PIECE, np.float32)
     for r in range(first, last):
         for start in range(left, right, _PIECE):
             stop = min(start + _PIECE, right)
-            constant, linear = coeffs[0, r - coeffs_row, start:stop], coeffs[1, r - coeffs_row, start:stop]
+            size = stop - start
+            whole = size // LANES * LANES
             for i in range(data.shape[0]):
                 for g in range(data.shape[1]):
                     row = data[i, g, r, start:stop]
-                    q = gdq[i, g, r, start:stop]
-                    _evaluate_row(value, row, coeffs, r - coeffs_row, start, stop)
-                    for x in range(row.size):
-                        corrected = (value[x] + linear[x]) * row[x] + constant[x]
-                        row[x] = row[x] if (q[x] & SATURATED) != 0 else corrected
+                    flags = gdq[i, g, r, start:stop]
+                    for x in range(0, whole, LANES):
+                        _linearize_strip(row, flags, coeffs, np.uint64(r - coeffs_row), start, x, LANES)
+                    if whole < size:
+                        _linearize_strip(row, flags, coeffs, np.uint64(r - coeffs_row), start, whole, size - whole)
 
 
 @kernel
