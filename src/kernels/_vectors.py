@@ -6,8 +6,8 @@ vectors itself: a `load` takes the numbers of 16 neighbours, operators work on e
 pixels needs stays in registers through all groups of all integrations. Against loops over rows of scratch the same
 numbers take a third of the time; processors with shorter registers take several for each vector.
 
-Vectors have a type of elements: float32, float64, uint8, uint16, uint32, int32 or truth values (what comparisons give). Scalars
-join in if they are of that type; nothing is converted silently but plain integers. Without compilation
+Vectors have a type of elements: float32, float64, uint8, uint16, uint32, int32 or truth values (what comparisons
+give). Scalars join in if they are of that type; nothing is converted silently but plain integers. Without compilation
 (NUMBA_DISABLE_JIT) the same functions work on numpy arrays of 16.
 """
 
@@ -29,6 +29,7 @@ __all__ = [
     "absolute",
     "any_of",
     "bits_of",
+    "count_of",
     "doubles",
     "first_bit",
     "floats",
@@ -172,6 +173,11 @@ def bits_of(mask):
     return np.int64(mask @ (1 << np.arange(LANES)))
 
 
+def count_of(mask):
+    """How many elements are true."""
+    return np.int64(mask.sum())
+
+
 def first_bit(bits):
     """Position (uint64) of the lowest bit that is set in an integer other than 0."""
     return np.uint64((int(bits) & -int(bits)).bit_length() - 1)
@@ -282,6 +288,7 @@ def _type_any(context):
 
 
 @type_callable(bits_of)
+@type_callable(count_of)
 def _type_bits(context):
     return lambda mask: types.int64 if mask == Vector(types.boolean) else None
 
@@ -486,6 +493,11 @@ def _lower_any(context, builder, sig, args):
 @lower_builtin(bits_of, Vector)
 def _lower_bits(context, builder, sig, args):
     return builder.zext(builder.bitcast(args[0], ir.IntType(LANES)), ir.IntType(64))
+
+
+@lower_builtin(count_of, Vector)
+def _lower_count(context, builder, sig, args):
+    return builder.ctpop(builder.zext(builder.bitcast(args[0], ir.IntType(LANES)), ir.IntType(64)))
 
 
 @lower_builtin(first_bit, types.Integer)

@@ -3,11 +3,24 @@
 import numpy as np
 
 from upramp.kernels._flags import JUMP_DET, SATURATED
-from upramp.kernels._jit import kernel
+from upramp.kernels._jit import helper, kernel
 from upramp.kernels._layout import as_canonical
 from upramp.kernels._tiles import run_tile
+from upramp.kernels._vectors import LANES, count_of, load
 
-__all__ = ["count_flags", "count_flags_tile"]
+__all__ = ["count_flags", "count_flags_tile", "count_in_row"]
+
+
+@helper(counted=False)
+def count_in_row(flags, flag):
+    """How many elements of a row of uint8 have a flag: a loop that adds them up would widen every byte."""
+    count = 0
+    whole = flags.size // LANES * LANES
+    for x in range(0, whole, LANES):
+        count += count_of((load(flags, x) & np.uint8(flag)) != 0)
+    for x in range(whole, flags.size):
+        count += (flags[x] & flag) != 0
+    return count
 
 
 @kernel
@@ -17,12 +30,8 @@ def count_flags_tile(saturated, jumps, gdq, first, last, left, right):
         for k in range(gdq.shape[1]):
             for r in range(first, last):
                 q = gdq[i, k, r, left:right]
-                n_saturated, n_jumps = np.uint32(0), np.uint32(0)
-                for x in range(q.size):
-                    n_saturated = np.uint32(n_saturated + ((q[x] & SATURATED) != 0))
-                    n_jumps = np.uint32(n_jumps + ((q[x] & JUMP_DET) != 0))
-                saturated[r] += n_saturated
-                jumps[r] += n_jumps
+                saturated[r] += count_in_row(q, SATURATED)
+                jumps[r] += count_in_row(q, JUMP_DET)
 
 
 def count_flags(groupdq, threads=None):

@@ -33,6 +33,7 @@ from upramp.kernels._optional_flags import flag_migration_of_tile, flag_persiste
 from upramp.kernels._rows import fill_row
 from upramp.kernels._signals import flag_plane, float_plane, leave_out_groups, subtract_signals
 from upramp.kernels._work import Work
+from upramp.kernels.flag_counts import count_in_row
 
 __all__ = [
     "JUMP_MISSING",
@@ -242,10 +243,7 @@ def _note_flags(seen, unusable, tile, area):
         for i in range(seen.shape[0]):
             for g in range(seen.shape[1]):
                 q = tile.gdq[i, g, r, area.left : area.right]
-                n = np.uint32(0)
-                for x in range(q.size):
-                    n = np.uint32(n + (q[x] & DO_NOT_USE))
-                counts[i * seen.shape[1] + g] += n
+                counts[i * seen.shape[1] + g] += count_in_row(q, DO_NOT_USE)
     for i in range(seen.shape[0]):
         for g in range(seen.shape[1]):
             for r in range(area.first, area.last):

@@ -25,6 +25,7 @@ from upramp.kernels._jump_rules import ITERATIVE, SIGMA_CLIP, SIGMA_CLIP_ALL, SI
 from upramp.kernels._jump_search import DECLINED, detect_jumps_tile
 from upramp.kernels._layout import ShapeError, as_canonical, as_count, as_time, check_shape, writable_copy
 from upramp.kernels._tiles import require_in_place, run_tile
+from upramp.kernels.flag_counts import count_in_row
 
 __all__ = [
     "DECLINED",
@@ -203,11 +204,7 @@ def count_jumps_tile(counts, gdq, first, last, left, right):
     for i in range(gdq.shape[0]):
         for k in range(gdq.shape[1]):
             for r in range(first, last):
-                q = gdq[i, k, r, left:right]
-                n = np.uint32(0)
-                for x in range(q.size):
-                    n = np.uint32(n + ((q[x] >> 2) & 1))
-                counts[r] += n
+                counts[r] += count_in_row(gdq[i, k, r, left:right], JUMP_DET)
 
 
 @kernel

@@ -104,7 +104,7 @@ def _evaluate_row(value, row, coeffs, r, left, right):
 
 @helper(counted=False, inlined=True)
 def _linearize_strip(row, flags, coeffs, r, column, x, n):
-    """Correct ``n`` samples (up to 16) of a row from ``x`` on; ``column`` is where its first one has its coefficients."""
+    """Correct ``n`` samples (up to 16) of a row from ``x`` on; its first one has its coefficients in ``column``."""
     y = load_some(row, x, n)
     k = np.uint64(coeffs.shape[0] - 1)
     value = load_some(coeffs[k, r], column + x, n)

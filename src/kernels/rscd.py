@@ -104,6 +104,17 @@ def _count_unsaturated(count, going, gdq, i, n, r, left, right):
             count[x] += going[x]
 
 
+@helper
+def _any_saturated(gdq, i, n, r, left, right):
+    """Whether some pixel is saturated in one of the first ``n`` groups."""
+    found = np.uint8(0)
+    for k in range(n):
+        q = gdq[i, k, r, left:right]
+        for x in range(q.size):
+            found |= q[x]
+    return (found & SATURATED) != 0
+
+
 @kernel
 def flag_rscd_tile(tallies, gdq, pdq, skips, n_first, first, last, left, right):
     """Flag the first skips[i] groups of integration i; the first ``n_first`` integrations are counted apart.
@@ -123,6 +134,13 @@ def flag_rscd_tile(tallies, gdq, pdq, skips, n_first, first, last, left, right):
             begin, end = (n_first, skips.size) if later else (0, n_first)
             for i in range(begin, end):
                 skip = np.int32(skips[i])
+                if skip > 0 and not _any_saturated(gdq, i, skip + 2, r, left, right):
+                    # As below, where all pixels have ``skip`` groups to leave out: most rows of most exposures.
+                    for k in range(skip):
+                        q = gdq[i, k, r, left:right]
+                        for x in range(n):
+                            q[x] |= np.uint8(DO_NOT_USE)
+                    continue
                 _count_unsaturated(count, going, gdq, i, skip + 2, r, left, right)
                 for x in range(n):
                     affected = (count[x] > 0) & (count[x] < skip + 2)
