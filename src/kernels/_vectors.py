@@ -6,7 +6,7 @@ vectors itself: a `load` takes the numbers of 16 neighbours, operators work on e
 pixels needs stays in registers through all groups of all integrations. Against loops over rows of scratch the same
 numbers take a third of the time; processors with shorter registers take several for each vector.
 
-Vectors have a type of elements: float32, float64, uint8, uint16, uint32, int32 or truth values (what comparisons
+Vectors have a type of elements: float32, float64, uint8, uint32, int32 or truth values (what comparisons
 give). Scalars join in if they are of that type; nothing is converted silently but plain integers. Without compilation
 (NUMBA_DISABLE_JIT) the same functions work on numpy arrays of 16.
 """
@@ -37,14 +37,12 @@ __all__ = [
     "load",
     "load_some",
     "middle_rows",
-    "numbers_of",
     "select",
     "smaller",
     "splat",
     "sqrt",
     "store",
     "store_some",
-    "swapped",
 ]
 
 LANES = 16
@@ -59,15 +57,7 @@ class Vector(types.Type):
         super().__init__(name=f"{LANES} x {element}")
 
 
-_ELEMENTS = (
-    types.float32,
-    types.float64,
-    types.uint8,
-    types.uint16,
-    types.uint32,
-    types.int32,
-    types.boolean,
-)
+_ELEMENTS = (types.float32, types.float64, types.uint8, types.uint32, types.int32, types.boolean)
 
 
 @register_model(Vector)
@@ -153,16 +143,6 @@ def floats(vector):
     return vector.astype(np.float32)
 
 
-def swapped(vector):
-    """Unsigned integers with their bytes in reverse."""
-    return vector.byteswap()
-
-
-def numbers_of(words):
-    """The float32 numbers that lie in uint32 words."""
-    return words.view(np.float32)
-
-
 def any_of(mask):
     """Whether some element is true."""
     return bool(mask.any())
@@ -223,16 +203,6 @@ def _type_store_some(context):
 
 def _are_integers(*kinds):
     return all(isinstance(kind, types.Integer) for kind in kinds)
-
-
-@type_callable(swapped)
-def _type_swapped(context):
-    return lambda vector: vector if vector in (Vector(types.uint16), Vector(types.uint32)) else None
-
-
-@type_callable(numbers_of)
-def _type_numbers(context):
-    return lambda words: Vector(types.float32) if words == Vector(types.uint32) else None
 
 
 @type_callable(splat)
@@ -349,6 +319,9 @@ def _lower_store(context, builder, sig, args):
     return context.get_dummy_value()
 
 
+_FLOATING = {ir.FloatType: "f32", ir.DoubleType: "f64"}  # as LLVM has them in names of functions
+
+
 def _first_lanes(context, builder, kind, n):
     """Which lanes are below n, in which ``kind`` is the type of n."""
     shape = ir.VectorType(ir.IntType(32), LANES)
@@ -360,8 +333,7 @@ def _first_lanes(context, builder, kind, n):
 
 def _masked(builder, name, result, args, element):
     """Call one of LLVM's loads or stores of some lanes."""
-    letter = f"f{32 if isinstance(element, ir.FloatType) else 64}" if not hasattr(element, "width") else ""
-    suffix = letter or f"i{element.width}"
+    suffix = f"i{element.width}" if isinstance(element, ir.IntType) else _FLOATING[type(element)]
     function = cgutils.get_or_insert_function(
         builder.module, ir.FunctionType(result, [arg.type for arg in args]), f"llvm.masked.{name}.v{LANES}{suffix}.p0"
     )
@@ -399,7 +371,7 @@ def _lower_select(context, builder, sig, args):
 
 def _call(builder, name, kind, args, flags=()):
     """Call a function of LLVM for vectors of a kind of floating-point numbers."""
-    width = "f32" if isinstance(kind.element, ir.FloatType) else "f64"
+    width = _FLOATING[type(kind.element)]
     function = cgutils.get_or_insert_function(
         builder.module, ir.FunctionType(kind, [kind] * len(args)), f"llvm.{name}.v{LANES}{width}"
     )
@@ -468,20 +440,6 @@ def _lower_conversion(context, builder, sig, args):
     if not isinstance(source, types.Float):
         return (builder.sitofp if source == types.int32 else builder.uitofp)(args[0], kind)
     return builder.fpext(args[0], kind) if target == types.float64 else builder.fptrunc(args[0], kind)
-
-
-@lower_builtin(swapped, Vector)
-def _lower_swapped(context, builder, sig, args):
-    kind = context.get_value_type(sig.return_type)
-    function = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(kind, [kind]), f"llvm.bswap.v{LANES}i{kind.element.width}"
-    )
-    return builder.call(function, args)
-
-
-@lower_builtin(numbers_of, Vector)
-def _lower_numbers(context, builder, sig, args):
-    return builder.bitcast(args[0], context.get_value_type(sig.return_type))
 
 
 @lower_builtin(any_of, Vector)

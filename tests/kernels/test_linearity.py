@@ -39,7 +39,7 @@ def exposure(frame, ncoeff, seed=14):
 
 
 @pytest.mark.parametrize("ncoeff", [2, 3, 4, 5, 6])
-@pytest.mark.parametrize("frame", [(7, 11), (1, 13), (5, 1)])
+@pytest.mark.parametrize("frame", [(7, 11), (1, 13), (5, 1), (2, 37), (1, 531)])
 def test_against_single_pixels(frame, ncoeff):
     data, gdq, pdq, coeffs, lin_dq, zeroframe = exposure(frame, ncoeff)
     with np.errstate(all="ignore"):

@@ -1,5 +1,8 @@
 """Vectors of pixels in compiled code against the same functions on numpy arrays."""
 
+import ctypes
+import mmap
+
 import numpy as np
 import pytest
 
@@ -12,17 +15,20 @@ from upramp.kernels._vectors import (
     absolute,
     any_of,
     bits_of,
+    count_of,
     doubles,
     first_bit,
     floats,
     larger,
     load,
+    load_some,
     middle_rows,
     select,
     smaller,
     splat,
     sqrt,
     store,
+    store_some,
 )
 
 
@@ -141,6 +147,55 @@ def test_exchanges_sort_or_bring_the_median_to_the_middle(n):
     np.testing.assert_array_equal(exchanged(all_pairs), np.sort(rows, axis=0))
     middle = exchanged(chosen)
     np.testing.assert_array_equal((middle[(n - 1) // 2] + middle[n // 2]) / 2, np.median(rows, axis=0))
+
+
+def parts(n, singles, doubles, bytes_, words, found):
+    """Move the first ``n`` of 16 by one place, and count what is above the middle."""
+    store_some(singles, 1, n, load_some(singles, 2, n))
+    store_some(doubles, 1, n, load_some(doubles, 2, n))
+    store_some(bytes_, 1, n, load_some(bytes_, 2, n))
+    store_some(words, 1, n, load_some(words, 2, n))
+    found[0] = count_of(load(singles, 1) > np.float32(0))
+    found[1] = count_of(load(bytes_, 1) > np.uint8(127))
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, 15, 16])
+def test_parts_of_vectors_are_those_of_numpy(n):
+    random = np.random.default_rng(n)
+    before = [
+        *(random.normal(size=LANES + 2).astype(dtype) for dtype in (np.float32, np.float64)),
+        *(random.integers(0, np.iinfo(dtype).max, LANES + 2, dtype) for dtype in (np.uint8, np.uint32)),
+    ]
+    compiled, plain = ([array.copy() for array in before] + [np.zeros(2, np.int64)] for _ in range(2))
+    kernel(parts)(n, *compiled)
+    parts(n, *plain)
+    for one, other, array in zip(compiled, plain, [*before, None], strict=True):
+        np.testing.assert_array_equal(one, other)
+        if array is not None:
+            np.testing.assert_array_equal(one[1 : 1 + n], array[2 : 2 + n])
+            np.testing.assert_array_equal(one[1 + n :], array[1 + n :])
+    assert compiled[-1][0] == (compiled[0][1 : 1 + LANES] > 0).sum()
+
+
+def test_parts_of_rows_stay_inside():
+    """A part at the end of memory that cannot be read or written behind it."""
+    page = mmap.PAGESIZE
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+    start = libc.mmap(None, 2 * page, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
+    libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    assert libc.mprotect(start + page, page, 0) == 0
+    for dtype in (np.float32, np.uint8):
+        row = np.frombuffer((ctypes.c_char * page).from_address(start), dtype)
+        row[:] = 0
+        row[-4:] = 1, 2, 3, 4
+        kernel(shift)(row, row.size - 3, 3)
+        assert row[-5:].tolist() == [0, 2, 3, 4, 4]
+
+
+def shift(row, x, n):
+    store_some(row, x - 1, n, load_some(row, x, n))
 
 
 def lowest_bits(numbers, out):
