@@ -13,7 +13,6 @@ import numpy as np
 from upramp.kernels._flags import NO_LIN_CORR, SATURATED
 from upramp.kernels._jit import helper, kernel
 from upramp.kernels._layout import ShapeError, as_canonical, check_shape, writable_copy
-from upramp.kernels._rows import fill_row
 from upramp.kernels._tiles import require_in_place, run_tile
 from upramp.kernels._vectors import LANES, load_some, select, store_some
 
@@ -61,58 +60,23 @@ def prepare_coefficients_tile(coeffs, lin_dq, pdq, first, last, left, right):
                 c[x] = identity if unusable[x] else c[x]
 
 
-@helper
-def _evaluate_row(value, row, coeffs, r, left, right):
-    """Put c2 row + ... + cn row^(n - 1) of a piece of a row into ``value``: what c1 is added to in Horner's scheme.
-
-    The loop over the coefficients is outside, so that the columns vectorise for any degree, and takes four of them at a
-    time: each pass loads and stores the columns again, and the time is that of loads.
-    """
-    k = coeffs.shape[0] - 1
-    size = row.size
-    a = coeffs[k, r, left:right]
-    above_one = (k - 1) % 4
-    if k < 2:
-        fill_row(value[:size], np.float32(0))
-        return
-    if above_one == 1:
-        for x in range(size):
-            value[x] = a[x] * row[x]
-    else:
-        b = coeffs[k - 1, r, left:right]
-        if above_one == 2:
-            for x in range(size):
-                value[x] = (a[x] * row[x] + b[x]) * row[x]
-        else:
-            c = coeffs[k - 2, r, left:right]
-            if above_one == 3:
-                for x in range(size):
-                    value[x] = ((a[x] * row[x] + b[x]) * row[x] + c[x]) * row[x]
-            else:
-                above_one = 4
-                d = coeffs[k - 3, r, left:right]
-                for x in range(size):
-                    value[x] = (((a[x] * row[x] + b[x]) * row[x] + c[x]) * row[x] + d[x]) * row[x]
-    k -= above_one
-    while k > 1:
-        a, b = coeffs[k, r, left:right], coeffs[k - 1, r, left:right]
-        c, d = coeffs[k - 2, r, left:right], coeffs[k - 3, r, left:right]
-        for x in range(size):
-            value[x] = ((((value[x] + a[x]) * row[x] + b[x]) * row[x] + c[x]) * row[x] + d[x]) * row[x]
-        k -= 4
+@helper(counted=False, inlined=True)
+def _polynomial(y, coeffs, r, x, n):
+    """Horner's scheme in float32 for ``n`` samples (up to 16), whose coefficients lie in row ``r`` from ``x`` on."""
+    k = np.uint64(coeffs.shape[0] - 1)
+    value = load_some(coeffs[k, r], x, n)
+    while k > 0:
+        k -= np.uint64(1)
+        value = value * y + load_some(coeffs[k, r], x, n)
+    return value
 
 
 @helper(counted=False, inlined=True)
 def _linearize_strip(row, flags, coeffs, r, column, x, n):
-    """Correct ``n`` samples (up to 16) of a row from ``x`` on; its first one has its coefficients in ``column``."""
+    """Correct ``n`` samples (up to 16) of a row from ``x`` on; ``column`` holds the coefficients of its first one."""
     y = load_some(row, x, n)
-    k = np.uint64(coeffs.shape[0] - 1)
-    value = load_some(coeffs[k, r], column + x, n)
-    while k > 0:
-        k -= np.uint64(1)
-        value = value * y + load_some(coeffs[k, r], column + x, n)
     saturated = (load_some(flags, x, n) & SATURATED) != 0
-    store_some(row, x, n, select(saturated, y, value))
+    store_some(row, x, n, select(saturated, y, _polynomial(y, coeffs, r, column + x, n)))
 
 
 @kernel
@@ -122,6 +86,7 @@ def linearize_tile(data, gdq, coeffs, coeffs_row, first, last, left, right):
     ``coeffs`` are prepared; their first row is the row ``coeffs_row`` of the data.
     """
     for r in range(first, last):
+        at = np.uint64(r - coeffs_row)  # unsigned: compiled code does not ask whether it is negative
         for start in range(left, right, _PIECE):
             stop = min(start + _PIECE, right)
             size = stop - start
@@ -131,23 +96,23 @@ def linearize_tile(data, gdq, coeffs, coeffs_row, first, last, left, right):
                     row = data[i, g, r, start:stop]
                     flags = gdq[i, g, r, start:stop]
                     for x in range(0, whole, LANES):
-                        _linearize_strip(row, flags, coeffs, np.uint64(r - coeffs_row), start, x, LANES)
+                        _linearize_strip(row, flags, coeffs, at, start, x, LANES)
                     if whole < size:
-                        _linearize_strip(row, flags, coeffs, np.uint64(r - coeffs_row), start, whole, size - whole)
+                        _linearize_strip(row, flags, coeffs, at, start, whole, size - whole)
 
 
 @kernel
 def linearize_zeroframe_tile(zeroframe, coeffs, coeffs_row, first, last, left, right):
     """Correct the ZEROFRAME (nint, ny, nx); exact zeros stay. Otherwise like `linearize_tile`."""
     zero = np.float32(0)
-    value = np.empty(right - left, np.float32)
     for r in range(first, last):
-        constant, linear = coeffs[0, r - coeffs_row, left:right], coeffs[1, r - coeffs_row, left:right]
+        at = np.uint64(r - coeffs_row)
         for i in range(zeroframe.shape[0]):
-            row = zeroframe[i, r, left:right]
-            _evaluate_row(value, row, coeffs, r - coeffs_row, left, right)
-            for x in range(row.size):
-                row[x] = zero if row[x] == zero else (value[x] + linear[x]) * row[x] + constant[x]
+            row = zeroframe[i, r]
+            for x in range(left, right, LANES):
+                n = min(right - x, LANES)
+                y = load_some(row, x, n)
+                store_some(row, x, n, select(y == zero, zero, _polynomial(y, coeffs, at, x, n)))
 
 
 def correct_linearity_in_place(data, gdq, pdq, coeffs, lin_dq, zeroframe=None, threads=None):
