@@ -85,6 +85,8 @@ def linearize_tile(data, gdq, coeffs, coeffs_row, first, last, left, right):
 
     ``coeffs`` are prepared; their first row is the row ``coeffs_row`` of the data.
     """
+    # Along the rows of a piece, which the processor reads ahead; it did not where one kernel made all corrections of a
+    # strip through all groups. The polynomial stays in registers: two loops over the row took twice the time.
     for r in range(first, last):
         at = np.uint64(r - coeffs_row)  # unsigned: compiled code does not ask whether it is negative
         for start in range(left, right, _PIECE):
