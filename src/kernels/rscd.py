@@ -135,7 +135,7 @@ def flag_rscd_tile(tallies, gdq, pdq, skips, n_first, first, last, left, right):
             for i in range(begin, end):
                 skip = np.int32(skips[i])
                 if skip > 0 and not _any_saturated(gdq, i, skip + 2, r, left, right):
-                    # What follows would give every pixel ``skip`` groups; it took 4 % of a chain of MIRI, this less than 2.
+                    # As what follows does, which took 4 % of a chain of MIRI; this takes less than 2.
                     for k in range(skip):
                         q = gdq[i, k, r, left:right]
                         for x in range(n):
