@@ -103,7 +103,7 @@ def _correct_interleaved():
 
     coefficients = prepare_coefficients(np.zeros((712 * 2048, 2, 8), np.float32))
     flags = np.zeros((3200, 2048), np.uint32)
-    correct_interleaved(np.zeros((1, 1, *flags.shape), np.float32), flags, "NRS1", coefficients)
+    correct_interleaved(np.zeros((1, 1, *flags.shape), np.float32), flags, "NRS1", coefficients, subtract_means=True)
 
 
 def _subtract_interference():

@@ -15,6 +15,7 @@ from upramp.kernels._jit import kernel
 
 __all__ = [
     "DETECTORS",
+    "EDGE_LINES",
     "GAP_SLOTS",
     "LINES",
     "PAIR_STARTS",
@@ -34,6 +35,7 @@ __all__ = [
 
 DETECTORS = ("NRS1", "NRS2")
 LINES = 2048
+EDGE_LINES = np.array([0, 1, 2, 3, LINES - 4, LINES - 3, LINES - 2, LINES - 1])
 SECTOR = 640
 SECTORS = 5
 ROWS = SECTOR * SECTORS

@@ -13,7 +13,8 @@ import numpy as np
 from upramp.kernels import corrections as c
 from upramp.kernels._bits import as_bits, decode_flags_tile, decode_float_tile, decode_raw_tile
 from upramp.kernels._flags import BAD_REF_PIXEL, DO_NOT_USE
-from upramp.kernels._irs2_layout import DETECTORS, LINES, ROWS, science_rows
+from upramp.kernels._irs2_layout import DETECTORS, EDGE_LINES, LINES, ROWS, science_rows
+from upramp.kernels._irs2_means import level, sector_offsets
 from upramp.kernels._jit import kernel
 from upramp.kernels._layout import ShapeError
 from upramp.kernels.irs2 import (
@@ -59,8 +60,12 @@ def place_interleaved(chain):
 
 
 def _pixel_flags(chain, science):
-    """Flags of the science pixels as refpix sees them, (2048, 2048) uint32, and which of all rows it takes for bad."""
+    """Flags as refpix sees them: of the science pixels, (2048, 2048) uint32, and of the edge lines, (3200, 8).
+
+    And which of all rows it takes for bad.
+    """
     flags, bad = np.empty((LINES, LINES), np.uint32), np.zeros(ROWS, np.bool_)
+    edges = np.empty((ROWS, EDGE_LINES.size), np.uint32)
     place = np.full(ROWS, -1)
     place[science] = np.arange(LINES)
     everywhere = [(chain.mask, "mask"), (chain.superbias, "flags")]
@@ -70,6 +75,7 @@ def _pixel_flags(chain, science):
         block[...] = 0
         for source in sources:
             _add_flags(block, plane, source, first)
+        edges[first : first + _BLOCK] = block[:, EDGE_LINES]
         bad[first : first + _BLOCK] = ((block & BAD_REF_PIXEL) != 0).any(axis=1)
         own = place[first : first + _BLOCK]
         flags[own[own >= 0]] = block[own >= 0]
@@ -78,7 +84,8 @@ def _pixel_flags(chain, science):
             rows = slice(first, first + _BLOCK)
             _add_flags(flags[rows], plane, chain.saturation.flags, first)
             bad[science[rows]] |= ((flags[rows] & BAD_REF_PIXEL) != 0).any(axis=1)
-    return flags, bad
+            edges[science[rows]] |= flags[rows][:, EDGE_LINES]
+    return flags, edges, bad
 
 
 def _add_flags(flags, scratch, source, first):
@@ -149,7 +156,7 @@ def correct_before_fusing(raw, chain, shape, threads=None, out=None, after_group
     ni, ng = shape[:2]
     frames = np.empty(shape, np.float32) if out is None else out
     science = science_rows(op.detector)
-    flags, known_bad = _pixel_flags(chain, science)
+    flags, edge_flags, known_bad = _pixel_flags(chain, science)
     superbias = c.NO_PLANE if chain.superbias is None else chain.superbias.bias._replace(interleaved=0)
     samples = [_Samples(raw, ng, i, superbias) for i in range(ni)]
 
@@ -163,11 +170,16 @@ def correct_before_fusing(raw, chain, shape, threads=None, out=None, after_group
 
     bad = find_bad_reference_rows(read, ni, known_bad, op.n_sigma, threads, after_integration)
     plan = plan_replacements(bad, op.flagged_pairs, op.detector)
+    edge_flags[bad] |= DO_NOT_USE
     coefficients = prepare_coefficients(op.table, threads)
     corrected = as_bits(frames, np.float32, writable=True)
     for i in range(ni):
         target = corrected.bits.view(np.float32).reshape(shape)[i]
         after = None if after_group is None else functools.partial(after_group, i)
-        correct_integration(target, samples[i].load, coefficients, plan, op.detector, threads, after)
+        load = samples[i].load
+        if op.subtract_means:
+            rules = op.odd_even_columns, op.siglimit
+            load = level(load, sector_offsets(load, ng, edge_flags, op.detector, *rules, threads))
+        correct_integration(target, load, coefficients, plan, op.detector, threads, after)
     flags[bad[science]] |= BAD_REF_PIXEL | DO_NOT_USE
     return c.ReferencePixels(frames=corrected, flags=as_bits(flags, np.uint32))

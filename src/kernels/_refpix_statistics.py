@@ -20,6 +20,7 @@ __all__ = [
     "SIZE",
     "clipped_mean_single",
     "edge_vectors_block",
+    "mean_of_edges",
     "pairwise_sum",
     "pooled_means_block",
 ]
@@ -168,6 +169,17 @@ def _two_edges_mean(rows, rows_dq, start, stop, step, limit, order, scratch, sin
         mean = 0.5 * (bottom + top)
         return True, np.float64(np.float32(mean)) if order[2] else mean
     return has_bottom or has_top, bottom if has_bottom else top
+
+
+@kernel
+def mean_of_edges(rows, rows_dq, limit):
+    """Average of the clipped means of the first four ``rows`` (8, n) float32 and the last four; (found any, mean).
+
+    In float32 throughout. Pixels that are DO_NOT_USE do not count.
+    """
+    scratch, single = np.empty(rows.size, np.float64), np.empty((2, rows.size), np.float32)
+    order = (False, False, True)
+    return _two_edges_mean(rows, rows_dq, 0, rows.shape[1], 1, limit, order, scratch, single)
 
 
 @kernel

@@ -201,6 +201,10 @@ class InterleavedReference(NamedTuple):
     table: object
     flagged_pairs: tuple  # bad reference pixels: (output, pair, mask)
     n_sigma: float
+    # offsets of the sectors are subtracted first, by themselves for even and odd columns; limit of the clipped means
+    subtract_means: bool = False
+    odd_even_columns: bool = True
+    siglimit: float = 3.0
 
 
 class SideMeasurement(NamedTuple):

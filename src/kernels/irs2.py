@@ -7,6 +7,7 @@ amplifier follows them was measured, and is a reference: two complex coefficient
 For every integration by itself, data [DN] after the superbias:
 
 1. Reads of bad reference pixels are replaced by their neighbours (`plan_replacements`).
+   On request the offset of every sector is subtracted before (`upramp.kernels._irs2_means`).
 2. The mean over the groups is taken from every pixel and put back in the end (zeros that this leaves count as "no
    sample" in what follows).
 3. A straight line in time, fitted to the samples of the first and last four lines, is subtracted from each sector of
@@ -25,10 +26,11 @@ A NaN sample makes its group, or with it the whole integration, NaN.
 
 import numpy as np
 
-from upramp.kernels._flags import BAD_REF_PIXEL
+from upramp.kernels._flags import BAD_REF_PIXEL, DO_NOT_USE
 from upramp.kernels._irs2_filter import Filter, prepare_coefficients
 from upramp.kernels._irs2_layout import (
     DETECTORS,
+    EDGE_LINES,
     LINES,
     PAIR_STARTS,
     PERIOD,
@@ -43,6 +45,7 @@ from upramp.kernels._irs2_layout import (
     science_rows,
     sector_rows,
 )
+from upramp.kernels._irs2_means import level, sector_offsets
 from upramp.kernels._jit import helper, kernel, run_rows
 from upramp.kernels._layout import ParameterError, ShapeError, as_canonical, check_shape
 from upramp.kernels._pages import own_pages
@@ -57,7 +60,6 @@ __all__ = [
 ]
 
 _CENTRE = np.float32((SLOTS * LINES - 1) / 2)
-_EDGE_LINES = np.array([0, 1, 2, 3, LINES - 4, LINES - 3, LINES - 2, LINES - 1])
 _REACH = 15
 _LOADED = 64  # rows that are loaded or transformed at once: they stay in the cache
 _MEASURED = 8  # pairs of reads of all groups that are measured at once
@@ -377,7 +379,7 @@ class _Worker:
             if 0 <= place < SECTOR:
                 frame[place] = samples
                 _subtract_rows(frame[place : place + 1], means[row : row + 1])
-        _fit_line(self._line, frame, self._rows[sector] - bottom, _POSITION_SLOTS, _EDGE_LINES, self._backwards)
+        _fit_line(self._line, frame, self._rows[sector] - bottom, _POSITION_SLOTS, EDGE_LINES, self._backwards)
         return bottom
 
     def _load_output(self, group, replaced):
@@ -447,7 +449,18 @@ def correct_integration(out, load, coefficients, plan, detector, threads=None, a
 
 
 def correct_interleaved(
-    data, pixeldq, detector, coefficients, flagged_pairs=(), *, n_sigma=3.0, out=None, threads=None
+    data,
+    pixeldq,
+    detector,
+    coefficients,
+    flagged_pairs=(),
+    *,
+    n_sigma=3.0,
+    subtract_means=False,
+    odd_even_columns=True,
+    siglimit=3.0,
+    out=None,
+    threads=None,
 ):
     """Subtract what the reference pixels and the reference output of an IRS2 readout tell, and strip them.
 
@@ -465,6 +478,12 @@ def correct_interleaved(
         Bad reference pixels of the reference, see `plan_replacements`.
     n_sigma : float
         Limit for bad reference pixels.
+    subtract_means : bool
+        Subtract the offset of every sector first, which the first and last four lines tell.
+    odd_even_columns : bool
+        Even and odd columns have offsets of their own.
+    siglimit : float
+        Limit of the clipped means of these lines [sigma].
     out : (nint, ngroup, 2048, 2048) float32, optional
         Where the result goes.
     threads : int or None
@@ -498,11 +517,15 @@ def correct_interleaved(
     known_bad = ((pixeldq & BAD_REF_PIXEL) != 0).any(axis=1)
     bad = find_bad_reference_rows(read, shape[0], known_bad, n_sigma, threads)
     plan = plan_replacements(bad, flagged_pairs, detector)
+    edge_flags = pixeldq[:, EDGE_LINES] | np.where(bad, np.uint32(DO_NOT_USE), np.uint32(0))[:, np.newaxis]
     for i in range(shape[0]):
 
         def load(rows, group, first, last, frames=canonical[i]):
             rows[...] = frames[group, first:last]
 
+        if subtract_means:
+            offsets = sector_offsets(load, shape[1], edge_flags, detector, odd_even_columns, siglimit, threads)
+            load = level(load, offsets)
         correct_integration(out[i], load, coefficients, plan, detector, threads)
     return out, bad
 

@@ -234,6 +234,9 @@ def _subtract_interleaved(op, ramp, threads):
         prepare_coefficients(op.table, threads),
         op.flagged_pairs,
         n_sigma=op.n_sigma,
+        subtract_means=op.subtract_means,
+        odd_even_columns=op.odd_even_columns,
+        siglimit=op.siglimit,
         threads=threads,
     )
     rows = science_rows(op.detector)

@@ -30,7 +30,7 @@ class RefPixStep(RampStep):
     odd_even_rows           = boolean(default=True)    # MIRI: even and odd rows have offsets of their own
     ovr_corr_mitigation_ftr = float(default=3.0)       # IRS2: limit for bad reference pixels, sigma
     preserve_irs2_refpix    = boolean(default=False)   # IRS2: keep the reference pixels in the product
-    irs2_mean_subtraction   = boolean(default=False)   # IRS2: subtract means before the correction
+    irs2_mean_subtraction   = boolean(default=False)   # IRS2: subtract the offsets of the sectors first
     refpix_algorithm        = option('median', 'sirs', default='median')  # How the side pixels are used
     sigreject               = float(default=4.0)       # SIRS: limit for bad side pixels, sigma
     gaussmooth              = float(default=1.0)       # SIRS: width of the smoothing kernel, pixels
@@ -131,9 +131,10 @@ class RefPixStep(RampStep):
     def _interleaved(self, ramp):
         """IRS2: the coefficients and bad reference pixels of the reference."""
         irs2_detector(ramp)
-        for name in ("preserve_irs2_refpix", "irs2_mean_subtraction"):
-            if getattr(self, name):
-                raise UnsupportedModeError(f"refpix: {name}=True is not implemented; set {name}=False")
+        if self.preserve_irs2_refpix:
+            raise UnsupportedModeError(
+                "refpix: preserve_irs2_refpix=True is not implemented; set preserve_irs2_refpix=False"
+            )
         require(ramp, NRS_NORM="meta.exposure.nrs_normal", NRS_REF="meta.exposure.nrs_reference")
         reference = self.open_reference(ramp, "refpix", IRS2Model)
         if reference is None:
@@ -156,4 +157,7 @@ class RefPixStep(RampStep):
             table,
             pairs,
             self.ovr_corr_mitigation_ftr,
+            self.irs2_mean_subtraction,
+            self.odd_even_columns,
+            self.siglimit,
         )

@@ -5,6 +5,7 @@ import pytest
 from tests.reference.irs2 import correct_group, read_order, rows_of_sectors
 
 from upramp.kernels import _irs2_layout as layout
+from upramp.kernels._irs2_means import level, sector_offsets
 from upramp.kernels._layout import ShapeError
 from upramp.kernels._pages import own_pages
 from upramp.kernels.irs2 import (
@@ -140,6 +141,82 @@ def test_tables_in_any_form_and_calls_after_groups(coefficients):
     correct_integration(out, load, flat, [], "NRS1", 2, groups.append)
     assert sorted(groups) == [0, 1, 2]
     np.testing.assert_array_equal(out, correct_interleaved(data[None], NO_FLAGS, "NRS1", prepared, n_sigma=1e6)[0][0])
+
+
+def slow_offsets(frame, flags, detector, odd_even):
+    """Offsets of the rows of a frame (3200, 2048), by lists: every place of a line is put into its class."""
+    if detector == "NRS2":
+        return slow_offsets(frame[::-1, ::-1], flags[::-1, ::-1], "NRS1", odd_even)[::-1]
+    offsets = np.zeros(3200)
+    references = [position for kind, position in read_order() if kind == "reference"]
+    for sector in range(5):
+        classes = [[], []]
+        for place in range(640):
+            first_pair = place in references and references.index(place) % 4 < 2
+            first = first_pair if place in references else place % 2 == 0
+            classes[0 if first or not odd_even else 1].append(640 * sector + place)
+        means = [
+            [clipped(frame[own][:, lines][(flags[own][:, lines] & 1) == 0]) for lines in (slice(4), slice(2044, 2048))]
+            for own in classes
+            if own
+        ]
+        if all(np.isfinite(ends).any() for ends in means):
+            for own, ends in zip(classes, means, strict=False):
+                offsets[own] = np.nanmean(ends)
+    return offsets
+
+
+def clipped(values):
+    values = values.astype(float)
+    while values.size:
+        kept = values[np.abs(values - values.mean()) <= 3 * values.std()]
+        if kept.size == values.size:
+            return values.mean()
+        values = kept
+    return np.nan
+
+
+@pytest.mark.parametrize("detector", layout.DETECTORS)
+@pytest.mark.parametrize("odd_even", [True, False])
+def test_offsets_of_sectors(detector, odd_even):
+    data = exposure(2)[0] + np.where(np.arange(3200) % 2, 30, 0).astype(np.float32)[:, np.newaxis]
+    data[:, 40:60, 2] += 500
+    flags = NO_FLAGS.copy()
+    flags[100:200, [1, 2046]] |= 1
+    flags[640:1280, :4] |= 1  # one end is enough
+    flags[1280:1920, layout.EDGE_LINES[:, np.newaxis]] |= 1
+    data[:, 300, 1], flags[300, 1] = np.nan, 1
+
+    def load(rows, group, first, last):
+        rows[...] = data[group, first:last]
+
+    edge_flags = flags[:, layout.EDGE_LINES]
+    found = sector_offsets(load, 2, edge_flags, detector, odd_even, 3.0, threads=2)
+    expected = [slow_offsets(frame, flags, detector, odd_even) for frame in data]
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    assert found.dtype == np.float32 and not found[:, 1280:1920].any() and found[:, :1280].all()
+    again = sector_offsets(load, 2, edge_flags, detector, odd_even, 3.0, threads=1)
+    assert again.tobytes() == found.tobytes()
+    rows = np.empty((10, 2048), np.float32)
+    level(load, found)(rows, 1, 50, 60)
+    np.testing.assert_array_equal(rows, data[1, 50:60] - found[1, 50:60, np.newaxis])
+    data[1, 2000, 0] = np.nan
+    spoilt = sector_offsets(load, 2, edge_flags, detector, odd_even, 3.0)
+    assert np.isnan(spoilt[1, 1920:2560]).any() and np.isfinite(spoilt[0]).all()
+
+
+def test_offsets_are_subtracted_first(coefficients):
+    data, prepared = exposure(2), coefficients[1]
+
+    def load(rows, group, first, last):
+        rows[...] = data[0, group, first:last]
+
+    offsets = sector_offsets(load, 2, NO_FLAGS[:, layout.EDGE_LINES], "NRS1", True, 3.0)
+    before = data.copy()
+    result, _ = correct_interleaved(data, NO_FLAGS, "NRS1", prepared, n_sigma=1e6, subtract_means=True)
+    np.testing.assert_array_equal(data, before)
+    by_hand = data - offsets[np.newaxis, :, :, np.newaxis]
+    np.testing.assert_array_equal(result, correct_interleaved(by_hand, NO_FLAGS, "NRS1", prepared, n_sigma=1e6)[0])
 
 
 def test_scratch_of_its_own():

@@ -91,3 +91,62 @@ def test_products(runs, name):
             assert header["S_REFPIX"] == "COMPLETE"
     if name in IRS2:
         assert header["R_REFPIX"].startswith("crds://") and theirs["SCI"].shape == (1, 2048, 2048)
+
+
+@pytest.mark.parametrize(("detector", "odd_even"), [("NRS1", False), ("NRS2", True)])
+def test_offsets_of_irs2_sectors(detector, odd_even):
+    """refpix with irs2_mean_subtraction: the parts of the peer's step, which does not run without CRDS."""
+    from jwst.refpix import irs2_subtract_reference, reference_pixels
+    from stdatamodels.jwst import datamodels as peer
+
+    from upramp import models
+    from upramp.steps import RefPixStep
+
+    rng = np.random.default_rng(5)
+    names = [f"{kind}_{sector}" for kind in ("alpha", "beta") for sector in range(4)]
+    table = rng.normal(0, 0.02, (2 * 712 * 2048, 8)).astype(np.float32).view([(name, "f4") for name in names])[:, 0]
+    pairs = np.array([(1, 1, 5), (3, 2, 9)], [("output", "u2"), ("odd_even", "u2"), ("mask", "u4")])
+    data = rng.normal(0, 4, (1, 2, 3200, 2048)).astype(np.float32)
+    data += np.repeat(rng.normal(50, 20, (2, 5)), 640, axis=1).astype(np.float32)[:, :, np.newaxis]
+    data += 3 * (np.arange(3200) % 2).astype(np.float32)[:, np.newaxis]
+    data[:, :, 500:503, 1] += 900
+    flags = np.zeros((3200, 2048), np.uint32)
+    flags[:, :4] = flags[:, -4:] = 1 << 31
+    flags[1000:1200, 2] |= 1
+    flags[2000, :4] |= 1
+    flags[650, 9] |= 1 << 17
+
+    def ramp_of(package):
+        ramp = package.RampModel(data.copy())
+        ramp.pixeldq, ramp.groupdq = flags.copy(), np.zeros(data.shape, np.uint8)
+        ramp.meta.instrument.name, ramp.meta.instrument.detector = "NIRSPEC", detector
+        ramp.meta.exposure.readpatt, ramp.meta.exposure.type = "NRSIRS2RAPID", "NRS_FIXEDSLIT"
+        ramp.meta.exposure.nrs_normal, ramp.meta.exposure.nrs_reference = 16, 4
+        ramp.meta.exposure.noutputs, ramp.meta.exposure.nints, ramp.meta.exposure.ngroups = 5, 1, 2
+        place = {"name": "FULL", "xstart": 1, "ystart": 1, "xsize": 2048, "ysize": 2048}
+        turn = -1 if detector == "NRS2" else 1
+        for key, value in (place | {"fastaxis": 2 * turn, "slowaxis": turn}).items():
+            setattr(ramp.meta.subarray, key, value)
+        return ramp
+
+    theirs = ramp_of(peer)
+    irs2_subtract_reference.flag_bad_refpix(theirs, n_sigma=3.0, flag_only=True)
+    rules = {
+        "refpix_algorithm": "median",
+        "sirs_kernel_model": None,
+        "sigreject": 4.0,
+        "gaussmooth": 1,
+        "halfwidth": 30,
+    }
+    reference_pixels.correct_model(theirs, odd_even, False, 11, 1.0, True, rules, 3.0)
+    irs2_subtract_reference.flag_bad_refpix(theirs, replace_only=True)
+    reference = peer.IRS2Model(irs2_table=table, dq_table=pairs)
+    theirs = irs2_subtract_reference.correct_model(theirs, reference)
+    step = RefPixStep(
+        override_refpix=models.IRS2Model(irs2_table=table, dq_table=pairs),
+        irs2_mean_subtraction=True,
+        odd_even_columns=odd_even,
+    )
+    ours = step.run(ramp_of(models))
+    np.testing.assert_allclose(ours.data, theirs.data, atol=1e-4)
+    np.testing.assert_array_equal(ours.pixeldq, theirs.pixeldq)

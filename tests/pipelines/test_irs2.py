@@ -21,18 +21,22 @@ def readout(tmp_path_factory):
     return SmallExposure(config, write_exposure(simulate_exposure(config), folder / "x_uncal.fits"), references)
 
 
-def steps_of(readout):
+def steps_of(readout, **parameters):
     assert "refpix" not in OVERRIDES
-    return readout.steps(refpix={"override_refpix": str(readout.references["refpix"])})
+    return readout.steps(refpix={"override_refpix": str(readout.references["refpix"])} | parameters)
 
 
-def test_schedules_and_threads_agree_bit_by_bit(readout, workdir, monkeypatch):
+@pytest.mark.parametrize("means", [False, True])
+def test_schedules_and_threads_agree_bit_by_bit(readout, workdir, monkeypatch, means):
     results = {}
     for name, schedule, threads in (("fused", "fused", "2"), ("alone", "fused", "1"), ("stepwise", "stepwise", "2")):
         monkeypatch.setenv("UPRAMP_THREADS", threads)
         (workdir / name).mkdir()
         pipeline = Detector1Pipeline(
-            schedule=schedule, steps=steps_of(readout), save_results=True, output_dir=str(workdir / name)
+            schedule=schedule,
+            steps=steps_of(readout, irs2_mean_subtraction=means),
+            save_results=True,
+            output_dir=str(workdir / name),
         )
         pipeline.run(str(readout.path))
         results[name] = {}

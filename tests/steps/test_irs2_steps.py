@@ -71,10 +71,28 @@ def test_references_that_do_not_fit():
         RefPixStep(override_refpix=reference(2 * 712 * 2048, [(5, 1, 1)])).run(readout())
 
 
-@pytest.mark.parametrize("parameter", ["preserve_irs2_refpix", "irs2_mean_subtraction"])
-def test_parameters_that_are_not_implemented(parameter):
-    with pytest.raises(UnsupportedModeError, match=parameter):
-        RefPixStep(override_refpix="N/A", **{parameter: True}).run(readout())
+def test_a_parameter_that_is_not_implemented():
+    with pytest.raises(UnsupportedModeError, match="preserve_irs2_refpix"):
+        RefPixStep(override_refpix="N/A", preserve_irs2_refpix=True).run(readout())
+
+
+@pytest.mark.parametrize("detector", ["NRS1", "NRS2"])
+@pytest.mark.parametrize("odd_even", [True, False])
+def test_offsets_of_the_sectors(detector, odd_even):
+    """Edge lines of a level in even rows, and 1 more in odd ones: a class of columns has a tenth of the other rows."""
+    ramp, levels = readout(detector), 10.0 * np.arange(5) + 1
+    edges = np.repeat(levels, 640) + np.arange(3200) % 2
+    ramp.data[0, 0, :, :4] = ramp.data[0, 0, :, -4:] = edges[:, np.newaxis]
+    ramp.data[0, 0, 700, 0] = 900
+    ramp.pixeldq[700, 0] = 1
+    step = RefPixStep(
+        override_refpix=reference(2 * 712 * 2048), irs2_mean_subtraction=True, odd_even_columns=odd_even, siglimit=4.0
+    )
+    result = step.run(ramp)
+    offsets = np.repeat(levels[1:] if detector == "NRS1" else levels[:-1], 512)
+    offsets += np.where(np.arange(2048) % 2 == 0, 0.1, 0.9) if odd_even else 0.5
+    np.testing.assert_allclose(result.data[0, 0, :, 4:-4], -np.tile(offsets[:, np.newaxis], 2040), rtol=1e-3)
+    assert result.meta.cal_step.refpix == "COMPLETE"
 
 
 def test_ipc_is_refused():
