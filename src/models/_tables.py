@@ -10,12 +10,37 @@ import numpy as np
 from upramp.errors import FileFormatError, ShapeError
 from upramp.models._mapped import BitsArray
 
-__all__ = ["cast_table", "encode_table", "native_rows", "plain_rows", "read_table", "record_dtype", "table_cards"]
+__all__ = [
+    "Table",
+    "cast_table",
+    "encode_table",
+    "native_rows",
+    "plain_rows",
+    "read_table",
+    "record_dtype",
+    "table_cards",
+]
 
 # Logical values are the letters T and F.
 _CODES = {"L": "S1", "B": "u1", "I": "i2", "J": "i4", "K": "i8", "E": "f4", "D": "f8", "A": "S"}
 _TFORMS = {"b1": "L", "u1": "B", "i2": "I", "i4": "J", "i8": "K", "f4": "E", "f8": "D", "u2": "I", "u4": "J"}
 _OFFSETS = {"I": 2**15, "J": 2**31}
+
+
+class Table(np.recarray):
+    """Rows of a table: its columns are attributes too, and what ``field`` gives, as of tables that astropy reads."""
+
+    @property
+    def names(self):
+        """Names of the columns, a list."""
+        return list(self.dtype.names)
+
+    @property
+    def columns(self):
+        """The columns as `astropy.io.fits.ColDefs`; their units are those of the schema of the model, and not here."""
+        from astropy.io import fits
+
+        return fits.ColDefs(np.asarray(self))
 
 
 def read_table(hdu, spec):
@@ -159,15 +184,14 @@ def cast_table(rows, spec):
 
     Returns
     -------
-    np.recarray
-        Its columns are attributes too, and what ``field`` gives, as of the tables of FITS files in Python.
+    Table
 
     Raises
     ------
     ShapeError
         Columns are missing, or there are others.
     """
-    return _cast_rows(rows, spec).view(np.recarray)
+    return _cast_rows(rows, spec).view(Table)
 
 
 def _cast_rows(rows, spec):

@@ -25,6 +25,7 @@ from upramp.models._reading import locate_arrays, read_into
 from upramp.models._schema import load_schema
 from upramp.models._slots import ArraySlot, native_array
 from upramp.models._switches import Switches
+from upramp.models._tables import Table
 from upramp.models._writing import write_file
 
 __all__ = ["OTHER_NAMES", "DataModel", "source_of"]
@@ -376,7 +377,7 @@ class DataModel(Metadata, Checking, Inspecting):
     def get_default(self, name):
         """A new array filled with the default of the schema, in the shape that goes with the primary array."""
         spec = self._array_spec(name)
-        return np.recarray(0, spec.dtype) if spec.is_table else spec.filled(self._default_shape(spec))
+        return Table(0, spec.dtype) if spec.is_table else spec.filled(self._default_shape(spec))
 
     def get_dtype(self, name):
         """The dtype of an array according to the schema."""

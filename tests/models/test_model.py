@@ -173,6 +173,14 @@ def test_columns_are_attributes_of_tables(uncal, tmp_path):
         assert rows[0].integration_number == rows["integration_number"][0]
         rows.integration_number[:] = 7  # the model's own table
         assert set(model.int_times["integration_number"]) == {7}
+        assert rows.names == rows.columns.names == list(rows.dtype.names) and "int_mid_MJD_UTC" in rows.columns.names
+        assert rows[:1].columns["integration_number"].format == "J"
+
+
+def test_columns_of_tables_with_text_and_arrays():
+    rows = models.NrcImgPhotomModel(phot_table=[("F200W", "CLEAR", 1.5, 0.1)]).phot_table
+    assert rows.columns.names == rows.names == ["filter", "pupil", "photmjsr", "uncertainty"]
+    assert models.RampModel().get_default("int_times").columns.names[0] == "integration_number"
 
 
 def test_defaults():
