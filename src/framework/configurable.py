@@ -210,12 +210,12 @@ class Configurable:
         return {}
 
     @classmethod
-    def build_config(cls, dataset, config_file=None, **pars):
+    def build_config(cls, input, config_file=None, **pars):
         """Merge what was written down about the parameters, without validation and without making a step.
 
         Parameters
         ----------
-        dataset : str, Path, model or None
+        input : str, Path, model or None
             Selects the parameters in CRDS; None: do not ask.
         config_file : str or Path, optional
             Parameter file.
@@ -232,8 +232,8 @@ class Configurable:
         layers = [config.Layer(config.Rank.CALLER, "keyword", pars)]
         if config_file is not None:
             layers.append(config.read_parameter_file(config_file).layer)
-        if dataset is not None:
-            layers.append(config.Layer(config.Rank.CRDS_PIPELINE, "CRDS", cls.get_config_from_reference(dataset)))
+        if input is not None:
+            layers.append(config.Layer(config.Rank.CRDS_PIPELINE, "CRDS", cls.get_config_from_reference(input)))
         return config.resolve(layers, cls.load_spec_file())[0], config_file
 
     def get_pars(self, full_spec=True):
@@ -250,10 +250,10 @@ class Configurable:
             values["input_dir"] = self.search_attr("input_dir", "")
         return values
 
-    def update_pars(self, pars):
+    def update_pars(self, parameters):
         """Set parameters; unknown names are ignored."""
         known = self.load_spec_file()
-        for key, value in pars.items():
+        for key, value in parameters.items():
             if key in known and key != "steps":
                 setattr(self, key, value)
             else:
@@ -290,19 +290,19 @@ class Configurable:
         """The parameters in the form of YAML, as they are logged at the start of a run."""
         return "\n".join(_text_lines(self.get_pars(), "  "))
 
-    def export_config(self, path, include_metadata=False):
+    def export_config(self, filename, include_metadata=False):
         """Write the parameters as an ASDF parameter file.
 
         Parameters
         ----------
-        path : str or Path
+        filename : str or Path
         include_metadata : bool
             Add the ``meta`` that CRDS wants, with ``<SPECIFY>`` for what is not known here.
         """
         tree = self.export_tree()
         if include_metadata:
             tree["meta"] = _file_metadata(full_name(type(self)))
-        config.save_parameter_file(path, tree)
+        config.save_parameter_file(filename, tree)
 
     def export_tree(self):
         """Class, name and parameters as the tree of a parameter file; overrides that are files included."""

@@ -74,9 +74,9 @@ class Lookup:
         owner = self.override_owner(reftype)
         return None if owner is None else getattr(owner, override_name(reftype))
 
-    def get_ref_override(self, reftype):
+    def get_ref_override(self, reference_file_type):
         """The same as `get_override`, with file names in full."""
-        override = self.get_override(reftype)
+        override = self.get_override(reference_file_type)
         return override if override is None or is_model(override) else _absolute(override)
 
     def override_owner(self, reftype):
@@ -85,14 +85,14 @@ class Lookup:
         owners = (step for step in (self, *self.root.steps_below()) if getattr(step, name, None) is not None)
         return next(owners, None)
 
-    def get_reference_file(self, dataset, reftype):
+    def get_reference_file(self, input_file, reference_file_type):
         """Find a reference and note it for the header of the result.
 
         Parameters
         ----------
-        dataset : str, Path or model
+        input_file : str, Path or model
             The exposure.
-        reftype : str
+        reference_file_type : str
 
         Returns
         -------
@@ -104,12 +104,12 @@ class Lookup:
         ReferenceFileError
             It cannot be had; the message says how to fix that.
         """
-        if reftype in self._missing:
-            raise self._missing[reftype]
-        override = self.get_override(reftype)
+        if reference_file_type in self._missing:
+            raise self._missing[reference_file_type]
+        override = self.get_override(reference_file_type)
         if override is None:
-            metadata = self._metadata_of(dataset)
-            found = self.root._finder.find(metadata, [reftype])[reftype]
+            metadata = self._metadata_of(input_file)
+            found = self.root._finder.find(metadata, [reference_file_type])[reference_file_type]
             name = _crds_name(found)
         elif is_model(override):
             found, name = override, f"override://{type(override).__name__}"
@@ -117,12 +117,12 @@ class Lookup:
             found = name = _absolute(override)
         reason = None if is_model(found) else check_readable(found)
         if reason:
-            raise missing_error({reftype: f"{found}: {reason}"})
-        if name and (reftype, name) not in self.reference_files_used:
-            self.reference_files_used.append((reftype, name))
+            raise missing_error({reference_file_type: f"{found}: {reason}"})
+        if name and (reference_file_type, name) not in self.reference_files_used:
+            self.reference_files_used.append((reference_file_type, name))
         return found
 
-    def prefetch(self, dataset):
+    def prefetch(self, dataset, *others):
         """Look before the work whether every reference the run needs can be had.
 
         A step by itself may see in the exposure that it has nothing to do; what is missing is an error for it when it

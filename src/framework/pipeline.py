@@ -96,10 +96,10 @@ class Pipeline(Step):
         pars = super().get_pars(full_spec)
         return pars | {"steps": {key: step.get_pars(full_spec) for key, step in self.sub_steps.items()}}
 
-    def update_pars(self, pars):
+    def update_pars(self, parameters):
         """Set parameters, those of sub-steps below ``steps``; unknown names are ignored."""
-        super().update_pars({key: value for key, value in pars.items() if key != "steps"})
-        for key, values in pars.get("steps", {}).items():
+        super().update_pars({key: value for key, value in parameters.items() if key != "steps"})
+        for key, values in parameters.get("steps", {}).items():
             if key in self.step_defs:
                 getattr(self, key).update_pars(values)
 

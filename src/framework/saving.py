@@ -35,12 +35,12 @@ class Saving:
         if folder is not None and self._owner_of_input_dir() is None:
             self.input_dir, self._input_dir_is_derived = folder, True
 
-    def make_input_path(self, name):
+    def make_input_path(self, file_path):
         """Path of an input file: bare names are looked for in ``input_dir``.
 
         Where that was not given but is the folder of the input, a file in the current folder comes first.
         """
-        path, owner = Path(name), self._owner_of_input_dir()
+        path, owner = Path(file_path), self._owner_of_input_dir()
         if owner is None or path.parent != Path():
             return path
         return path if owner._input_dir_is_derived and path.exists() else _expanded(owner.input_dir) / path

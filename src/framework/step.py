@@ -318,7 +318,7 @@ class Step(Configurable, Lookup, Saving):
     # ---- models --------------------------------------------------------------------------------------
 
     def prepare_output(
-        self, data, open_as=None, *, make_copy=None, open_models=True, open_as_type=None, open_as_ramp=False
+        self, init, make_copy=None, open_models=True, open_as_type=None, open_as_ramp=False, *, open_as=None
     ):
         """Give `process` a model that it may change.
 
@@ -327,19 +327,19 @@ class Step(Configurable, Lookup, Saving):
 
         Parameters
         ----------
-        data : str, Path, model, or a list of these
-        open_as : type, optional
-            Model class that the step needs.
+        init : str, Path, model, or a list of these
+        make_copy : bool, optional
+            Copy in any case, or in none.
+        open_models : bool
+            Open files; otherwise their names are passed through.
         open_as_type : type, optional
             Model class to open a file with, or to make from a model of another class; whether header and arrays of
             the file agree is not checked then.
         open_as_ramp : bool
             The same with the class of ramps: GuiderRawModel for guide stars, SuperstripeRampModel for superstripe
             readouts, else RampModel.
-        make_copy : bool, optional
-            Copy in any case, or in none.
-        open_models : bool
-            Open files; otherwise their names are passed through.
+        open_as : type, optional
+            Model class that the step needs.
 
         Raises
         ------
@@ -350,30 +350,30 @@ class Step(Configurable, Lookup, Saving):
         FileFormatError
             The file is not what it should be.
         """
-        data = specs.as_ours(data)
-        if isinstance(data, list | tuple):
+        init = specs.as_ours(init)
+        if isinstance(init, list | tuple):
             options = {"make_copy": make_copy, "open_models": open_models}
             options |= {"open_as_type": open_as_type, "open_as_ramp": open_as_ramp}
-            return [self.prepare_output(one, open_as, **options) for one in data]
-        if open_as_ramp and open_as_type is None and (open_models or is_model(data)):
-            open_as_type = self._ramp_class(data)
-        if isinstance(data, str | Path):
+            return [self.prepare_output(one, open_as=open_as, **options) for one in init]
+        if open_as_ramp and open_as_type is None and (open_models or is_model(init)):
+            open_as_type = self._ramp_class(init)
+        if isinstance(init, str | Path):
             if open_models:
-                return self._opened(data, open_as or open_as_type, check=open_as_type is None)
+                return self._opened(init, open_as or open_as_type, check=open_as_type is None)
             if make_copy:
-                raise TypeError(f"Copy is not possible for input type {type(data).__name__}: {data!r} is not opened")
-            return data
-        if open_as is not None and not isinstance(data, open_as):
+                raise TypeError(f"Copy is not possible for input type {type(init).__name__}: {init!r} is not opened")
+            return init
+        if open_as is not None and not isinstance(init, open_as):
             # A generic model may hold the arrays of any other.
-            if not issubclass(open_as, type(data)) or data.shape is None:
-                raise self._incompatible(data, open_as)
-            data = open_as(data)
-        if open_as_type is not None and type(data) is not open_as_type:
+            if not issubclass(open_as, type(init)) or init.shape is None:
+                raise self._incompatible(init, open_as)
+            init = open_as(init)
+        if open_as_type is not None and type(init) is not open_as_type:
             try:
-                data = open_as_type(data)
+                init = open_as_type(init)
             except ValueError as error:  # arrays that do not fit
-                raise self._incompatible(data, open_as_type) from error
-        return data.copy() if (self.parent is None if make_copy is None else make_copy) else data
+                raise self._incompatible(init, open_as_type) from error
+        return init.copy() if (self.parent is None if make_copy is None else make_copy) else init
 
     def _incompatible(self, model, wanted):
         return TypeError(
@@ -402,11 +402,11 @@ class Step(Configurable, Lookup, Saving):
             model.check_consistency()
         return model
 
-    def open_model(self, data, **keywords):
+    def open_model(self, init, **keywords):
         """Open a file (bare names are looked for in ``input_dir``), or pass a model through."""
         from upramp import models
 
-        return models.open(self.make_input_path(data) if isinstance(data, str | Path) else data, **keywords)
+        return models.open(self.make_input_path(init) if isinstance(init, str | Path) else init, **keywords)
 
     @property
     def status_name(self):
@@ -503,9 +503,13 @@ class Step(Configurable, Lookup, Saving):
         """Logger for the code of a step."""
         return logging.getLogger(type(self).__module__)
 
-    def search_attr(self, name, default=None):
-        """Value of an attribute of this step, else of the nearest parent where it is not None."""
-        value = getattr(self, name, None)
-        if value is None and self.parent is not None:
-            return self.parent.search_attr(name, default)
-        return default if value is None else value
+    def search_attr(self, attribute, default=None, parent_first=False):
+        """Value of an attribute of this step, else of the nearest parent where it is not None.
+
+        With ``parent_first`` that of the outermost step where it is not None.
+        """
+        steps = [self]
+        while steps[-1].parent is not None:
+            steps.append(steps[-1].parent)
+        values = (getattr(step, attribute, None) for step in (reversed(steps) if parent_first else steps))
+        return next((value for value in values if value is not None), default)

@@ -66,6 +66,8 @@ def _represent(dumper, tagged):
 
 
 def _represent_array(dumper, array):
+    if hasattr(array, "unit"):  # a Quantity of astropy, which is an array too
+        return _represent_object(dumper, array)
     if dumper.blocks is None:
         fields = {"data": array.tolist(), "datatype": _datatype(array.dtype), "shape": list(array.shape)}
     else:

@@ -33,7 +33,8 @@ class Checking:
     def _check_required(self):
         missing = [path for path in self._schema.required if not self._is_stored(f"meta.{path}")]
         if missing:
-            problem = f"{self!r}: Model.meta is missing values for {missing}"
+            # Programs that expect this warning know it by its first words.
+            problem = f"Model.meta is missing values for {missing}: {self!r}"
             if self._switches.strict_validation:
                 raise MissingKeywordError(problem)
             warnings.warn(problem, ValidationWarning, stacklevel=3)

@@ -98,10 +98,10 @@ class ExtraFits:
         """Add what an ASDF file holds."""
         for name, entry in (tree or {}).items():
             cards = _tuples(entry.get("header", ()))
-            if entry.get("data") is None:
+            if entry.get("data") is None and name in self._model._schema.known_hdus:
                 self._model._extra_cards.setdefault(name, []).extend(cards)
             else:
-                self._model._extra_hdus.append(_made_hdu(name, cards, entry["data"]))
+                self._model._extra_hdus.append(_made_hdu(name, cards, entry.get("data")))
 
 
 def settle_extra(model):

@@ -46,9 +46,9 @@ class Inspecting:
 
     __hash__ = object.__hash__
 
-    def hasattr(self, name):
+    def hasattr(self, attr):
         """Whether a value or an array of that name is stored (not only known to the schema)."""
-        return name in self
+        return attr in self
 
     def getarray_noinit(self, name):
         """An array that is there; AttributeError when it is not."""
@@ -68,13 +68,15 @@ class Inspecting:
         """Pairs of path and value of everything that is stored."""
         return self.to_flat_dict().items()
 
-    def find_fits_keyword(self, keyword):
+    def find_fits_keyword(self, keyword, return_result=True):
         """Paths of the values that a card of that keyword holds.
 
         Parameters
         ----------
         keyword : str
             Such as ``"DATE-OBS"``.
+        return_result : bool
+            Accepted as by the models of the reference pipeline, where it has no effect either.
 
         Returns
         -------
@@ -92,19 +94,19 @@ class Inspecting:
         self._schema = load_schema({"allOf": [self._schema.tree, schema]})
         return self
 
-    def add_schema_entry(self, path, entry):
+    def add_schema_entry(self, position, new_schema):
         """Add one property to the schema of this model, and return the model.
 
         Parameters
         ----------
-        path : str
+        position : str
             Such as ``"meta.mine.limit"``.
-        entry : dict
+        new_schema : dict
             Its schema.
         """
-        for name in reversed(path.split(".")):
-            entry = {"type": "object", "properties": {name: entry}}
-        return self.extend_schema(entry)
+        for name in reversed(position.split(".")):
+            new_schema = {"type": "object", "properties": {name: new_schema}}
+        return self.extend_schema(new_schema)
 
     def search_schema(self, substring):
         """Paths whose name, keyword or title contains a text, whatever its case.

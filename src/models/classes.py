@@ -348,12 +348,59 @@ class FgsImgPhotomModel(ReferenceModel):
 
 
 class DistortionModel(ReferenceModel):
-    """Geometric distortion: ``model`` is an astropy transform. An ASDF file."""
+    """Geometric distortion: ``model`` is an astropy transform. An ASDF file.
+
+    Parameters
+    ----------
+    init : optional
+        As of every model.
+    model : astropy.modeling.Model, optional
+    input_units, output_units : astropy.units.Unit or str, optional
+        Of the transform, into ``meta``.
+    """
 
     schema_name = "distortion"
 
+    def __init__(self, init=None, model=None, input_units=None, output_units=None, **options):
+        super().__init__(init, **options)
+        if model is not None:
+            self.model = model
+        if input_units is not None:
+            self.meta.input_units = input_units
+        if output_units is not None:
+            self.meta.output_units = output_units
+
+    def on_save(self, path=None):
+        super().on_save(path)
+        self.meta.reftype = "distortion"
+
 
 class FilteroffsetModel(ReferenceModel):
-    """Shifts of the image by the filters: ``filters`` is a list of dicts. An ASDF file."""
+    """Shifts of the image by the filters. An ASDF file.
+
+    Parameters
+    ----------
+    init : optional
+        As of every model.
+    filters : list of dict, optional
+        Of each filter its offsets in columns and rows [pixel]; together with ``instrument``.
+    instrument : str, optional
+        MIRI, NIRCAM or NIRISS.
+
+    Raises
+    ------
+    ValueError
+        There are filters, but none of these instruments.
+    """
 
     schema_name = "filteroffset"
+
+    def __init__(self, init=None, filters=None, instrument=None, **options):
+        super().__init__(init, **options)
+        if filters is not None:
+            if instrument not in ("MIRI", "NIRCAM", "NIRISS"):
+                raise ValueError(
+                    f"Please specify the instrument: it is {instrument!r}; expected MIRI, NIRCAM or NIRISS"
+                )
+            self.filters = filters
+            self.meta.instrument.name = instrument

@@ -70,7 +70,7 @@ class EmiModel(ReferenceModel):
     def subarray_cases(self, cases):
         self._trees["subarray_cases"] = dict(cases)
 
-    def copy(self):
+    def copy(self, memo=None):
         """An independent model."""
         new = super().copy()
         new._trees = copy.deepcopy(self._trees)

@@ -282,7 +282,8 @@ class DataModel(Metadata, Checking, Inspecting):
 
     def __repr__(self):
         shape = "" if self.shape is None else str(self.shape)
-        origin = f" from {self.meta.filename}" if self.meta.filename else ""
+        filename = self._values.get("meta.filename")
+        origin = f" from {filename}" if filename else ""
         return f"<{type(self).__name__}{shape}{origin}>"
 
     def _described(self):
@@ -308,11 +309,11 @@ class DataModel(Metadata, Checking, Inspecting):
     def history(self, lines):
         self._history = History(lines)
 
-    def add_history_entry(self, text, software=None):
+    def add_history_entry(self, description, software=None):
         """Append a line to the history; `software` (name and version) goes into the line."""
         if software:
-            text = f"{text} ({' '.join(str(value) for value in dict(software).values())})"
-        self._history.append(text)
+            description = f"{description} ({' '.join(str(value) for value in dict(software).values())})"
+        self._history.append(description)
 
     @property
     def extra_fits(self):
@@ -374,16 +375,16 @@ class DataModel(Metadata, Checking, Inspecting):
         slot = self._slots.get("dq")
         return slot is None or slot.is_standard
 
-    def get_default(self, name):
+    def get_default(self, attr):
         """A new array filled with the default of the schema, in the shape that goes with the primary array."""
-        spec = self._array_spec(name)
+        spec = self._array_spec(attr)
         return Table(0, spec.dtype) if spec.is_table else spec.filled(self._default_shape(spec))
 
-    def get_dtype(self, name):
+    def get_dtype(self, attr):
         """The dtype of an array according to the schema."""
-        if name in self._schema.keywords or name in self._schema.objects:
-            raise ValueError(f'Attribute "{name}" has no datatype defined in the schema. It is no array.')
-        return self._array_spec(name).dtype
+        if attr in self._schema.keywords or attr in self._schema.objects:
+            raise ValueError(f'Attribute "{attr}" has no datatype defined in the schema. It is no array.')
+        return self._array_spec(attr).dtype
 
     def new_array(self, name, shape):
         """A new array of the dtype of the schema, not initialised, that becomes the model's own."""
@@ -416,7 +417,7 @@ class DataModel(Metadata, Checking, Inspecting):
 
     # ---- copies and metadata as a whole ----
 
-    def copy(self):
+    def copy(self, memo=None):
         """An independent model; arrays that still lie in a file are not copied, for files are not written to."""
         settle_extra(self)
         new = type(self).__new__(type(self))
@@ -429,15 +430,19 @@ class DataModel(Metadata, Checking, Inspecting):
         new._has_automatic = self._has_automatic
         return new
 
+    def __copy__(self):
+        # That of Python shares everything but the model itself.
+        return self.copy()
+
     def __deepcopy__(self, memo):
         return self.copy()
 
-    def update(self, other, only=None, extra_fits=False, cal_logs=True):
+    def update(self, d, only=None, extra_fits=False, cal_logs=True):
         """Take over metadata; never arrays, nor ``meta.date`` and ``meta.model_type``.
 
         Parameters
         ----------
-        other : DataModel or dict
+        d : DataModel or dict
             Of a model (one of the reference pipeline too), the values that have a card in an HDU that this model knows.
             Of a dict, every leaf.
         only : str or sequence of str, optional
@@ -447,32 +452,32 @@ class DataModel(Metadata, Checking, Inspecting):
         cal_logs : bool
             Merge the logs of the steps.
         """
-        if isinstance(other, dict):
-            for path, value in _leaves(other):
+        if isinstance(d, dict):
+            for path, value in _leaves(d):
                 if path not in _NOT_UPDATED and not isinstance(value, np.ndarray):
                     self._set(path, value)
             return
-        if not isinstance(other, DataModel):
+        if not isinstance(d, DataModel):
             from upramp.models.peer import from_peer
 
-            other = from_peer(other, otherwise=DataModel)
+            d = from_peer(d, otherwise=DataModel)
         allowed = self._schema.known_hdus
         if only is not None:
             allowed &= {only} if isinstance(only, str) else set(only)
-        for path, value in other._values.items():
-            spec = other._schema.keywords.get(path)
+        for path, value in d._values.items():
+            spec = d._schema.keywords.get(path)
             if spec is None or not spec.card or spec.hdu not in allowed or path in _NOT_UPDATED:
                 continue
             if self._has_place_for(path):
                 self._set(path, _copied(value))
         if extra_fits:
-            settle_extra(other)
-            for hdu, cards in other._extra_cards.items():
+            settle_extra(d)
+            for hdu, cards in d._extra_cards.items():
                 if hdu in allowed:
                     self._extra_cards[hdu] = list(cards)
                     self._extra_opened.pop(hdu, None)
         if cal_logs:
-            for path, value in other._values.items():
+            for path, value in d._values.items():
                 if path.startswith("cal_logs."):
                     self._set(path, _copied(value))
 
@@ -553,17 +558,17 @@ class DataModel(Metadata, Checking, Inspecting):
         _WRITERS[path.suffix](self, path)
         return str(path)
 
-    def to_fits(self, path, overwrite=True):
+    def to_fits(self, init, overwrite=True):
         """The same as `save`, for FITS."""
-        if not str(path).endswith(".fits"):
-            raise ValueError(f"{path} does not end in .fits")
-        return self.save(path, overwrite=overwrite)
+        if not str(init).endswith(".fits"):
+            raise ValueError(f"{init} does not end in .fits")
+        return self.save(init, overwrite=overwrite)
 
-    def to_asdf(self, path, overwrite=True):
+    def to_asdf(self, init, overwrite=True):
         """The same as `save`, for ASDF."""
-        if not str(path).endswith(".asdf"):
-            raise ValueError(f"{path} does not end in .asdf")
-        return self.save(path, overwrite=overwrite)
+        if not str(init).endswith(".asdf"):
+            raise ValueError(f"{init} does not end in .asdf")
+        return self.save(init, overwrite=overwrite)
 
     def close(self):
         """Release resident pages of mapped arrays. The model stays usable; its mapping ends with it."""

@@ -87,12 +87,12 @@ def open(init, guess=True, **options):
     return _class_of(file, guess)(file, **options)
 
 
-def read_metadata(path, model_type=None, flatten=True):
+def read_metadata(fname, model_type=None, flatten=True):
     """The metadata of a file: what the cards and the ASDF document hold, without arrays and objects (a WCS).
 
     Parameters
     ----------
-    path : str or Path
+    fname : str or Path
     model_type : str, optional
         Name of the model whose schema tells what the cards mean. Default: DATAMODL, else by contents.
     flatten : bool
@@ -106,17 +106,17 @@ def read_metadata(path, model_type=None, flatten=True):
     Raises
     ------
     TypeError
-        `path` is not the name of a file.
+        `fname` is not the name of a file.
     ValueError
         There is no model of that name; or as for `open`.
     """
-    if not isinstance(path, (str, Path)):
-        raise TypeError(f"Input must be a file path, not a {type(path).__name__}")
+    if not isinstance(fname, (str, Path)):
+        raise TypeError(f"Input must be a file fname, not a {type(fname).__name__}")
     if model_type is not None and _class_named(model_type) is None:
         raise ValueError(f"Model type {model_type} not found. There are {names()}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NoTypeWarning)
-        model = (_class_named(model_type) or open)(path)
+        model = (_class_named(model_type) or open)(fname)
     values, lines = {}, []
     for name, value in model._values.items():
         if name.startswith("cal_logs."):
@@ -148,14 +148,16 @@ def ramp_class(init):
 def _class_of(file, guess):
     is_asdf = isinstance(file, AsdfSource)
     name = file.model_type if is_asdf else file.hdus[0].header.get("DATAMODL")
-    known = _class_named(name)
+    # What a class of several packages is called names none of theirs.
+    known = None if name == "DataModel" else _class_named(name)
     if known is not None:
         return known
     if not guess:
         raise TypeError(f"{file.path}: DATAMODL is {name!r}, which names no model, and guessing was not allowed")
     chosen = DataModel if is_asdf else _class_by_contents(file, file.hdus[0].header)
     warnings.warn(
-        f"{file.path.name}: DATAMODL is {name!r}, model_type not found; opened as {chosen.__name__} by what it holds",
+        # Programs that expect this warning know it by its first words.
+        f"model_type not found: {file.path.name}: DATAMODL is {name!r}; opened as {chosen.__name__} by what it holds",
         NoTypeWarning,
         stacklevel=3,
     )

@@ -47,7 +47,7 @@ class SIRSKernelModel(ReferenceModel):
     def coefficients(self, coefficients):
         self._coefficients = {name.lower(): dict(value) for name, value in coefficients.items()}
 
-    def copy(self):
+    def copy(self, memo=None):
         """An independent model."""
         new = super().copy()
         new._coefficients = copy.deepcopy(self._coefficients)

@@ -452,3 +452,19 @@ def test_a_pipeline_tells_the_parameters_of_its_steps():
     assert pipeline.steps["jump"]["rejection_threshold"] == 5.5
     pipeline.jump.rejection_threshold = 6.0
     assert pipeline.steps["jump"]["rejection_threshold"] == 6.0
+
+
+def test_names_of_arguments_are_those_of_the_reference_pipeline(tiny, exposure):
+    pipe, model = tiny.TinyPipeline(), _image()
+    pipe.mark, pipe.one.mark = "outer", "inner"
+    assert pipe.one.search_attr(attribute="mark") == "inner"
+    assert pipe.one.search_attr(attribute="mark", parent_first=True) == "outer"
+    assert pipe.one.search_attr("nothing", default=3, parent_first=True) == 3
+    assert pipe.prepare_output(model, False) is model and pipe.prepare_output(init=model, make_copy=True) is not model
+    assert pipe.make_input_path(file_path=exposure).exists()
+    assert type(pipe.open_model(init=exposure)) is ImageModel
+    pipe.update_pars(parameters={"suffix": "x"})
+    assert pipe.suffix == "x"
+    pipe.one.export_config(filename="one.asdf")
+    assert Path("one.asdf").exists()
+    assert pipe.build_config(input=None, suffix="y")[0] == {"suffix": "y"}

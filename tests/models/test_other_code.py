@@ -1,5 +1,6 @@
 """Code that was written for the models of the reference pipeline: own classes, hooks, history, errors."""
 
+import copy
 import io
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import numpy as np
 import pytest
 import yaml
 from asdf.exceptions import ValidationError
+from astropy import units
 from astropy.io import fits
+from astropy.modeling.models import Identity
 
 from upramp import models
 from upramp.errors import InvalidMetadataError, ShapeError
@@ -308,3 +311,69 @@ def test_names_of_flags():
     assert flags.dqflags_to_mnemonics(np.uint32(7), flags.pixel) == {"DO_NOT_USE", "SATURATED", "JUMP_DET"}
     assert flags.dqflags_to_mnemonics(0, flags.group) == set()
     assert models.ImageModel(fits.HDUList()).shape is None
+
+
+def test_a_copy_of_python_is_independent():
+    model = models.ImageModel((2, 2))
+    model.meta.instrument.name = "NIRCAM"
+    for other in (copy.copy(model), copy.deepcopy(model), model.copy(memo={})):
+        other.data[0, 0] = 5
+        other.meta.instrument.name = "MIRI"
+        other.add_history_entry(description="x")
+        assert (model.data[0, 0], model.meta.instrument.name, len(model.history)) == (0, "NIRCAM", 0)
+    emi = models.EmiModel()
+    emi.frequencies = {"Hz10": {"frequency": 10.0}}
+    copy.copy(emi).frequencies["Hz10"]["frequency"] = 1.0
+    assert emi.frequencies["Hz10"]["frequency"] == 10.0
+
+
+@pytest.mark.parametrize("ending", ["fits", "asdf"])
+def test_an_extra_hdu_without_data_is_saved(tmp_path, ending):
+    model = models.ImageModel((2, 2))
+    model.extra_fits = {"FOO": {"header": [["A", 1, ""]]}, "SCI": {"header": [["B", 2, ""]]}}
+    model.save(tmp_path / f"a.{ending}")
+    models.open(tmp_path / f"a.{ending}").save(tmp_path / "b.fits")
+    assert fits.getval(tmp_path / "b.fits", "A", "FOO") == 1 and fits.getval(tmp_path / "b.fits", "B", "SCI") == 2
+    assert models.open(tmp_path / "b.fits").extra_fits.FOO.header == [["A", 1, ""]]
+
+
+@pytest.mark.parametrize("ending", ["fits", "asdf"])
+def test_quantities_keep_their_unit(tmp_path, ending):
+    model = models.ImageModel((2, 2))
+    model.meta.one, model.meta.some = 3 * units.Jy, [1.0, 2.0] * units.s
+    meta = models.open(model.save(tmp_path / f"a.{ending}")).meta
+    assert meta.one == 3 * units.Jy and meta.some.unit == units.s and list(meta.some.value) == [1, 2]
+
+
+def test_distortion_and_filter_offsets_take_keywords(tmp_path):
+    model = models.DistortionModel(None, Identity(2), input_units=units.pix, output_units=units.arcsec)
+    meta = models.open(model.save(tmp_path / "d.asdf")).meta
+    assert (str(meta.input_units), str(meta.output_units), meta.reftype) == ("pix", "arcsec", "distortion")
+    assert models.FilteroffsetModel(filters=[{"filter": "F200W"}], instrument="NIRCAM").meta.instrument.name == "NIRCAM"
+    with pytest.raises(ValueError, match="specify the instrument"):
+        models.FilteroffsetModel(filters=[{"filter": "F200W"}])
+
+
+def test_a_schema_without_file_name():
+    schema = {"type": "object", "properties": {"meta": {"type": "object", "properties": {}}}}
+    assert repr(models.DataModel(schema=schema)) == "<DataModel>"
+
+
+def test_names_of_arguments_are_those_of_the_reference_pipeline(tmp_path):
+    model = models.ImageModel((2, 2))
+    model.update(d={"meta": {"instrument": {"name": "MIRI"}}})
+    assert model.find_fits_keyword(keyword="INSTRUME", return_result=True) == ["meta.instrument.name"]
+    assert model.get_dtype(attr="data") == model.get_default(attr="data").dtype and model.hasattr(attr="meta")
+    model.add_schema_entry(position="meta.mine", new_schema={"type": "number"})
+    model.to_fits(init=str(tmp_path / "a.fits"))
+    assert models.read_metadata(fname=tmp_path / "a.fits")["meta.instrument.name"] == "MIRI"
+
+
+def test_the_name_of_a_class_of_several_packages_is_none(tmp_path):
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(np.ones((3, 4), np.float32), name="SCI")]).writeto(
+        tmp_path / "a.fits"
+    )
+    fits.setval(tmp_path / "a.fits", "DATAMODL", value="DataModel")
+    with pytest.warns(models.NoTypeWarning, match="^model_type not found"):
+        model = models.open(tmp_path / "a.fits")
+    assert type(model) is models.ImageModel and model.data.shape == (3, 4)
