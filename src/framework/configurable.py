@@ -245,10 +245,7 @@ class Configurable:
             Also those that the base classes define.
         """
         spec = specs.merged_spec(type(self)) if full_spec else specs.own_spec(type(self))
-        values = {key: getattr(self, key) for key in spec if key != "steps"}
-        if "input_dir" in values:
-            values["input_dir"] = self.search_attr("input_dir", "")
-        return values
+        return {key: getattr(self, key) for key in spec if key != "steps"}
 
     def update_pars(self, parameters):
         """Set parameters; unknown names are ignored."""
@@ -271,7 +268,8 @@ class Configurable:
 
     def origin(self, key):
         """Where the present value of a parameter came from."""
-        if getattr(self, key) is not self._resolved.get(key):
+        own = self._input_dir if key == "input_dir" else getattr(self, key)  # the former may be that of a step around
+        if own is not self._resolved.get(key):
             return "attribute"
         return self.origins.get(key, "default")
 

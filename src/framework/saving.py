@@ -16,15 +16,25 @@ log = logging.getLogger(__name__)
 class Saving:
     """The part of a Step that deals with files; see `upramp.framework.step.Step`."""
 
-    def set_primary_input(self, data):
+    @property
+    def input_dir(self):
+        """Folder of input files given by bare names: that of this step, else of one around it, else ``""``."""
+        return self.search_attr("_input_dir", "")
+
+    @input_dir.setter
+    def input_dir(self, folder):
+        self._input_dir = folder
+
+    def set_primary_input(self, data, exclusive=True):
         """Note the first input of a run, whose name the names of all outputs start from; the first one wins.
 
-        Its folder becomes ``input_dir``, where that is not given.
+        Its folder becomes ``input_dir``, where that is not given. With ``exclusive=False`` a name that was noted by a
+        step around this one does not count.
         """
         if self._input_dir_is_derived:  # in a run before
             self.input_dir, self._input_dir_is_derived = None, False
         self._input_filename = None
-        if self.search_attr("_input_filename") is not None:
+        if exclusive and self.search_attr("_input_filename") is not None:
             return
         first = data[0] if isinstance(data, list | tuple) and data else data
         folder = None
@@ -48,7 +58,7 @@ class Saving:
     def _owner_of_input_dir(self):
         """The step, this one or one around it, whose ``input_dir`` counts; None where there is none (or '')."""
         owner = self
-        while owner is not None and not owner.input_dir:
+        while owner is not None and not owner._input_dir:
             owner = owner.parent
         return owner
 

@@ -38,6 +38,7 @@ from upramp.kernels._refpix_statistics import AMPLIFIER, BORDER, SIZE, edge_vect
 from upramp.kernels._tiles import require_in_place, run_tile
 
 __all__ = [
+    "BORDER",
     "EDGELESS_SUBARRAYS",
     "ORIENTATION",
     "ReferenceCorrected",

@@ -61,6 +61,12 @@ class Metadata:
             return None
         raise AttributeError(f"No attribute {path.rpartition('.')[2]!r}: {type(self).__name__} has no {path}")
 
+    def _names_below(self, path):
+        """Names of what is known or stored directly below an inner node; of the model itself for the path ``""``."""
+        start = f"{path}." if path else ""
+        paths = (*self._schema.keywords, *self._schema.objects, *self._values, *self._nodes)
+        return {other[len(start) :].split(".")[0] for other in paths if other.startswith(start) and other != path}
+
     def _set(self, path, value):
         value = plain_value(value)
         if isinstance(value, dict):

@@ -31,6 +31,9 @@ class Node:
     def __delattr__(self, name):
         self._model._delete(f"{self._path}.{name}")
 
+    def __dir__(self):
+        return sorted({*super().__dir__(), *self._model._names_below(self._path)})
+
     def __getitem__(self, name):
         try:
             return self._model._get(f"{self._path}.{name}")

@@ -231,6 +231,9 @@ class DataModel(Metadata, Checking, Inspecting):
         slot = self._slots.get(name)
         return None if slot is None else slot.native()
 
+    def __dir__(self):
+        return sorted({*super().__dir__(), *self._schema.arrays, *self._names_below("")})
+
     def __setattr__(self, name, value):
         if name.startswith("_") or isinstance(getattr(type(self), name, None), property):
             object.__setattr__(self, name, value)

@@ -3,7 +3,7 @@
 from upramp.errors import ReferenceFileError, UnsupportedModeError
 from upramp.kernels._irs2_layout import LINES, SLOTS, is_interleaved
 from upramp.kernels.corrections import InterleavedReference, ReferenceMeasurement, SideMeasurement
-from upramp.kernels.refpix import ORIENTATION, SIZE
+from upramp.kernels.refpix import BORDER, EDGELESS_SUBARRAYS, ORIENTATION, SIZE
 from upramp.kernels.sirs import side_kernels
 from upramp.models import IRS2Model, SIRSKernelModel, SuperstripeRampModel
 from upramp.models.stripes import is_striped
@@ -69,6 +69,12 @@ class RefPixStep(RampStep):
                 f"{ystart} to {last_row}, of {SIZE}",
             )
             return None
+        at_edge = min(xstart, ystart) <= BORDER or max(last_row, last_column) > SIZE - BORDER
+        if not (striped or at_edge or ramp.meta.subarray.name in EDGELESS_SUBARRAYS):
+            self.log.info(
+                "The subarray has none of the reference pixels at the edge of the detector: unless the mask flags "
+                "others, refpix changes nothing"
+            )
         return ReferenceMeasurement(
             detector=detector,
             row0=ystart - 1,

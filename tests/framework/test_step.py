@@ -468,3 +468,21 @@ def test_names_of_arguments_are_those_of_the_reference_pipeline(tiny, exposure):
     pipe.one.export_config(filename="one.asdf")
     assert Path("one.asdf").exists()
     assert pipe.build_config(input=None, suffix="y")[0] == {"suffix": "y"}
+
+
+def test_input_dir_is_that_of_the_step_around(tiny, exposure):
+    step, pipe = tiny.AddStep(), tiny.TinyPipeline(input_dir="sub")
+    assert step.input_dir == "" and pipe.input_dir == pipe.one.input_dir == "sub"
+    pipe.one.input_dir = "own"
+    assert (pipe.input_dir, pipe.one.input_dir) == ("sub", "own")
+    assert (
+        "input_dir = ''  # default" in step.explain_pars()
+        and "one.input_dir = 'own'  # attribute" in pipe.explain_pars()
+    )
+    Path("sub").mkdir()
+    Path(exposure).rename(f"sub/{exposure}")
+    other = tiny.TinyPipeline()
+    other.run(f"sub/{exposure}")
+    assert other.one.input_dir == "sub"
+    other.one.set_primary_input("b/c.fits", exclusive=False)
+    assert other.one.search_attr("_input_filename") == "b/c.fits"

@@ -377,3 +377,11 @@ def test_the_name_of_a_class_of_several_packages_is_none(tmp_path):
     with pytest.warns(models.NoTypeWarning, match="^model_type not found"):
         model = models.open(tmp_path / "a.fits")
     assert type(model) is models.ImageModel and model.data.shape == (3, 4)
+
+
+def test_names_are_offered_for_completion():
+    model = models.RampModel((1, 2, 3, 4))
+    model.meta.mine = 1
+    assert {"data", "groupdq", "meta", "save", "shape"} <= set(dir(model))
+    assert {"exposure", "instrument", "filename", "mine", "keys"} <= set(dir(model.meta))
+    assert {"nints", "type"} <= set(dir(model.meta.exposure)) and "exposure" not in dir(model.meta.exposure)

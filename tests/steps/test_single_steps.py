@@ -220,6 +220,19 @@ def test_refpix_of_a_subarray_that_is_not_on_the_detector(ramp, caplog, xstart, 
     np.testing.assert_array_equal(result.data, ramp.data)
 
 
+@pytest.mark.parametrize(
+    ("xstart", "ystart", "told"), [(4, 900, False), (5, 900, True), (900, 2033, True), (900, 2034, False)]
+)
+def test_refpix_tells_that_there_are_no_reference_pixels(ramp, caplog, xstart, ystart, told):
+    caplog.set_level("INFO")
+    ramp.meta.subarray.xstart, ramp.meta.subarray.ystart = xstart, ystart
+    ramp.pixeldq[:] = 0
+    result = steps.RefPixStep.call(ramp, configure_log=False)
+    assert ("none of the reference pixels" in caplog.text) == told
+    assert result.meta.cal_step.refpix == "COMPLETE"
+    np.testing.assert_array_equal(result.data, ramp.data)
+
+
 def test_refpix_of_an_unknown_detector(ramp):
     ramp.meta.instrument.detector = "MULTIPLE"
     with pytest.raises(UnsupportedModeError, match="DETECTOR is MULTIPLE; refpix knows NRCA1"):
