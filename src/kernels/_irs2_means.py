@@ -60,6 +60,7 @@ def sector_offsets(load, ngroups, flags, detector, odd_even, siglimit, threads=N
     (ngroup, 3200) float32
         Of the rows of the image [DN].
     """
+    # Turned or not, the classes are the same; the order of the sums in float32 is that of the reference.
     turn = np.s_[:] if detector == "NRS1" else np.s_[::-1]
     offsets = np.empty((ngroups, ROWS), np.float32)
 

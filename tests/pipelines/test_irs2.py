@@ -12,13 +12,16 @@ from upramp.simulate import SimulationConfig, make_references, simulate_exposure
 
 @pytest.fixture(scope="module")
 def readout(tmp_path_factory):
-    """Two integrations of three groups of NRS2."""
+    """Two integrations of three groups of NRS2, with a reference pixel that is a little too high."""
     folder = tmp_path_factory.mktemp("irs2")
     config = SimulationConfig(
         detector="NRS2", subarray="FULL", readpatt="NRSIRS2RAPID", ngroups=3, star_count=20, star_flux=(5e5, 2e7)
     )
     references = make_references(config, folder, dark_groups=3)
-    return SmallExposure(config, write_exposure(simulate_exposure(config), folder / "x_uncal.fits"), references)
+    path = write_exposure(simulate_exposure(config), folder / "x_uncal.fits")
+    with fits.open(path, mode="update") as hdus:
+        hdus["SCI"].data[..., 2530:2532, :] += 8
+    return SmallExposure(config, path, references)
 
 
 def steps_of(readout, **parameters):
